@@ -1,0 +1,1 @@
+"""backpropdbg: a step-through debugger for backprop."""

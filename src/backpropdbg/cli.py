@@ -1,0 +1,199 @@
+"""The command line: arguments of each subcommand, and nothing else. Imports neither torch nor textual."""
+
+import argparse
+import contextlib
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, NoReturn
+
+from backpropdbg.errors import BackpropdbgError, UsageError
+
+if TYPE_CHECKING:
+    from backpropdbg.console.script import Script
+
+DEFAULT_KEEP = "256MB"
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_FIRST_DEMO = "shared_weight.bpdb"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return value
+
+    return convert
+
+
+def _real(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def _speed(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a speed above 0, such as 1 or 2.5")
+    return value
+
+
+def _uses(text: str) -> int | str:
+    if text == "random":
+        return text
+    try:
+        return _whole(0, 1000)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither 'random' nor a whole number from 0 to 1000") from None
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([KMGT]?I?)B?", text.strip(), re.IGNORECASE)
+    unit = _UNITS.get(match[2].upper()) if match else None
+    value = int(float(match[1]) * unit) if match and unit else 0
+    if not 0 < value < 2**60:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 256MB, 1.5GB or 64MiB")
+    return value
+
+
+def _add_demo_options(parser: argparse.ArgumentParser) -> None:
+    size = _whole(1, 65536)
+    absent = argparse.SUPPRESS
+
+    def add(name: str, text: str, kind: Callable[[str], object], metavar: str = "N") -> None:
+        parser.add_argument(name, help=text, type=kind, metavar=metavar, default=absent)
+
+    add("--seed", "seed of all random numbers", _whole(0, 2**63 - 1))
+    add("--uses", "uses of the shared layer per iteration: a number, or 'random'", _uses, "{random,0,1,...}")
+    add("--batch", "rows of the input", size)
+    add("--d-in", "columns of the input", size)
+    add("--hidden", "width of the shared layer", size)
+    add("--d-out", "columns of the output", size)
+    parser.add_argument("--optimizer", choices=["sgd", "adam", "adamw"], default=absent)
+    add("--lr", "learning rate", _real, "X")
+    add("--momentum", "momentum of sgd", _real, "X")
+    add("--weight-decay", "weight decay", _real, "X")
+    flag = {"action": "store_true", "default": absent}
+    parser.add_argument("--keep-zero-grads", help="zero_grad(set_to_none=False)", **flag)  # type: ignore[arg-type]
+    add("--iterations", "training iterations", _whole(1, 10**9))
+    parser.add_argument("--tutorial", help="the tutorial's own sizes and numbers", **flag)  # type: ignore[arg-type]
+    parser.add_argument("--net", choices=["module", "parameter"], default=absent, help="which version of the net")
+    parser.add_argument(
+        "--keep", type=_bytes, default=DEFAULT_KEEP, metavar="SIZE", help=f"memory for the history ({DEFAULT_KEEP})"
+    )
+
+
+def _options(given: argparse.Namespace) -> dict[str, object]:
+    values = {name: value for name, value in vars(given).items() if name not in ("command", "keep")}
+    if values.get("momentum") and values.get("optimizer", "sgd") != "sgd":
+        raise UsageError(f"argument --momentum: {values['optimizer']} has none; use it with --optimizer sgd")
+    return {"program": "demo", "demo": values, "keep": given.keep}
+
+
+def demo_options(words: Sequence[str]) -> dict[str, object]:
+    """Return the child's options for the words after `demo`. Raises UsageError.
+
+    Example: `demo_options(["--uses", "3"])` is `{"program": "demo", "demo": {"uses": 3}, "keep": 256000000}`.
+    """
+    parser = _Parser(prog="demo", add_help=False, allow_abbrev=False)
+    _add_demo_options(parser)
+    return _options(parser.parse_args(list(words)))
+
+
+def _build() -> argparse.ArgumentParser:
+    parser = _Parser(prog="backpropdbg", description="Step through PyTorch's autograd.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    demo = commands.add_parser("demo", help="debug the tutorial's DynamicNet", allow_abbrev=False)
+    _add_demo_options(demo)
+    replay = commands.add_parser("replay", help="run a script of commands", allow_abbrev=False)
+    replay.add_argument("file", metavar="FILE", help="a .bpdb script")
+    replay.add_argument("--format", choices=["text", "jsonl"], default="text", help="what goes to stdout")
+    replay.add_argument("--play", type=_speed, metavar="SPEED", help="play it on the screen, 1 is normal speed")
+    return parser
+
+
+def _demo(given: argparse.Namespace) -> int:
+    options = _options(given)
+    if sys.stdout.isatty() and sys.stdin.isatty():
+        return _show(options, None, 1.0)
+    from backpropdbg.console.replay import parse, replay
+
+    with resources.as_file(resources.files("backpropdbg.demo") / _FIRST_DEMO) as path:
+        script = parse(str(path))
+    base, mine = script.options["demo"], options["demo"]
+    assert isinstance(base, dict) and isinstance(mine, dict)
+    script.options.update(options, demo={**base, **mine})
+    return replay(script)
+
+
+def _replay(given: argparse.Namespace) -> int:
+    from backpropdbg.console.replay import parse, replay
+
+    script = parse(given.file)
+    if given.play is None:
+        return replay(script, given.format)
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise UsageError("argument --play: needs a terminal; leave it out to print the session")
+    if given.format != "text":
+        raise UsageError("argument --format: jsonl is for replay without --play")
+    return _show(script.options, script, given.play)
+
+
+def _show(options: dict[str, object], script: "Script | None", speed: float) -> int:
+    from backpropdbg.tui.app import DebuggerApp
+    from backpropdbg.wire.client import ChildSession
+
+    session = ChildSession(options)
+    try:
+        lines = None if script is None else [(line.text, line.number) for line in script.lines]
+        app = DebuggerApp(session, script=lines, speed=speed)
+        app.run()
+        return app.return_code or 0
+    finally:
+        session.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code: 0 fine, 1 failed, 2 usage, 3 the program raised."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        given = _build().parse_args(argv)
+        return _demo(given) if given.command == "demo" else _replay(given)
+    except UsageError as error:
+        return _complain(error, 2)
+    except BackpropdbgError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+
+
+def _complain(error: BackpropdbgError, code: int) -> int:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    print(f"backpropdbg: {text}", file=sys.stderr)
+    return code

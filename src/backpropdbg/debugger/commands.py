@@ -1,0 +1,470 @@
+"""The command table: one for the prompt, scripts, the TUI's command line and DAP `evaluate`.
+
+A command is a function whose docstring is its help. It gets the debugger and its argument text, and returns what to
+print; a command marked `moves` lets the program run on.
+"""
+
+import linecache
+import shlex
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from backpropdbg.debugger.core import Breakpoint, Debugger
+from backpropdbg.debugger.explain import why as explain_why
+from backpropdbg.debugger.locations import parse_location, suggest
+from backpropdbg.errors import CommandError
+
+Action = Callable[[Debugger, str], str]
+Check = Callable[[str], None]
+
+
+class Command(Struct, frozen=True):
+    """One row of the table. check: raises CommandError for arguments that can't be right, before anything runs."""
+
+    name: str
+    action: Action
+    check: Check
+    aliases: tuple[str, ...] = ()
+    moves: bool = False
+
+    @property
+    def help(self) -> str:
+        """The first line of the docstring."""
+        return (self.action.__doc__ or "").strip().splitlines()[0]
+
+
+TABLE: dict[str, Command] = {}
+
+
+def _nothing(text: str) -> None:
+    if text:
+        raise CommandError(f"takes no argument, got {text!r}")
+
+
+def _anything(text: str) -> None:
+    """Any argument, or none."""
+
+
+def _something(text: str) -> None:
+    if not text:
+        raise CommandError("needs an argument")
+
+
+def _number(text: str) -> None:
+    if not text.isdecimal():
+        raise CommandError(f"{text!r} is no breakpoint number; info breaks lists them")
+
+
+def _code(text: str) -> None:
+    if text and not text.isdecimal():
+        raise CommandError(f"{text!r} is no exit code; give a whole number such as 0")
+
+
+def _seconds(text: str) -> None:
+    try:
+        valid = 0 <= float(text) < float("inf")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise CommandError(f"{text!r} is no number of seconds; e.g. 0.5")
+
+
+def _quoted(text: str) -> None:
+    try:
+        words = shlex.split(text)
+    except ValueError as e:
+        raise CommandError(f"{text}: {e}") from None
+    if len(words) != 1:
+        raise CommandError('takes one text in quotes, e.g. say "each use adds its own term"')
+
+
+def _expression(text: str) -> None:
+    if not text:
+        raise CommandError("needs an expression, e.g. partial.norm()")
+    try:
+        compile(text, "<expression>", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as e:
+        reason = e.msg if isinstance(e, SyntaxError) else str(e)
+        raise CommandError(f"{text!r} is no expression: {reason}") from None
+
+
+def _location(text: str) -> None:
+    parse_location(text)
+
+
+def _break(text: str) -> None:
+    where, condition = _split_if(text)
+    parse_location(where)
+    if condition is not None:
+        _expression(condition)
+
+
+def _split_if(text: str) -> tuple[str, str | None]:
+    where, found, condition = f" {text} ".partition(" if ")
+    return where.strip(), condition.strip() if found else None
+
+
+def _condition(text: str) -> None:
+    number, _, expression = text.partition(" ")
+    _number(number)
+    if expression.strip():
+        _expression(expression.strip())
+
+
+def _ignore(text: str) -> None:
+    words = text.split()
+    if len(words) != 2 or not all(w.isdecimal() for w in words):
+        raise CommandError(f"{text!r}: ignore takes a breakpoint number and a count, e.g. ignore 1 5")
+
+
+def _indices(text: str) -> None:
+    for part in text.split(",") if text else []:
+        if not part.strip().isdecimal():
+            raise CommandError(f"{text!r} is no index; give one whole number per dimension, e.g. element 3,0")
+
+
+def command(check: Check, *aliases: str, moves: bool = False) -> Callable[[Action], Action]:
+    """Enter a function in the table under its own name (without a trailing underscore) and its aliases."""
+
+    def enter(action: Action) -> Action:
+        row = Command(action.__name__.rstrip("_"), action, check, aliases, moves)
+        for name in (row.name, *aliases):
+            TABLE[name] = row
+        return action
+
+    return enter
+
+
+def _find(line: str) -> tuple[Command, str]:
+    words = line.strip().split(None, 1)
+    name = words[0] if words else ""
+    row = TABLE.get(name)
+    if row is None:
+        raise CommandError(f"unknown command {name!r}{suggest(name, TABLE)}")
+    return row, words[1].strip() if len(words) > 1 else ""
+
+
+def check(line: str) -> None:
+    """Raise CommandError where a line can't be a command. Empty lines and comments are fine."""
+    if not line.strip() or line.lstrip().startswith("#"):
+        return
+    row, text = _find(line)
+    try:
+        row.check(text)
+    except CommandError as e:
+        raise CommandError(f"{row.name}: {e}") from None
+
+
+def run(debugger: Debugger, line: str) -> tuple[str, bool]:
+    """Carry out one line; return what to print and whether the program runs on. Raises CommandError."""
+    check(line)
+    if not line.strip() or line.lstrip().startswith("#"):
+        return "", False
+    row, text = _find(line)
+    return row.action(debugger, text), row.moves
+
+
+# -- move ----------------------------------------------------------------------------------------
+
+
+@command(_nothing, "s", moves=True)
+def step(d: Debugger, text: str) -> str:
+    """step (s): run to the next event of any parameter or of the loop."""
+    d.run_until(lambda event: True)
+    return ""
+
+
+@command(_nothing, "n", moves=True)
+def next_(d: Debugger, text: str) -> str:
+    """next (n): run to the next turning point of the focused parameter."""
+    d.run_until(d.is_turning_point)
+    return ""
+
+
+@command(_nothing, "r", "f", moves=True)
+def finish(d: Debugger, text: str) -> str:
+    """finish (r, f): run to the end of the phase."""
+    d.run_until(d.ends_phase)
+    return ""
+
+
+@command(_location, moves=True)
+def until(d: Debugger, text: str) -> str:
+    """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan."""
+    location = parse_location(text)
+    d.check_target(location)
+    now = d.stop.event.iteration
+    if location.iteration and location.iteration <= now:
+        raise CommandError(f"iteration {location.iteration} is not ahead: this is iteration {now}")
+    d.run_until(location.matches, f"until {text}")
+    return ""
+
+
+@command(_nothing, "c", "cont", moves=True)
+def continue_(d: Debugger, text: str) -> str:
+    """continue (c): run to the next breakpoint or to the end."""
+    d.run_until(lambda event: False)
+    return ""
+
+
+# -- stop ----------------------------------------------------------------------------------------
+
+
+def _add(d: Debugger, text: str, temporary: bool) -> str:
+    where, condition = _split_if(text)
+    made = d.add_breakpoint(parse_location(where), condition or "", temporary)
+    return _breakpoint_line(made)
+
+
+def _breakpoint_line(b: Breakpoint) -> str:
+    kind = "temporary breakpoint" if b.temporary else "breakpoint"
+    parts = [f"{kind} {b.number}: {b.location.text}"]
+    parts += [f"if {b.condition}"] if b.condition else []
+    parts += ["(disabled)"] if not b.enabled else []
+    parts += [f"hit {b.hits} times"] if b.hits else []
+    return " ".join(parts)
+
+
+def _breakpoint(d: Debugger, number: str) -> Breakpoint:
+    for b in d.breakpoints:
+        if b.number == int(number):
+            return b
+    there = ", ".join(str(b.number) for b in d.breakpoints) or "none"
+    raise CommandError(f"no breakpoint {number}; there are: {there}")
+
+
+@command(_break, "b")
+def break_(d: Debugger, text: str) -> str:
+    """break (b) LOC [if EXPR]: stop there, each time."""
+    return _add(d, text, False)
+
+
+@command(_break)
+def tbreak(d: Debugger, text: str) -> str:
+    """tbreak LOC [if EXPR]: stop there once."""
+    return _add(d, text, True)
+
+
+@command(_condition)
+def condition(d: Debugger, text: str) -> str:
+    """condition N [EXPR]: stop at breakpoint N only if EXPR; without EXPR always."""
+    number, _, expression = text.partition(" ")
+    found = _breakpoint(d, number)
+    found.condition = expression.strip()
+    return _breakpoint_line(found)
+
+
+@command(_ignore)
+def ignore(d: Debugger, text: str) -> str:
+    """ignore N COUNT: pass breakpoint N COUNT times before it stops again."""
+    number, count = text.split()
+    found = _breakpoint(d, number)
+    found.ignore = found.hits + int(count)
+    return f"breakpoint {number} will be passed {count} times"
+
+
+@command(_number)
+def enable(d: Debugger, text: str) -> str:
+    """enable N: let breakpoint N stop again."""
+    _breakpoint(d, text).enabled = True
+    return _breakpoint_line(_breakpoint(d, text))
+
+
+@command(_number)
+def disable(d: Debugger, text: str) -> str:
+    """disable N: keep breakpoint N, but do not stop at it."""
+    _breakpoint(d, text).enabled = False
+    return _breakpoint_line(_breakpoint(d, text))
+
+
+@command(_anything)
+def clear(d: Debugger, text: str) -> str:
+    """clear [N]: delete breakpoint N, or all."""
+    if not text:
+        count = len(d.breakpoints)
+        d.breakpoints.clear()
+        return f"{count} breakpoints deleted"
+    _number(text)
+    d.breakpoints.remove(_breakpoint(d, text))
+    return f"breakpoint {text} deleted"
+
+
+# -- look ----------------------------------------------------------------------------------------
+
+
+@command(_expression, "p")
+def print_(d: Debugger, text: str) -> str:
+    """print (p) EXPR: the value of an expression, e.g. partial.norm()"""
+    return d.program.show(d.evaluate(text))
+
+
+@command(_expression)
+def whatis(d: Debugger, text: str) -> str:
+    """whatis EXPR: its type, and shape and dtype of a tensor."""
+    value = d.evaluate(text)
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    return kind if shape is None else f"{kind} {list(shape)} {getattr(value, 'dtype', '')}"
+
+
+@command(_expression)
+def expect(d: Debugger, text: str) -> str:
+    """expect EXPR: fail unless EXPR is true; of a comparison it shows both sides."""
+    if d.program.truth(d.evaluate(text)):
+        return ""
+    raise CommandError(f"expected {text}{_sides(d, text)}")
+
+
+def _sides(d: Debugger, text: str) -> str:
+    import ast
+
+    tree = ast.parse(text, mode="eval").body
+    if not isinstance(tree, ast.Compare) or len(tree.ops) != 1:
+        return f": it is {d.program.show(d.evaluate(text))}"
+    sides = [ast.unparse(side) for side in (tree.left, tree.comparators[0])]
+    return ": " + ", ".join(f"{s} is {d.program.show(d.evaluate(s))}" for s in sides if not _is_literal(s))
+
+
+def _is_literal(text: str) -> bool:
+    import ast
+
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return False
+    return True
+
+
+@command(_anything)
+def info(d: Debugger, text: str) -> str:
+    """info [uses|ledger|weights|grad|optimizer|breaks|params]: what there is to know."""
+    from backpropdbg.debugger import tables
+
+    subjects: dict[str, Callable[[Debugger], str]] = {
+        "": tables.overview,
+        "uses": tables.uses,
+        "ledger": tables.ledger,
+        "weights": lambda d: d.program.show(d.evaluate("weight")),
+        "grad": lambda d: d.program.show(d.evaluate("grad")),
+        "optimizer": lambda d: d.program.optimizer() or "no optimizer has been used yet",
+        "breaks": lambda d: "\n".join(map(_breakpoint_line, d.breakpoints)) or "no breakpoints",
+        "params": tables.parameters,
+    }
+    if text not in subjects:
+        raise CommandError(f"info {text}: no such subject; there are: {', '.join(filter(None, subjects))}")
+    return subjects[text](d)
+
+
+@command(_nothing)
+def ledger(d: Debugger, text: str) -> str:
+    """ledger: the sum of the focused parameter, term by term."""
+    from backpropdbg.debugger import tables
+
+    return tables.ledger(d)
+
+
+@command(_nothing)
+def graph(d: Debugger, text: str) -> str:
+    """graph: the unrolled calls of this iteration, level by level."""
+    from backpropdbg.debugger import tables
+
+    return tables.graph(d)
+
+
+@command(_indices)
+def element(d: Debugger, text: str) -> str:
+    """element I,J: select the element whose story the ledger tells; without an index, say which it is."""
+    weight = d.stop.weight
+    shape = weight.shape if weight is not None else ()
+    if text:
+        index = tuple(int(part) for part in text.split(","))
+        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+            raise CommandError(f"element {text}: {d.focus} has shape {list(shape)}; indices start at 0")
+        d.element = index
+        d.refresh()
+    return f"element [{','.join(map(str, d.stop.element))}] of {d.focus} {list(shape)}"
+
+
+@command(_something)
+def focus(d: Debugger, text: str) -> str:
+    """focus PARAM: the parameter that the ledger and `next` are about."""
+    names = d.program.parameters()
+    if text not in names:
+        raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
+    d.focus, d.element = text, None
+    d.refresh()
+    return f"focus: {text}"
+
+
+@command(_anything)
+def why(d: Debugger, text: str) -> str:
+    """why [PARAM]: the last update in plain words, with its terms."""
+    from backpropdbg.debugger import tables
+    from backpropdbg.debugger.stop import Stop
+
+    names = d.program.parameters()
+    if text and text not in names:
+        raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
+    stop = d.stop if not text else Stop(d.trace, d.stop.position, text, ())
+    if text:
+        stop.element = tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
+    rows = stop.update_rows() if stop.stepped is not None else ()
+    return "\n".join([*explain_why(stop), *([tables.table(rows)] if rows else [])])
+
+
+@command(_nothing, "l")
+def list_(d: Debugger, text: str) -> str:
+    """list (l): the source around this stop."""
+    where = d.stop.location()
+    lines = linecache.getlines(where.path) if where is not None else []
+    if where is None or not lines:
+        return "no source line is known for this stop"
+    first, last = max(1, where.line - 5), min(len(lines), where.line + 5)
+    return "\n".join(
+        f"{'>' if n == where.line else ' '}{n:4}  {lines[n - 1].rstrip()}".rstrip() for n in range(first, last + 1)
+    )
+
+
+@command(_nothing, "w", "bt")
+def where(d: Debugger, text: str) -> str:
+    """where (w): the user's frames, innermost last."""
+    frames = d.program.stack()
+    return "\n".join(
+        f"{f.f_code.co_filename.rpartition('/')[2]}:{f.f_lineno} {f.f_code.co_name}" for f in reversed(frames)
+    )
+
+
+@command(_anything, "h")
+def help_(d: Debugger, text: str) -> str:
+    """help (h) [COMMAND]: what a command does."""
+    if text:
+        if text not in TABLE:
+            raise CommandError(f"unknown command {text!r}{suggest(text, TABLE)}")
+        return TABLE[text].help
+    return "\n".join(dict.fromkeys(row.help for row in TABLE.values()))
+
+
+# -- what a face does ----------------------------------------------------------------------------
+
+
+def _for_the_face(d: Debugger, text: str) -> str:
+    return ""
+
+
+def _face(name: str, help_text: str, check_: Check, *aliases: str) -> None:
+    def action(d: Debugger, text: str) -> str:
+        return _for_the_face(d, text)
+
+    action.__doc__ = help_text
+    row = Command(name, action, check_, aliases)
+    for key in (name, *aliases):
+        TABLE[key] = row
+
+
+_face("say", 'say "TEXT": a caption, in scripts.', _quoted)
+_face("sleep", "sleep S: wait S seconds, in scripts.", _seconds)
+_face("screenshot", "screenshot FILE: save the screen as SVG.", _something)
+_face("source", "source FILE: run the commands of another script.", _something)
+_face("restart", "restart: run the program again with the same arguments, seed and breakpoints.", _nothing)
+_face("quit", "quit (q) [CODE]: end the program and the debugger.", _code, "q")

@@ -1,0 +1,182 @@
+"""From the trace and a position in it to the `Situation` that a face draws."""
+
+import linecache
+from collections.abc import Sequence
+
+from backpropdbg.debugger.explain import explain
+from backpropdbg.debugger.stop import Stop, state_of
+from backpropdbg.events import (
+    BackwardFinished,
+    BackwardStarted,
+    BackwardUse,
+    ForwardUse,
+    Held,
+    Location,
+    LossComputed,
+    StepStarted,
+)
+from backpropdbg.situation import GraphNode, Matrix, Situation, Source, State, Window, number
+
+
+def describe(
+    stop: Stop, program: str, seed: int | None, optimizer: str, parameters: Sequence[str], reason: str
+) -> Situation:
+    """Return all that a face needs to draw this stop."""
+    loss = stop.loss
+    shape = stop.weight.shape if stop.weight is not None else ()
+    started = stop.started
+    return Situation(
+        position=stop.position,
+        iteration=stop.event.iteration,
+        phase=stop.phase,
+        event=type(stop.event).__name__,
+        where=stop.where(),
+        program=program,
+        loss=number(loss.at(())) if loss is not None and loss.kept else None,
+        seed=seed,
+        optimizer=started.optimizer if isinstance(started, StepStarted) else optimizer,
+        focus=stop.focus,
+        shape=shape,
+        element=stop.element,
+        parameters=tuple(parameters),
+        graph=graph(stop),
+        ledger=stop.rows(),
+        update=stop.update_rows(),
+        cosine_to="final sum" if stop.final else "running sum",
+        matrices=matrices(stop),
+        source=source(stop.location(), stop.where()),
+        explanation=explain(stop),
+        proof=proof(stop),
+        reason=reason,
+    )
+
+
+def proof(stop: Stop) -> str:
+    """What the comparison of the weights around the last backward gave."""
+    for e in reversed(stop.events):
+        if isinstance(e, BackwardFinished) and e.compared:
+            return f"moved in backward: {', '.join(e.moved)}" if e.moved else "bit for bit as before the backward"
+    return ""
+
+
+def tensors(stop: Stop) -> dict[str, Held | None]:
+    """The tensors of a stop by the name of their matrix."""
+    return {
+        "partial": stop.partial,
+        "running": stop.running,
+        "grad": stop.grad,
+        "weight": stop.weight,
+        "before": stop.before,
+        "delta": stop.delta,
+        "after": stop.after,
+    }
+
+
+def matrices(stop: Stop) -> tuple[Matrix, ...]:
+    """The three matrices of a stop: before, difference and after in the update, else partial, sum and weight."""
+    if stop.phase == "update":
+        later: State = "none" if stop.stepped is not None else "pending"
+        return (
+            _matrix("before", "weight before", stop.before, "none", "weight"),
+            _matrix("delta", "difference", stop.delta, later, "delta", stop.moved_note()),
+            _matrix("after", "weight after", stop.after, later, "weight"),
+        )
+    run = stop.run
+    absent: State = "pending" if run is None or (run.uses and not run.finished) else "none"
+    title = "partial"
+    if run is not None and run.arrived:
+        newest = stop.event.use if isinstance(stop.event, BackwardUse) else None
+        use = newest if newest is not None and newest.parameter == stop.focus else run.arrived[-1][0]
+        title = f"A{use.number}  partial"
+        if run.arrived[-1][1] is None:
+            absent = "not computed"
+    return (
+        _matrix("partial", title, stop.partial, absent, "gradient"),
+        _matrix("running", "running sum", stop.running, absent, "gradient"),
+        _matrix("weight", "weight", stop.weight, "pending", "weight", proof(stop)),
+    )
+
+
+def _matrix(name: str, title: str, held: Held | None, absent: State, scale: str, note: str = "") -> Matrix:
+    shape = held.shape if held is not None else ()
+    return Matrix(name, title, shape, state_of(held, absent), note, scale)
+
+
+def window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int) -> Window | None:
+    """Return the cells of one matrix that a screen has room for; None where it has no value."""
+    shown = tensors(stop)
+    held = shown.get(name)
+    if held is None or not held.kept:
+        return None
+    scale = next((m.scale for m in matrices(stop) if m.name == name), "")
+    mates = [shown[m.name] for m in matrices(stop) if m.scale == scale]
+    if scale == "gradient":
+        mates.append(stop.grad)
+    values, row_step, col_step = held.cells(max(1, rows), max(1, cols), max(0, row0), max(0, col0))
+    return Window(
+        name=name,
+        shape=held.shape,
+        values=tuple(tuple(number(v) for v in row) for row in values),
+        row0=row0,
+        col0=col0,
+        row_step=row_step,
+        col_step=col_step,
+        vmax=held.vmax(),
+        scale_vmax=max([held.vmax(), *(m.vmax() for m in mates if m is not None and m.kept)]),
+    )
+
+
+def graph(stop: Stop) -> tuple[GraphNode, ...]:
+    """The calls of this iteration in forward order, between the input and the loss."""
+    calls = [e for e in stop.events if isinstance(e, ForwardUse)]
+    end = next((e for e in reversed(stop.events) if isinstance(e, (LossComputed, BackwardStarted))), None)
+    levels: dict[int, int] = {}
+    for e in calls:
+        levels[e.index] = 1 + max((levels.get(i, 0) for i in e.feeds if i != e.index), default=0)
+    here = stop.event.index if isinstance(stop.event, ForwardUse) else None
+    arrived = {e.use.index for e in stop.events if isinstance(e, BackwardUse)}
+    now = stop.event.use.index if isinstance(stop.event, BackwardUse) else None
+    over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
+    nodes = [GraphNode("x", 0, "done", "done" if over else "pending")]
+    for e in calls:
+        forward = "here" if e.index == here else "done"
+        backward = "here" if e.index == now else ("done" if e.index in arrived or over else "pending")
+        nodes.append(_call(stop, e, levels[e.index], forward, backward))
+    last = "pending" if end is None else ("here" if isinstance(stop.event, LossComputed) else "done")
+    begun = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")
+    nodes.append(GraphNode("loss", 1 + max(levels.values(), default=0), last, begun))
+    return tuple(nodes)
+
+
+def _call(stop: Stop, e: ForwardUse, level: int, forward: str, backward: str) -> GraphNode:
+    label = (
+        f"{e.module}#{e.call}" if e.call else " ".join(f"{n}#{i}" for n, i in zip(e.parameters, e.numbers, strict=True))
+    )
+    if stop.focus not in e.parameters:
+        return GraphNode(label, level, forward, backward)
+    arrived = stop.run.arrived if stop.run is not None else []
+    uses = stop.run.uses if stop.run is not None else ()
+    numbers = [u.number for u in uses if u.index == e.index]
+    if stop.run is not None and not numbers:
+        return GraphNode(label, level, forward, backward, True, "", "none")
+    n = numbers[0] if numbers else e.numbers[e.parameters.index(stop.focus)]
+    found = [(u, p) for u, p in arrived if u.number == n]
+    if not found:
+        state: State = "not computed" if stop.run is not None and stop.run.finished else "pending"
+        return GraphNode(label, level, forward, backward, True, f"A{n}", state)
+    held = found[0][1]
+    norm = number(held.norm()) if held is not None else None
+    return GraphNode(label, level, forward, backward, True, f"A{n}", state_of(held, "not computed"), norm)
+
+
+def source(where: Location | None, caption: str, around: int = 3) -> Source | None:
+    """The lines around a location; None where the file can't be read."""
+    if where is None:
+        return None
+    linecache.checkcache(where.path)
+    lines = linecache.getlines(where.path)
+    if not lines:
+        return None
+    first = max(1, where.line - around)
+    shown = tuple(text.rstrip("\n") for text in lines[first - 1 : where.line + around])
+    return Source(where.path, where.line, first, shown, caption)

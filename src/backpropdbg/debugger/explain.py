@@ -1,0 +1,146 @@
+"""One or two plain sentences: what just happened, and why."""
+
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.events import (
+    Accumulated,
+    BackwardFinished,
+    BackwardStarted,
+    BackwardUse,
+    ForwardUse,
+    GradChanged,
+    GradCleared,
+    LossComputed,
+    ManualUpdate,
+    ProgramFinished,
+    StepFinished,
+    StepStarted,
+)
+
+
+def ordinal(n: int) -> str:
+    """Return e.g. "2nd"."""
+    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{ending}"
+
+
+def explain(stop: Stop) -> tuple[str, ...]:
+    """Return the sentences for a stop."""
+    match stop.event:
+        case ForwardUse() as e:
+            return _forward(stop, e)
+        case LossComputed() as e:
+            return (f"{e.name} returned the loss. No gradient exists yet: backward starts from here.",)
+        case GradCleared() as e:
+            left = "None" if e.to_none else "zeros, so the optimizer will not skip any parameter"
+            return (f"zero_grad: every .grad is now {left}.",)
+        case BackwardStarted():
+            return _backward(stop)
+        case BackwardUse() as e:
+            return _use(stop, e)
+        case Accumulated() as e:
+            return _accumulated(stop, e)
+        case BackwardFinished() as e:
+            return _finished(e)
+        case GradChanged() as e:
+            return (f"{e.parameter}.grad is not what backward left: clipped, scaled or assigned since.",)
+        case StepStarted():
+            return _before_step(stop)
+        case StepFinished():
+            return why(stop)
+        case ManualUpdate() as e:
+            return (f"Moved without an optimizer: {', '.join(e.parameters)}.",)
+        case ProgramFinished() as e:
+            return (f"The program raised {e.error}",) if e.error else ("The program ran to its end.",)
+
+
+def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
+    if stop.focus in e.parameters:
+        n = e.numbers[e.parameters.index(stop.focus)]
+        by = f"{e.module} took" if not e.bare else "an operation took"
+        return (
+            f"Forward use #{n}: {by} {stop.focus} for the {ordinal(n)} time in this iteration.",
+            "Each use will send back its own partial gradient.",
+        )
+    name = f"{e.module}#{e.call}" if e.call else " and ".join(e.parameters)
+    return (f"Forward: {name} ran. It does not use {stop.focus}.",)
+
+
+def _backward(stop: Stop) -> tuple[str, ...]:
+    n = stop.uses
+    if n == 0:
+        return (f"Backward begins. {stop.focus}: unused in this iteration, so no gradient will reach it.",)
+    uses = "1 use" if n == 1 else f"{n} uses"
+    return (f"Backward begins at the loss and walks to the inputs. {stop.focus} has {uses} in this graph.",)
+
+
+def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
+    if e.use.parameter != stop.focus:
+        return (f"The gradient of {e.use.parameter}, use #{e.use.number} of {e.use.total}, arrived.",)
+    if e.partial is None:
+        return (f"Use #{e.use.number}: this run does not need its gradient, so it was not computed.",)
+    first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}"
+    first += ": backward walks from the loss, so the last use comes first." if e.use.total > 1 else "."
+    held = "None" if stop.grad is None else "what it was"
+    if e.use.total > 1:
+        second = f".grad is still {held}: PyTorch adds all {e.use.total} in a buffer first, then writes .grad once."
+    else:
+        second = f".grad is still {held}: AccumulateGrad writes it next."
+    return (first, second + " No weight moves in backward.")
+
+
+def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
+    if e.parameter != stop.focus or stop.run is None:
+        return (f"{e.parameter}.grad was written.",)
+    arrived = " + ".join(f"A{u.number}" for u, p in stop.run.arrived if p is not None)
+    carried = "carried in + " if stop.run.carried is not None else ""
+    exact = stop.run.exact()
+    proof = {True: ", bit for bit", False: "? No: the two differ. That is a finding", None: ""}[exact]
+    return (f"AccumulateGrad wrote .grad once: .grad = {carried}{arrived}{proof}.", "The weight has not moved.")
+
+
+def _finished(e: BackwardFinished) -> tuple[str, ...]:
+    if not e.compared:
+        return ("The backward is over.",)
+    if e.moved:
+        return (f"The backward is over, and these weights changed during it: {', '.join(e.moved)}.",)
+    return ("The backward is over. Every weight was compared with its copy: backward changed none, bit for bit.",)
+
+
+def _before_step(stop: Stop) -> tuple[str, ...]:
+    if stop.before is None:
+        return (f"{stop.focus} is in no group of this optimizer: step() will not move it.",)
+    if stop.grad is None:
+        return (
+            f"{_unused(stop)}.grad is None, so the optimizer skips {stop.focus}:",
+            "no gradient, no momentum, no weight decay.",
+        )
+    return (f"{_unused(stop)}step() has not run. It will read .grad once, however many uses it sums.",)
+
+
+def _unused(stop: Stop) -> str:
+    name = stop.focus.rpartition(".")[0] or stop.focus
+    return f"{name}: unused in this iteration. " if stop.run is not None and stop.uses == 0 else ""
+
+
+def why(stop: Stop) -> tuple[str, ...]:
+    """The last update of the focused parameter in plain words."""
+    if stop.started is None or stop.stepped is None:
+        return (f"{stop.focus} was not updated in this iteration yet.",)
+    if stop.before is None or stop.after is None:
+        return (f"{stop.focus} is in no group of this optimizer, so nothing moved it.",)
+    if not (stop.before.kept and stop.after.kept):
+        return ("The weights of this update are not kept.",)
+    still = stop.before.same_bits(stop.after)
+    if stop.grad is None:
+        moved = "did not move, bit for bit" if still else "moved all the same"
+        return (f"{_unused(stop)}.grad is None: the optimizer skipped {stop.focus}; it {moved}.",)
+    shares = ", ".join(f"{name} {held.norm():.3g}" for name, held, _ in stop.terms if name != "rounding")
+    if still:
+        return (f"{_unused(stop)}step() ran, and {stop.focus} did not move, bit for bit.",)
+    size = stop.delta.norm() if stop.delta is not None else 0.0
+    if stop.grad.kept and stop.grad.norm() == 0:
+        cause = f"Its gradient is zero, yet it moved by {size:.3g}: {shares} (norms)."
+        return (_unused(stop) + cause,)
+    uses = stop.run.arrived if stop.run is not None else []
+    of = " + ".join(f"A{u.number}" for u, p in uses if p is not None)
+    return (f"step() moved {stop.focus} by {size:.3g}. Terms by norm: {shares}.", f"The gradient it read: {of}.")

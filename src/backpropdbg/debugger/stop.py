@@ -1,0 +1,296 @@
+"""One position of the trace, seen from one parameter: the facts that a screen is made of."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TypeVar
+
+from backpropdbg.events import (
+    Accumulated,
+    BackwardStarted,
+    BackwardUse,
+    Event,
+    ForwardUse,
+    GradChanged,
+    Held,
+    Location,
+    LossComputed,
+    ManualUpdate,
+    ProgramFinished,
+    StepFinished,
+    StepStarted,
+)
+from backpropdbg.ledger import Ledger, Run, fold
+from backpropdbg.situation import Phase, Row, State, number
+from backpropdbg.trace.history import Trace
+
+T = TypeVar("T")
+
+
+def state_of(held: Held | None, absent: State = "none") -> State:
+    """Which of the four states a handle is in."""
+    if held is None:
+        return absent
+    return "value" if held.kept else "not kept"
+
+
+class Stop:
+    """Everything that one position of the trace says about one focused parameter."""
+
+    def __init__(self, trace: Trace, position: int, focus: str, element: tuple[int, ...]) -> None:
+        self.event: Event = trace[position]
+        self.position, self.focus, self.element = position, focus, element
+        self.events: Sequence[Event] = trace.iteration(self.event.iteration, position)
+        self._previous = trace.iteration(self.event.iteration - 1)
+        if isinstance(self.event, ProgramFinished) and len(self.events) == 1:
+            self.events = [*self._previous, self.event]
+        self.ledger: Ledger = fold(focus, self.events)
+
+    def _last(self, kind: type[T]) -> T | None:
+        return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
+
+    @cached_property
+    def run(self) -> Run | None:
+        return self.ledger.latest
+
+    @cached_property
+    def started(self) -> StepStarted | None:
+        return self._last(StepStarted)
+
+    @cached_property
+    def stepped(self) -> StepFinished | None:
+        return self._last(StepFinished)
+
+    @property
+    def phase(self) -> Phase:
+        if isinstance(self.event, ProgramFinished):
+            return "finished"
+        if self.started is not None:
+            return "update"
+        return "backward" if self.run is not None else "forward"
+
+    @cached_property
+    def running(self) -> Held | None:
+        return self.run.running() if self.run is not None else None
+
+    @cached_property
+    def grad(self) -> Held | None:
+        """The true `.grad` at this stop."""
+        if self.started is not None and self.focus in self.started.grads:
+            return self.started.grads[self.focus]
+        if self.ledger.changes:
+            return self.ledger.changed
+        if self.run is not None:
+            return self.run.grad if self.run.grad is not None else self.run.carried
+        return self._carried_over
+
+    @property
+    def _carried_over(self) -> Held | None:
+        for e in reversed(self._previous):
+            if isinstance(e, StepStarted):
+                return e.grads.get(self.focus)
+        return None
+
+    @cached_property
+    def partial(self) -> Held | None:
+        """The partial of this stop's use; after it, the newest one."""
+        if isinstance(self.event, BackwardUse) and self.event.use.parameter == self.focus:
+            return self.event.partial
+        return self.run.arrived[-1][1] if self.run is not None and self.run.arrived else None
+
+    @cached_property
+    def weight(self) -> Held | None:
+        """The focused parameter's value at this stop."""
+        for e in [*reversed(self.events), *reversed(self._previous)]:
+            if isinstance(e, StepFinished) and self.focus in e.after:
+                return e.after[self.focus]
+            if isinstance(e, StepStarted) and self.focus in e.before:
+                return e.before[self.focus]
+            if isinstance(e, (BackwardStarted, ManualUpdate)) and self.focus in e.weights:
+                return e.weights[self.focus]
+        return None
+
+    @cached_property
+    def before(self) -> Held | None:
+        return self.started.before.get(self.focus) if self.started is not None else None
+
+    @cached_property
+    def after(self) -> Held | None:
+        return self.stepped.after.get(self.focus) if self.stepped is not None else None
+
+    @cached_property
+    def delta(self) -> Held | None:
+        if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
+            return None
+        return self.after.minus(self.before)
+
+    @cached_property
+    def terms(self) -> list[tuple[str, Held, str]]:
+        """The terms of the update, once it is done."""
+        if self.started is None or self.after is None or self.focus not in self.started.recipes:
+            return []
+        return self.started.recipes[self.focus].terms(self.after)
+
+    @property
+    def loss(self) -> Held | None:
+        for e in reversed(self.events):
+            if isinstance(e, LossComputed):
+                return e.loss
+            if isinstance(e, BackwardStarted) and e.loss is not None:
+                return e.loss
+        return None
+
+    @property
+    def uses(self) -> int:
+        """How many uses are known: those of the graph once it is known, else those of the forward so far."""
+        if self.run is not None:
+            return len(self.run.uses)
+        return sum(isinstance(e, ForwardUse) and self.focus in e.parameters for e in self.events)
+
+    def where(self) -> str:
+        match self.event:
+            case ForwardUse() as e:
+                return f"{e.module}#{e.call}" if e.call else f"{e.parameters[0]}#{e.numbers[0]}"
+            case BackwardUse(use=use):
+                return f"{use.module if use.call else use.parameter}#{use.number} of {use.total}"
+            case Accumulated() as e:
+                return f"{e.parameter} accumulated"
+            case GradChanged() as e:
+                return f"{e.parameter}.grad changed"
+            case LossComputed() as e:
+                return e.name
+        return {
+            "GradCleared": "zero_grad",
+            "BackwardStarted": "backward begins",
+            "BackwardFinished": "backward is over",
+            "StepStarted": "before optimizer.step()",
+            "StepFinished": "after optimizer.step()",
+            "ManualUpdate": "weights moved by hand",
+            "ProgramFinished": "the program has ended",
+        }[type(self.event).__name__]
+
+    def location(self) -> Location | None:
+        event = self.event
+        return event.use.where if isinstance(event, BackwardUse) else getattr(event, "where", None)
+
+    # -- the ledger ------------------------------------------------------------------------------
+
+    def rows(self) -> tuple[Row, ...]:
+        run = self.run
+        if run is None:
+            rows = [self._row("carried", "carried in", "", self.grad)]
+            rows += [Row("partial", f"A{n}", f"use #{n}", "pending") for n in range(self.uses, 0, -1)]
+            return (*rows, Row("running", "running sum", "", "pending"), self._row("grad", ".grad", "", self.grad))
+        rows = []
+        for r in self.ledger.runs:
+            prefix = f"run {r.number}: " if len(self.ledger.runs) > 1 else ""
+            rows.append(self._row("carried", prefix + "carried in", "", r.carried))
+            rows += self._partials(r)
+        absent: State = "none" if run.finished or not run.uses else "pending"
+        if run.partials and not all(p.kept for p in run.partials):
+            rows.append(Row("running", "running sum", "", "not kept"))
+        else:
+            rows.append(self._row("running", "running sum", "", self.running, absent))
+        if self.ledger.changes:
+            rows.append(
+                self._row("label", "changed", "", self.ledger.changed, note="after the backward, before the step")
+            )
+        here = isinstance(self.event, Accumulated) and self.event.parameter == self.focus
+        return (*rows, self._row("grad", ".grad", "", self.grad, note=self._grad_note(run), here=here))
+
+    def _grad_note(self, run: Run) -> str:
+        if not run.uses:
+            return "no use reached the loss"
+        if not run.accumulates:
+            return "this run doesn't accumulate"
+        if run.grad is None:
+            return "AccumulateGrad has not run yet" if not run.finished else "AccumulateGrad did not run"
+        return {True: "= running sum, bit for bit", False: "differs from the running sum", None: ""}[run.exact()]
+
+    def _partials(self, run: Run) -> list[Row]:
+        rows, seen, before = [], set(), None
+        here_use = self.event.use if isinstance(self.event, BackwardUse) else None
+        for use, partial in run.arrived:
+            seen.add(use.number)
+            here = use == here_use and isinstance(self.event, BackwardUse) and self.event.run == run.number
+            note = self._pull(partial, before)
+            rows.append(
+                self._row("partial", f"A{use.number}", f"use #{use.number}", partial, "not computed", note, here)
+            )
+            if partial is not None and partial.kept:
+                before = partial if before is None else before.plus(partial)
+        missing: State = "not computed" if run.finished else "pending"
+        for use in reversed(run.uses):
+            if use.number not in seen:
+                rows.append(Row("partial", f"A{use.number}", f"use #{use.number}", missing))
+        return rows
+
+    def _pull(self, partial: Held | None, before: Held | None) -> str:
+        """Where this term alone would move the element, and how much of what came before it cancels."""
+        if partial is None or not partial.kept:
+            return ""
+        value = partial.at(self.element)
+        if value != value or value == 0:
+            return "" if value else "no pull"
+        pull = "pulls it down" if value > 0 else "pulls it up"
+        if before is not None:
+            sofar = before.at(self.element)
+            if sofar * value < 0:
+                small, large = sorted((abs(sofar), abs(value)))
+                pull += f", cancels {100 * small / large:.0f} %"
+        return pull
+
+    def _row(
+        self,
+        kind: str,
+        term: str,
+        detail: str,
+        held: Held | None,
+        absent: State = "none",
+        note: str = "",
+        here: bool = False,
+    ) -> Row:
+        state = state_of(held, absent)
+        if held is None:
+            return Row(kind, term, detail, state, note=note, here=here)
+        if not held.kept:
+            return Row(kind, term, detail, state, number(held.norm()), note=note, here=here)
+        reference = self.reference
+        cosine = held.cosine(reference) if reference is not None else None
+        return Row(
+            kind,
+            term,
+            detail,
+            state,
+            number(held.norm()),
+            None if cosine is None else number(cosine),
+            number(held.at(self.element)),
+            note,
+            here,
+        )
+
+    @cached_property
+    def reference(self) -> Held | None:
+        """What the cosines are taken to: the running sum of the newest run."""
+        return self.running
+
+    @property
+    def final(self) -> bool:
+        """True once every partial of the newest run is in."""
+        return self.run is not None and len(self.run.arrived) == len(self.run.uses)
+
+    def update_rows(self) -> tuple[Row, ...]:
+        """The terms of the update, their sum and the weights, in the update phase."""
+        if self.started is None:
+            return ()
+        rows = [self._row("term", "before", "", self.before)]
+        if self.stepped is None:
+            return (*rows, Row("term", "after", "", "pending"))
+        rows += [self._row("term", name, "", held, note=note) for name, held, note in self.terms]
+        rows.append(self._row("term", "difference", "", self.delta, note=self.moved_note()))
+        return (*rows, self._row("term", "after", "", self.after))
+
+    def moved_note(self) -> str:
+        """Whether the weight moved, by its bits."""
+        if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
+            return ""
+        return "the weight did not move, bit for bit" if self.before.same_bits(self.after) else "after - before"

@@ -1,0 +1,84 @@
+"""Plain-text tables for the looking commands."""
+
+from collections.abc import Sequence
+
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.describe import graph as graph_nodes
+from backpropdbg.situation import Number, Row, as_float
+
+
+def shown(value: Number | None, sign: bool = False) -> str:
+    """Return a number in few characters that never reads as zero unless it is."""
+    if value is None:
+        return ""
+    x = as_float(value)
+    return f"{x:+.4g}" if sign else f"{x:.4g}"
+
+
+def table(rows: Sequence[Row], element: str = "") -> str:
+    """Lay rows out in aligned columns."""
+    cells = [("", "term", "norm", "cos", element, "")]
+    for row in rows:
+        term = f"{row.term}  {row.detail}".rstrip()
+        norm = shown(row.norm) if row.state == "value" else _absent(row)
+        cells.append((">" if row.here else "", term, norm, _cosine(row), shown(row.element, True), row.note))
+    widths = [max(len(c[i]) for c in cells) for i in range(6)]
+    lines = []
+    for mark, term, norm, cosine, value, note in cells:
+        line = f"{mark:1} {term:<{widths[1]}}  {norm:>{widths[2]}}  {cosine:>{widths[3]}}  {value:>{widths[4]}}  {note}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _absent(row: Row) -> str:
+    word = {"none": "None"}.get(row.state, row.state)
+    return f"{word} ({shown(row.norm)})" if row.norm is not None else word
+
+
+def _cosine(row: Row) -> str:
+    return "" if row.cosine is None else f"{as_float(row.cosine):+.2f}"
+
+
+def ledger(d: Debugger) -> str:
+    """The ledger of the focus, with the terms of the update once there are any."""
+    at = f"[{','.join(map(str, d.stop.element))}]"
+    text = f"{d.focus}\n" + table(d.stop.rows(), at)
+    update = d.stop.update_rows()
+    return text + ("\n" + table(update, at) if update else "")
+
+
+def uses(d: Debugger) -> str:
+    """The uses of the focus in this iteration."""
+    run = d.stop.run
+    if run is None:
+        return f"{d.focus}: {d.stop.uses} uses so far; how many reach the loss is known once backward begins"
+    if not run.uses:
+        return f"{d.focus}: unused in this iteration"
+    lines = []
+    for use in run.uses:
+        where = f"{use.where.path.rpartition('/')[2]}:{use.where.line}" if use.where else "outside of any call"
+        call = f"{use.module}#{use.call}" if use.call else use.module
+        lines.append(f"use #{use.number}  {call}  {use.node}  {where}".replace("    ", "  "))
+    return "\n".join(lines)
+
+
+def parameters(d: Debugger) -> str:
+    """All parameters, the focus marked."""
+    return "\n".join(f"{'*' if name == d.focus else ' '} {name}" for name in d.program.parameters())
+
+
+def overview(d: Debugger) -> str:
+    """Where we are."""
+    s = d.situation_now()
+    loss = "" if s.loss is None else f", loss {shown(s.loss)}"
+    return f"iteration {s.iteration}, {s.phase}, {s.where}{loss}, focus {s.focus} {list(s.shape)}, {s.optimizer}"
+
+
+def graph(d: Debugger) -> str:
+    """The calls level by level; those on one level do not feed each other."""
+    levels: dict[int, list[str]] = {}
+    for node in graph_nodes(d.stop):
+        mark = "*" if "here" in (node.forward, node.backward) else ""
+        norm = f" {node.partial} {shown(node.partial_norm) or node.partial_state}" if node.partial else ""
+        levels.setdefault(node.level, []).append(f"{node.label}{mark}{norm}")
+    return " -> ".join(names[0] if len(names) == 1 else f"[{' | '.join(names)}]" for _, names in sorted(levels.items()))

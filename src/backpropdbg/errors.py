@@ -1,0 +1,27 @@
+"""What can go wrong, as a user sees it.
+
+BackpropdbgError
+├── UsageError      bad arguments or an unreadable or unparsable script (exit 2)
+├── CommandError    a command that can't be done: bad LOC, unknown name, failed EXPR (exit 1)
+└── WireError       the peer sent something that is no valid message
+
+Each message is one line that names the wrong value and what would be right.
+"""
+
+__all__ = ["BackpropdbgError", "CommandError", "UsageError", "WireError"]
+
+
+class BackpropdbgError(Exception):
+    """Base of all errors that are shown to the user as one line."""
+
+
+class UsageError(BackpropdbgError):
+    """Arguments or a script file that can't be understood."""
+
+
+class CommandError(BackpropdbgError):
+    """A command that was understood but can't be carried out."""
+
+
+class WireError(BackpropdbgError):
+    """A malformed or unexpected message from the other process."""

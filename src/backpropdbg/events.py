@@ -1,0 +1,248 @@
+"""What can happen while a program trains: one small frozen type each, in the order of a training step.
+
+Tensors appear as `Held` handles, whose arithmetic lives in the probe; this module imports no torch.
+"""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Held(Protocol):
+    """A tensor that was kept, or only its statistics once the budget let it go."""
+
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def kept(self) -> bool:
+        """False once the tensor was dropped; then only `norm` still answers."""
+
+    @property
+    def value(self) -> object:
+        """The tensor itself, for expressions; None once dropped."""
+
+    def norm(self) -> float:
+        """Euclidean norm of the whole tensor."""
+
+    def cosine(self, other: "Held") -> float | None:
+        """Cosine of the angle to `other`; None where either is zero or not kept."""
+
+    def plus(self, other: "Held") -> "Held":
+        """`self + other`, in the dtype and with the operation that the engine uses."""
+
+    def minus(self, other: "Held") -> "Held":
+        """`self - other`, in float64."""
+
+    def same_bits(self, other: "Held") -> bool:
+        """True where every bit agrees (so NaN equals NaN, and -0 differs from 0)."""
+
+    def at(self, index: tuple[int, ...]) -> float:
+        """One element."""
+
+    def vmax(self) -> float:
+        """Largest finite magnitude, 0.0 where there is none."""
+
+    def finite(self) -> bool:
+        """True where no element is NaN or infinite."""
+
+    def cells(self, rows: int, cols: int, row0: int, col0: int) -> tuple[list[list[float]], int, int]:
+        """Return at most rows x cols values from (row0, col0) on, with the row and column step of the pooling."""
+
+    def drop(self) -> None:
+        """Let the tensor go; its norm is computed first."""
+
+
+class Recipe(Protocol):
+    """How one optimizer moves one parameter: knows its own arithmetic."""
+
+    def terms(self, after: Held) -> list[tuple[str, Held, str]]:
+        """Return (name, term, note) rows that add up to the weight's change in float64."""
+
+
+class Location(Struct, frozen=True):
+    """A line of the user's program."""
+
+    path: str
+    line: int
+
+
+class Use(Struct, frozen=True):
+    """One edge of the autograd graph into a parameter.
+
+    Attributes:
+        parameter, number, total: the number-th of total uses, in forward order, from 1.
+        module, call: the module call that made the edge ("" and 0 outside of any).
+        node: name of the autograd node on the edge.
+        cast: the number of uses that share one cast or view; 0 where the edge goes to the leaf itself.
+    """
+
+    parameter: str
+    number: int
+    total: int
+    module: str
+    call: int
+    node: str
+    where: Location | None
+    index: int = -1
+    cast: int = 0
+
+
+class ForwardUse(Struct, frozen=True):
+    """A module with parameters of its own was called, or an operation took a bare parameter.
+
+    Attributes:
+        index: of this call among the uses of the iteration. feeds: indices of the calls whose output it takes.
+        parameters, numbers: what it used, and the how-manieth use of each that is.
+    """
+
+    iteration: int
+    index: int
+    module: str
+    call: int
+    parameters: tuple[str, ...]
+    numbers: tuple[int, ...]
+    where: Location | None
+    feeds: tuple[int, ...]
+    bare: bool = False
+
+
+class LossComputed(Struct, frozen=True):
+    """An outermost module call returned a scalar that requires a gradient."""
+
+    iteration: int
+    name: str
+    loss: Held
+    where: Location | None
+    feeds: tuple[int, ...]
+
+
+class GradCleared(Struct, frozen=True):
+    """`zero_grad` ran. to_none: `.grad` became None, else zeros."""
+
+    iteration: int
+    to_none: bool
+    where: Location | None
+
+
+class BackwardStarted(Struct, frozen=True):
+    """An engine run begins. carried: what `.grad` held, by parameter."""
+
+    iteration: int
+    run: int
+    loss: Held | None
+    uses: tuple[Use, ...]
+    carried: dict[str, Held | None]
+    weights: dict[str, Held]
+    where: Location | None
+    feeds: tuple[int, ...]
+    accumulates: bool = True
+
+
+class BackwardUse(Struct, frozen=True):
+    """The partial of one use arrived; None where this run doesn't compute it. order: arrival, from 1."""
+
+    iteration: int
+    run: int
+    use: Use
+    partial: Held | None
+    order: int
+
+
+class Accumulated(Struct, frozen=True):
+    """AccumulateGrad of one parameter ran: `.grad` holds the sum now."""
+
+    iteration: int
+    run: int
+    parameter: str
+    grad: Held
+
+
+class BackwardFinished(Struct, frozen=True):
+    """An engine run ended. moved: parameters whose bits differ from those at its start (normally none)."""
+
+    iteration: int
+    run: int
+    moved: tuple[str, ...]
+    compared: bool
+    where: Location | None
+
+
+class GradChanged(Struct, frozen=True):
+    """`.grad` differs from what the backward left, before the update (clipping, scaling, an assignment)."""
+
+    iteration: int
+    parameter: str
+    grad: Held | None
+
+
+class StepStarted(Struct, frozen=True):
+    """The outermost `optimizer.step()` begins."""
+
+    iteration: int
+    optimizer: str
+    grads: dict[str, Held | None]
+    before: dict[str, Held]
+    recipes: dict[str, Recipe]
+    where: Location | None
+
+
+class StepFinished(Struct, frozen=True):
+    """The outermost `optimizer.step()` ended; the iteration ends with it."""
+
+    iteration: int
+    after: dict[str, Held]
+    where: Location | None
+
+
+class ManualUpdate(Struct, frozen=True):
+    """Weights moved outside of any optimizer, noticed at the next forward."""
+
+    iteration: int
+    parameters: tuple[str, ...]
+    weights: dict[str, Held]
+
+
+class ProgramFinished(Struct, frozen=True):
+    """The program ran to its end, or raised `error` (one line; "" where it did not)."""
+
+    iteration: int
+    error: str
+
+
+Event = (
+    ForwardUse
+    | LossComputed
+    | GradCleared
+    | BackwardStarted
+    | BackwardUse
+    | Accumulated
+    | BackwardFinished
+    | GradChanged
+    | StepStarted
+    | StepFinished
+    | ManualUpdate
+    | ProgramFinished
+)
+
+
+def handles(event: Event) -> list[Held]:
+    """Return every tensor that an event keeps."""
+    match event:
+        case LossComputed(loss=loss):
+            found: list[Held | None] = [loss]
+        case BackwardStarted():
+            found = [event.loss, *event.carried.values(), *event.weights.values()]
+        case BackwardUse(partial=partial):
+            found = [partial]
+        case Accumulated(grad=grad) | GradChanged(grad=grad):
+            found = [grad]
+        case StepStarted():
+            found = [*event.grads.values(), *event.before.values()]
+        case StepFinished(after=after):
+            found = [*after.values()]
+        case ManualUpdate(weights=weights):
+            found = [*weights.values()]
+        case _:
+            found = []
+    return [h for h in found if h is not None]

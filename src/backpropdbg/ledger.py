@@ -1,0 +1,108 @@
+"""The sum of one parameter, term by term: carried in, each partial, running sum, `.grad`, what changed it.
+
+`A.grad = A1.grad + A2.grad + …`: the engine adds the partials of one run in its own buffer, in the order in which they
+arrive (last use first), and AccumulateGrad then adds that sum to what `.grad` held. `running` does the same sums.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+
+from msgspec import Struct
+
+from backpropdbg.events import (
+    Accumulated,
+    BackwardFinished,
+    BackwardStarted,
+    BackwardUse,
+    Event,
+    GradChanged,
+    Held,
+    Use,
+)
+
+
+class Run(Struct):
+    """One engine run, as far as it concerns one parameter.
+
+    Attributes:
+        uses: in forward order. arrived: (use, partial) in order of arrival; partial None: not computed.
+        grad: `.grad` after AccumulateGrad; None before, or where this run doesn't accumulate.
+    """
+
+    number: int
+    carried: Held | None
+    uses: tuple[Use, ...]
+    accumulates: bool
+    arrived: list[tuple[Use, Held | None]] = []
+    grad: Held | None = None
+    finished: bool = False
+
+    @property
+    def partials(self) -> list[Held]:
+        """The partials that arrived, in order of arrival."""
+        return [p for _, p in self.arrived if p is not None]
+
+    def total(self) -> Held | None:
+        """The partials so far, added in order of arrival; None where there are none or one was not kept."""
+        if not self.partials or not all(p.kept for p in self.partials):
+            return None
+        return reduce(lambda a, b: a.plus(b), self.partials)
+
+    def running(self) -> Held | None:
+        """carried in + partials so far."""
+        total = self.total()
+        if total is None or self.carried is None or not self.accumulates:
+            return total if total is not None or self.partials else self.carried
+        return self.carried.plus(total) if self.carried.kept else None
+
+    def exact(self) -> bool | None:
+        """True where the running sum is `.grad` bit for bit; None where that can't be known yet or any more."""
+        running = self.running()
+        if self.grad is None or running is None or not self.grad.kept:
+            return None
+        return running.same_bits(self.grad)
+
+
+class Ledger(Struct):
+    """One parameter in one iteration.
+
+    Attributes:
+        changed: `.grad` where something changed it after the backward. changes: how often that happened.
+    """
+
+    parameter: str
+    runs: list[Run]
+    changed: Held | None = None
+    changes: int = 0
+
+    @property
+    def latest(self) -> Run | None:
+        """The newest run, if any began."""
+        return self.runs[-1] if self.runs else None
+
+
+def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
+    """Return the ledger that these events of one iteration add up to."""
+    ledger = Ledger(parameter, [])
+    for event in events:
+        match event:
+            case BackwardStarted():
+                uses = tuple(u for u in event.uses if u.parameter == parameter)
+                ledger.runs.append(Run(event.run, event.carried.get(parameter), uses, event.accumulates, []))
+            case BackwardUse(use=use) if use.parameter == parameter:
+                for run in ledger.runs:
+                    if run.number == event.run:
+                        run.arrived.append((use, event.partial))
+            case Accumulated() if event.parameter == parameter:
+                for run in ledger.runs:
+                    if run.number == event.run:
+                        run.grad = event.grad
+            case BackwardFinished():
+                for run in ledger.runs:
+                    if run.number == event.run:
+                        run.finished = True
+            case GradChanged() if event.parameter == parameter:
+                ledger.changed, ledger.changes = event.grad, ledger.changes + 1
+            case _:
+                pass
+    return ledger

@@ -1,0 +1,44 @@
+"""Which of the frames on the stack is the user's."""
+
+import os
+import sys
+from types import FrameType
+
+import torch
+
+from backpropdbg.events import Location
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_DEMO = os.path.join(_OURS, "demo") + os.sep
+
+
+def is_users(path: str) -> bool:
+    """True for a file that is neither torch's, ours (the demo is the user's), nor the interpreter's own."""
+    if path.startswith(_DEMO):
+        return True
+    return not path.startswith((_TORCH, _OURS, "<frozen"))
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost frame of the user's program in this thread."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_users(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
+def user_location() -> Location | None:
+    """Return file and line of `user_frame()`."""
+    frame = user_frame()
+    return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def user_stack() -> list[FrameType]:
+    """Return the user's frames, innermost first."""
+    found, frame = [], user_frame()
+    while frame is not None:
+        if is_users(frame.f_code.co_filename) and not frame.f_code.co_filename.endswith("runpy.py"):
+            found.append(frame)
+        frame = frame.f_back
+    return found

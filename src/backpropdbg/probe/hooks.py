@@ -1,0 +1,492 @@
+"""Install hooks into torch and turn what they see into events.
+
+Every hook closes over names and slots, never over a node or a loss, and is removed when its run ends.
+"""
+
+import bisect
+import os
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from msgspec import Struct
+from torch import Tensor
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+
+from backpropdbg.events import (
+    Accumulated,
+    BackwardFinished,
+    BackwardStarted,
+    BackwardUse,
+    Event,
+    ForwardUse,
+    GradChanged,
+    GradCleared,
+    Held,
+    Location,
+    LossComputed,
+    ManualUpdate,
+    StepFinished,
+    StepStarted,
+    Use,
+)
+from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.names import Names
+from backpropdbg.probe.optimizers import OptimizerRecipe, summary
+from backpropdbg.probe.tensors import HeldTensor, copy, same_bits
+from backpropdbg.probe.uses import Edge, feeders, find_edges
+
+_sequence = torch._C._autograd._get_sequence_nr
+
+
+class Policy(Struct, frozen=True):
+    """What the probe keeps. References to partials are always kept while the probe is installed.
+
+    Attributes:
+        snapshots: copies of the weights before and after, of `.grad`, and of the optimizer's state.
+        bare: watch operations that take a parameter outside of a library module (slows small operations).
+        graph: find which call feeds which.
+    """
+
+    snapshots: bool = True
+    bare: bool = True
+    graph: bool = True
+
+
+class _Call:
+    """A module call that has not returned yet."""
+
+    __slots__ = ("bare", "direct", "low", "module", "where")
+
+    def __init__(self, module: torch.nn.Module, direct: bool) -> None:
+        self.module, self.direct, self.bare = module, direct, False
+        self.low = _sequence()
+        self.where = user_location() if direct else None
+
+
+class Probe:
+    """Watches one training program.
+
+    Args:
+        sink: gets each event in the thread where it happens; it may block, or raise a BaseException to end the program.
+        policy: what to keep.
+    """
+
+    def __init__(self, sink: Callable[[Event], None], policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.names = Names()
+        self.iteration = 1
+        self.optimizer: Any = None
+        self.model: Any = None
+        self._sink = sink
+        self._pid = os.getpid()
+        self._inert = False
+        self._runs = 0
+        self._steps = 0
+        self._active: list[_Call] = []
+        self._brackets: list[tuple[int, int, int]] = []
+        self._calls: list[ForwardUse] = []
+        self._counts: dict[str, int] = {}
+        self._floor = _sequence()
+        self._weights: dict[str, HeldTensor] = {}
+        self._grads: dict[str, HeldTensor] = {}
+        self._fresh = True
+        self._undo: list[Callable[[], object]] = []
+
+    # -- installing ------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Hook torch for this process; the bare-parameter watch covers the calling thread."""
+        if self._undo:
+            return
+        self._undo = [
+            register_module_forward_pre_hook(self._before_call).remove,
+            register_module_forward_hook(self._after_call, always_call=True).remove,
+            register_optimizer_step_pre_hook(self._before_step).remove,
+            register_optimizer_step_post_hook(self._after_step).remove,
+            self._wrap(torch.autograd, "_engine_run_backward", self._backward),
+            self._wrap(Optimizer, "zero_grad", self._zero_grad),
+            self._wrap(torch.nn.Module, "zero_grad", self._zero_grad),
+        ]
+        if self.policy.bare:
+            mode = _BareUses(self)
+            mode.__enter__()  # type: ignore[no-untyped-call]
+            self._undo.append(lambda: mode.__exit__(None, None, None))  # type: ignore[no-untyped-call]
+
+    def remove(self) -> None:
+        """Take every hook out again; safe to call twice."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _wrap(self, owner: Any, name: str, replacement: Callable[..., Any]) -> Callable[[], object]:
+        original = getattr(owner, name)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return replacement(original, *args, **kwargs)
+
+        wrapped.__wrapped__ = original  # type: ignore[attr-defined]
+        setattr(owner, name, wrapped)
+        return lambda: setattr(owner, name, original)
+
+    @property
+    def _off(self) -> bool:
+        return self._inert or os.getpid() != self._pid
+
+    @contextmanager
+    def inert(self) -> Iterator[None]:
+        """Let code run unseen (expressions of the user at a stop)."""
+        before, self._inert = self._inert, True
+        try:
+            yield
+        finally:
+            self._inert = before
+
+    def _emit(self, event: Event) -> None:
+        with self.inert(), torch._C.DisableTorchFunction():
+            self._sink(event)
+
+    # -- forward ---------------------------------------------------------------------------------
+
+    def _before_call(self, module: torch.nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling() or self._off or torch._C._current_graph_task_id() != -1:
+            return
+        if not self._active:
+            self._enter_root(module)
+        self._active.append(_Call(module, any(p is not None for p in module._parameters.values())))
+
+    def _enter_root(self, module: torch.nn.Module) -> None:
+        if self.names.add_root(module) and self.model is None and any(True for _ in module.parameters()):
+            self.model = module
+        if self._fresh:
+            self._fresh = False
+            self._floor = _sequence()
+            self._notice_manual_update()
+
+    def _notice_manual_update(self) -> None:
+        if not self.policy.snapshots:
+            return
+        moved = self._snapshot()
+        if moved:
+            self._emit(ManualUpdate(self.iteration, moved, {n: self._weights[n] for n in moved}))
+
+    def _snapshot(self) -> tuple[str, ...]:
+        """Bring the copies of the weights up to date; return the names that had moved since the last time."""
+        moved = []
+        for name, p in self.names.parameters():
+            held = self._weights.get(name)
+            if held is None or held.tensor is None or not same_bits(held.tensor, p.detach()):
+                if held is not None and held.tensor is not None:
+                    moved.append(name)
+                self._weights[name] = copy(p)
+        return tuple(moved)
+
+    def _after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        if torch.compiler.is_compiling() or self._off or not self._active:
+            return
+        while self._active:
+            call = self._active.pop()
+            if call.module is module:
+                break
+        else:
+            return
+        nodes = [t.grad_fn for t in _tensors(output) if t.grad_fn is not None]
+        if call.direct and not call.bare:
+            self._forward_use(call, nodes)
+        if not self._active and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
+            name = type(module).__name__
+            held = HeldTensor(output.detach())
+            self._emit(LossComputed(self.iteration, name, held, user_location(), self._feeds(nodes)))
+
+    def _forward_use(self, call: _Call, nodes: list[Any]) -> None:
+        used = tuple(self.names.of(p) for p in call.module._parameters.values() if p is not None)
+        self._add_use(self.names.module(call.module), used, call.low, _sequence(), call.where, nodes, bare=False)
+
+    def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
+        """An operation outside of a library module took these parameters."""
+        nodes = [t.grad_fn for t in _tensors(result) if t.grad_fn is not None]
+        taken = [p for p in parameters if _reaches(nodes, p, low)]
+        if not taken:
+            return
+        owner = ""
+        if self._active:
+            self._active[-1].bare = True
+            owner = self.names.module(self._active[-1].module)
+        names = tuple(self.names.of(p) for p in taken)
+        self._add_use(owner, names, low, _sequence(), user_location(), nodes, bare=True)
+
+    def _add_use(
+        self,
+        module: str,
+        used: tuple[str, ...],
+        low: int,
+        high: int,
+        where: Location | None,
+        nodes: list[Any],
+        bare: bool,
+    ) -> None:
+        feeds = self._feeds(nodes, low)
+        index = len(self._calls)
+        call = 0 if bare else self._count("module " + module)
+        numbers = tuple(self._count(name) for name in used)
+        event = ForwardUse(self.iteration, index, module, call, used, numbers, where, feeds, bare)
+        self._calls.append(event)
+        self._brackets.append((low, high, index))
+        self._emit(event)
+
+    def _count(self, name: str) -> int:
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return self._counts[name]
+
+    def _feeds(self, nodes: list[Any], low: int | None = None) -> tuple[int, ...]:
+        return feeders(nodes, self._bracket, self._floor) if self.policy.graph else ()
+
+    def _bracket(self, number: int) -> int | None:
+        """The call whose forward made the node with this sequence number: the innermost, so the last to begin."""
+        at = bisect.bisect_right(self._brackets, (number, 1 << 62, 0)) - 1
+        if at >= 0 and self._brackets[at][0] <= number < self._brackets[at][1]:
+            return self._brackets[at][2]
+        return None
+
+    # -- backward --------------------------------------------------------------------------------
+
+    def _backward(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        if self._off or torch.compiler.is_compiling():
+            return original(outputs, *args, **kwargs)
+        self._runs += 1
+        accumulates = bool(kwargs.get("accumulate_grad", False))
+        removers = self._hook_run(outputs, self._runs, accumulates)
+        try:
+            result = original(outputs, *args, **kwargs)
+        finally:
+            for remove in removers:
+                remove()
+        self._end_run(self._runs)
+        return result
+
+    def _hook_run(self, outputs: Sequence[Any], run: int, accumulates: bool) -> list[Callable[[], object]]:
+        edges = find_edges(outputs)
+        uses = self._number(edges)
+        leaves = {self.names.of(e.leaf): e.leaf for e in edges}
+        for name, p in self.names.parameters():
+            leaves.setdefault(name, p)
+        if self.policy.snapshots:
+            self._snapshot()
+        roots = [t for t in outputs if isinstance(t, Tensor)]
+        loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
+        feeds = self._feeds([t.grad_fn for t in roots])
+        carried = {n: None if p.grad is None else copy(p.grad) for n, p in leaves.items()}
+        started = BackwardStarted(
+            self.iteration,
+            run,
+            loss,
+            tuple(uses),
+            carried,  # type: ignore[arg-type]
+            dict(self._weights),
+            user_location(),
+            feeds,
+            accumulates,
+        )
+        arrivals: dict[str, int] = {}
+        removers: list[Callable[[], object]] = []
+        for edge, use in zip(edges, uses, strict=True):
+            hook = self._edge_hook(edge, use, run, arrivals)
+            removers.append(edge.node.register_hook(hook).remove)
+        if accumulates:
+            hooked = {use.parameter for use in uses}
+            for name in hooked:
+                leaf: Any = leaves[name]
+                removers.append(leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run)).remove)
+        del edges, roots
+        self._emit(started)
+        return removers
+
+    def _number(self, edges: list[Edge]) -> list[Use]:
+        names = [self.names.of(e.leaf) for e in edges]
+        totals = {name: names.count(name) for name in set(names)}
+        sharing: dict[Any, int] = {}
+        for e in edges:
+            if e.through:
+                sharing[e.through[-1]] = sharing.get(e.through[-1], 0) + 1
+        seen: dict[str, int] = {}
+        uses = []
+        for edge, name in zip(edges, names, strict=True):
+            seen[name] = seen.get(name, 0) + 1
+            index = self._bracket(edge.node._sequence_nr())
+            call = self._calls[index] if index is not None else None
+            uses.append(
+                Use(
+                    name,
+                    seen[name],
+                    totals[name],
+                    call.module if call else "",
+                    call.call if call else 0,
+                    edge.node.name(),
+                    call.where if call else None,
+                    -1 if index is None else index,
+                    sharing[edge.through[-1]] if edge.through else 0,
+                )
+            )
+        return uses
+
+    def _edge_hook(
+        self, edge: Edge, use: Use, run: int, arrivals: dict[str, int]
+    ) -> Callable[[Sequence[Tensor | None], Sequence[Tensor | None]], None]:
+        slot, through, shape = edge.slot, edge.through, edge.leaf.shape
+        changes_in_place = bool(edge.leaf._backward_hooks)
+
+        def partial_arrived(grad_inputs: Sequence[Tensor | None], grad_outputs: Sequence[Tensor | None]) -> None:
+            if self._off:
+                return
+            grad = grad_inputs[slot]
+            held: HeldTensor | None = None
+            if grad is not None:
+                with self.inert(), torch.no_grad():
+                    for node in through:
+                        grad = node(grad)
+                    assert grad is not None
+                    grad = grad.detach()
+                    if grad.shape != shape:
+                        grad = grad.sum_to_size(shape)
+                    held = copy(grad) if changes_in_place else HeldTensor(grad)
+            arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
+            self._emit(BackwardUse(self.iteration, run, use, held, order))
+
+        return partial_arrived
+
+    def _accumulate_hook(self, name: str, run: int) -> Callable[[Tensor], None]:
+        def accumulated(leaf: Tensor) -> None:
+            if self._off or leaf.grad is None:
+                return
+            held = copy(leaf.grad) if self.policy.snapshots else HeldTensor(leaf.grad.detach())
+            self._grads[name] = held
+            self._emit(Accumulated(self.iteration, run, name, held))
+
+        return accumulated
+
+    def _end_run(self, run: int) -> None:
+        moved = self._snapshot() if self.policy.snapshots else ()
+        self._emit(BackwardFinished(self.iteration, run, moved, self.policy.snapshots, user_location()))
+
+    # -- update ----------------------------------------------------------------------------------
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling() or self._off:
+            return
+        self._steps += 1
+        if self._steps > 1:
+            return
+        self.optimizer = optimizer
+        grads: dict[str, Held | None] = {}
+        before: dict[str, Held] = {}
+        recipes: dict[str, Any] = {}
+        if self.policy.snapshots:
+            self._snapshot()
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                name = self.names.of(p)
+                grads[name] = self._grad_now(name, p)
+                if self.policy.snapshots:
+                    held = self._weights.setdefault(name, copy(p))
+                    before[name] = held
+                    recipes[name] = OptimizerRecipe(optimizer, group, p, held, grads[name])
+        title = summary(optimizer)
+        self._emit(StepStarted(self.iteration, title, grads, before, recipes, user_location()))
+
+    def _grad_now(self, name: str, p: Tensor) -> HeldTensor | None:
+        """`.grad` as the optimizer will see it; an event says so where it is not what the backward left."""
+        left = self._grads.get(name)
+        if p.grad is None:
+            if left is not None:
+                self._emit(GradChanged(self.iteration, name, None))
+            return None
+        if not self.policy.snapshots:
+            return HeldTensor(p.grad.detach())
+        if left is not None and left.tensor is not None and same_bits(left.tensor, p.grad.detach()):
+            return left
+        now = copy(p.grad)
+        if left is not None:
+            self._emit(GradChanged(self.iteration, name, now))
+        self._grads[name] = now
+        return now
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling() or self._off:
+            return
+        self._steps = max(0, self._steps - 1)
+        if self._steps:
+            return
+        if self.policy.snapshots:
+            self._snapshot()
+        after: dict[str, Held] = {n: h for n, h in self._weights.items() if self.policy.snapshots}
+        self._emit(StepFinished(self.iteration, after, user_location()))
+        self.iteration += 1
+        self._fresh = True
+        self._calls, self._brackets, self._counts, self._runs = [], [], {}, 0
+        self._floor = _sequence()
+
+    def _zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(owner, *args, **kwargs)
+        if not self._off and not torch.compiler.is_compiling():
+            to_none = bool(args[0] if args else kwargs.get("set_to_none", True))
+            self._grads.clear()
+            self._emit(GradCleared(self.iteration, to_none, user_location()))
+        return result
+
+
+class _BareUses(TorchFunctionMode):
+    """Sees operations that take a parameter outside of a library module's own call."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__()
+        self._probe = weakref.ref(probe)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        probe = self._probe()
+        kwargs = kwargs or {}
+        if probe is None or probe._off or torch._C._current_graph_task_id() != -1 or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        if probe._active and type(probe._active[-1].module).__module__.startswith("torch.nn."):
+            return func(*args, **kwargs)
+        taken = [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]
+        if not taken:
+            return func(*args, **kwargs)
+        low = _sequence()
+        result = func(*args, **kwargs)
+        probe.bare_use(taken, low, result)
+        return result
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors in a nest of lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [t for v in value for t in _tensors(v)]
+
+
+def _reaches(nodes: list[Any], leaf: Tensor, low: int) -> bool:
+    """True where a node made since `low` has an edge to the leaf."""
+    stack, seen = list(nodes), set()
+    while stack:
+        node = stack.pop()
+        if node in seen or node._sequence_nr() < low:
+            continue
+        seen.add(node)
+        for target, _ in node.next_functions:
+            if target is None:
+                continue
+            if getattr(target, "variable", None) is leaf:
+                return True
+            stack.append(target)
+    return False

@@ -1,0 +1,110 @@
+"""What moves a weight: the terms of one update, from the optimizer's own formula.
+
+Sources: the `Algorithm` boxes of torch.optim.SGD, Adam and AdamW. The terms are computed in float64; what the
+optimizer's own arithmetic in the parameter's dtype leaves over is the row "rounding", so that the rows always add up
+to the change of the weight.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backpropdbg.events import Held
+from backpropdbg.probe.tensors import HeldTensor
+
+
+def summary(optimizer: Any) -> str:
+    """Return e.g. "SGD lr=0.01 momentum=0.9" (of the first group; zeros are left out)."""
+    group = optimizer.param_groups[0]
+    parts = [type(optimizer).__name__]
+    for key in ("lr", "momentum", "betas", "weight_decay"):
+        value = group.get(key)
+        if key in group and (key == "lr" or value):
+            shown = ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{float(value):g}"
+            parts.append(f"{key}={shown}")
+    return " ".join(parts)
+
+
+class OptimizerRecipe:
+    """One parameter's update as one optimizer does it. Copies the state that `step()` is about to change."""
+
+    def __init__(self, optimizer: Any, group: dict[str, Any], p: Tensor, before: Held, grad: Held | None) -> None:
+        self._kind = type(optimizer)
+        self._group = {k: v for k, v in group.items() if k != "params"}
+        self._state = {
+            k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in optimizer.state.get(p, {}).items()
+        }
+        self._before, self._grad = before, grad
+
+    def terms(self, after: Held) -> list[tuple[str, Held, str]]:
+        """Rows that add up to `after - before`; only the difference for an unknown optimizer, none if skipped."""
+        before, grad = self._before, self._grad
+        if grad is None or not (before.kept and after.kept and grad.kept):
+            return []
+        delta = _wide(after) - _wide(before)
+        with torch.no_grad():
+            if self._kind is torch.optim.SGD:
+                parts = self._sgd()
+            elif self._kind in (torch.optim.Adam, torch.optim.AdamW) and not self._group.get("amsgrad"):
+                parts = self._adam()
+            else:
+                return [("difference", HeldTensor(delta), f"{self._kind.__name__}: its terms are not known")]
+            rest = delta - sum((t for _, t, _ in parts), torch.zeros_like(delta))
+        rows: list[tuple[str, Held, str]] = [(name, HeldTensor(t), note) for name, t, note in parts]
+        rows.append(("rounding", HeldTensor(rest), "what float arithmetic left over"))
+        return rows
+
+    def _sgd(self) -> list[tuple[str, Tensor, str]]:
+        g = self._group
+        lr, momentum, decay = float(g["lr"]), float(g["momentum"]), float(g["weight_decay"])
+        sign = -1.0 if g.get("maximize") else 1.0
+        grad, weight = sign * _wide(self._grad), _wide(self._before)
+        buffer = self._state.get("momentum_buffer")
+        # The first step takes the gradient itself as the buffer, undamped.
+        damped = 1.0 if buffer is None else 1.0 - float(g["dampening"])
+        share = damped if momentum else 1.0
+        carry = momentum
+        if momentum and g["nesterov"]:
+            share, carry = 1.0 + momentum * damped, momentum * momentum
+        rows = [("gradient", -lr * share * grad, f"-lr * grad, lr={lr:g}")]
+        if momentum:
+            old = torch.zeros_like(grad) if buffer is None else buffer.to("cpu", torch.float64)
+            note = f"-lr * {momentum:g} * buffer" if buffer is not None else "no buffer yet"
+            rows.append(("momentum", -lr * carry * old, note))
+        if decay:
+            rows.append(("weight decay", -lr * share * decay * weight, f"-lr * {decay:g} * weight"))
+        return rows
+
+    def _adam(self) -> list[tuple[str, Tensor, str]]:
+        g = self._group
+        lr, decay, eps = float(g["lr"]), float(g["weight_decay"]), float(g["eps"])
+        beta1, beta2 = (float(b) for b in g["betas"])
+        sign = -1.0 if g.get("maximize") else 1.0
+        grad, weight = sign * _wide(self._grad), _wide(self._before)
+        first, second = (self._moment(k, grad) for k in ("exp_avg", "exp_avg_sq"))
+        step = float(self._state.get("step", 0)) + 1
+        decoupled = self._kind is torch.optim.AdamW or bool(g.get("decoupled_weight_decay"))
+        total = grad if decoupled else grad + decay * weight
+        second_now = beta2 * second + (1 - beta2) * total * total
+        scale = -lr / (1 - beta1**step) / (second_now.sqrt() / math.sqrt(1 - beta2**step) + eps)
+        rows = [
+            ("gradient", scale * (1 - beta1) * grad, f"step {step:g}, over the root of the 2nd moment"),
+            ("1st moment", scale * beta1 * first, f"{beta1:g} of the moving mean"),
+        ]
+        if decay:
+            pull = -lr * decay * weight if decoupled else scale * (1 - beta1) * decay * weight
+            rows.append(("weight decay", pull, "decoupled" if decoupled else "added to the gradient"))
+        return rows
+
+    def _moment(self, key: str, like: Tensor) -> Tensor:
+        held = self._state.get(key)
+        return torch.zeros_like(like) if held is None else held.to("cpu", torch.float64)
+
+
+def _wide(held: Held | None) -> Tensor:
+    assert held is not None
+    value = held.value
+    assert isinstance(value, Tensor)
+    return value.detach().to("cpu", torch.float64)

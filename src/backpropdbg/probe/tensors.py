@@ -1,0 +1,125 @@
+"""Handles to tensors: the only place where sums, statistics and windows are computed."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from backpropdbg.events import Held
+
+_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Compare bit for bit; both of the same shape and dtype, else False."""
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
+        return False
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    integer = _INTEGER[a.element_size()]
+    return torch.equal(a.contiguous().view(integer), b.contiguous().view(integer))
+
+
+class HeldTensor:
+    """A reference to a tensor, or to a copy of one; see `events.Held`."""
+
+    __slots__ = ("_norm", "nbytes", "shape", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor: Tensor | None = tensor
+        self.shape = tuple(tensor.shape)
+        self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
+        self._norm: float | None = None
+
+    @property
+    def kept(self) -> bool:
+        return self.tensor is not None
+
+    @property
+    def value(self) -> object:
+        return self.tensor
+
+    def _wide(self) -> Tensor:
+        """The tensor on the CPU in float64, dense."""
+        assert self.tensor is not None
+        t = self.tensor.detach()
+        t = t.to_dense() if t.layout != torch.strided else t
+        t = t.abs() if t.is_complex() else t
+        return t.to("cpu", torch.float64)
+
+    def norm(self) -> float:
+        if self._norm is None:
+            with torch.no_grad():
+                self._norm = float(torch.linalg.vector_norm(self._wide())) if self.kept else math.nan
+        return self._norm
+
+    def cosine(self, other: Held) -> float | None:
+        if self.tensor is None or not isinstance(other, HeldTensor) or other.tensor is None:
+            return None
+        size = self.norm() * other.norm()
+        if size == 0 or not math.isfinite(size):
+            return None
+        return max(-1.0, min(1.0, float((self._wide() * other._wide()).sum()) / size))
+
+    def plus(self, other: Held) -> "HeldTensor":
+        assert self.tensor is not None and isinstance(other, HeldTensor) and other.tensor is not None
+        with torch.no_grad():
+            return HeldTensor(self.tensor.detach() + other.tensor.detach())
+
+    def minus(self, other: Held) -> "HeldTensor":
+        assert isinstance(other, HeldTensor)
+        return HeldTensor(self._wide() - other._wide())
+
+    def same_bits(self, other: Held) -> bool:
+        assert isinstance(other, HeldTensor) and self.tensor is not None and other.tensor is not None
+        return same_bits(self.tensor.detach(), other.tensor.detach())
+
+    def at(self, index: tuple[int, ...]) -> float:
+        assert self.tensor is not None
+        t = self.tensor.detach()
+        t = t.to_dense() if t.layout != torch.strided else t
+        cell = t[index]
+        return float(cell.abs() if cell.is_complex() else cell)
+
+    def vmax(self) -> float:
+        magnitudes = self._wide().abs()
+        magnitudes = magnitudes[torch.isfinite(magnitudes)]
+        return float(magnitudes.max()) if magnitudes.numel() else 0.0
+
+    def finite(self) -> bool:
+        assert self.tensor is not None
+        return bool(torch.isfinite(self.tensor.detach()).all())
+
+    def cells(self, rows: int, cols: int, row0: int, col0: int) -> tuple[list[list[float]], int, int]:
+        flat = as_matrix(self._wide())[row0:, col0:]
+        row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
+        if row_step > 1 or col_step > 1:
+            flat = _pool(flat, row_step, col_step)
+        return flat.tolist(), row_step, col_step
+
+    def drop(self) -> None:
+        if self.tensor is not None:
+            self.norm()
+            self.tensor = None
+
+
+def as_matrix(t: Tensor) -> Tensor:
+    """View any shape as [rows, cols]: a scalar is 1x1, a vector one row, the rest keeps its first dimension."""
+    if t.dim() == 2:
+        return t
+    return t.reshape(1, -1) if t.dim() < 2 else t.reshape(t.shape[0], -1)
+
+
+def _pool(t: Tensor, row_step: int, col_step: int) -> Tensor:
+    """Keep the value of largest magnitude of each row_step x col_step block; NaN counts as the largest."""
+    rows, cols = (math.ceil(n / s) for n, s in zip(t.shape, (row_step, col_step), strict=True))
+    padded = t.new_zeros(rows * row_step, cols * col_step)
+    padded[: t.shape[0], : t.shape[1]] = t
+    blocks = padded.view(rows, row_step, cols, col_step).permute(0, 2, 1, 3).reshape(rows, cols, -1)
+    strongest = blocks.abs().nan_to_num(nan=math.inf).argmax(-1, keepdim=True)
+    return blocks.gather(-1, strongest).squeeze(-1)
+
+
+def copy(t: Tensor) -> HeldTensor:
+    """Hold a copy, for a tensor that will be changed in place."""
+    return HeldTensor(t.detach().clone())

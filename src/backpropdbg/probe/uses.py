@@ -1,0 +1,94 @@
+"""The edges of an autograd graph into its leaves: each one is a use.
+
+Source: `Node.next_functions`; an edge whose target is a leaf's AccumulateGrad carries that use's partial. Where the
+node on the edge only casts or re-views the leaf and several nodes consume its output, the uses are those consumers'
+edges, and the node itself maps each partial back to the leaf's shape and dtype.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+# Nodes that only cast or re-view: their backward is linear, elementwise and needs no saved tensor.
+_SEE_THROUGH = (
+    "ToCopyBackward",
+    "TBackward",
+    "TransposeBackward",
+    "PermuteBackward",
+    "ViewBackward",
+    "UnsafeViewBackward",
+    "ReshapeAliasBackward",
+    "ExpandBackward",
+    "AliasBackward",
+    "UnsqueezeBackward",
+    "SqueezeBackward",
+)
+
+
+class Edge(NamedTuple):
+    """One use: the node and slot that deliver the partial. through: the cast or view it passes, or None."""
+
+    node: Any
+    slot: int
+    leaf: Tensor
+    through: tuple[Any, ...] = ()
+
+
+def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
+    """Return the uses of every leaf that the roots depend on, in forward order.
+
+    The caller must let the result go before the backward ends: nodes that are kept keep the graph.
+    """
+    found: list[Edge] = []
+    consumers: dict[Any, list[tuple[Any, int]]] = {}
+    seen: set[Any] = set()
+    stack = [t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        for slot, (target, _) in enumerate(node.next_functions):
+            if target is None:
+                continue
+            leaf = getattr(target, "variable", None)
+            if leaf is not None and not target.next_functions:
+                found.append(Edge(node, slot, leaf))
+            else:
+                consumers.setdefault(target, []).append((node, slot))
+                stack.append(target)
+    spread = [edge for direct in found for edge in _look_through(direct, consumers)]
+    return sorted(spread, key=lambda e: (e.node._sequence_nr(), -e.slot))
+
+
+def _look_through(edge: Edge, consumers: dict[Any, list[tuple[Any, int]]]) -> list[Edge]:
+    """Replace an edge that several nodes share through a cast or view by those nodes' edges."""
+    using = consumers.get(edge.node, [])
+    if not edge.node.name().startswith(_SEE_THROUGH) or not using:
+        return [edge]
+    behind = [Edge(node, slot, edge.leaf, (edge.node, *edge.through)) for node, slot in using]
+    deeper = [found for e in behind for found in _look_through(e, consumers)]
+    return deeper if len(deeper) > 1 else [edge]
+
+
+def feeders(roots: Iterable[Any], bracket: Any, floor: int) -> tuple[int, ...]:
+    """Return the indices of the calls whose output flows directly into `roots` (autograd nodes).
+
+    bracket: maps a node's sequence number to the call that made it, or None. Nodes older than `floor` (made before
+    this iteration) end the walk.
+    """
+    found: set[int] = set()
+    seen: set[Any] = set()
+    stack = [node for node in roots if node is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        call = bracket(node._sequence_nr())
+        if call is not None:
+            found.add(call)
+        elif node._sequence_nr() >= floor:
+            stack.extend(target for target, _ in node.next_functions if target is not None)
+    return tuple(sorted(found))

@@ -1,0 +1,103 @@
+"""The child process: puts probe, trace, debugger and server together, then runs the program.
+
+The server starts before torch is imported, so that quitting works during the import.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from backpropdbg.wire.server import Server
+
+
+class _Program:
+    """The program under test, as the debugger's core may see it."""
+
+    def __init__(self, probe: Any) -> None:
+        from backpropdbg.probe.evaluate import Evaluator
+
+        self._probe, self._evaluator = probe, Evaluator(probe)
+
+    def parameters(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = self._probe.names.all()
+        return names
+
+    def modules(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = self._probe.names.modules()
+        return names
+
+    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
+        return self._evaluator.evaluate(text, names)
+
+    def show(self, value: object) -> str:
+        return self._evaluator.show(value)
+
+    def truth(self, value: object) -> bool:
+        return self._evaluator.truth(value)
+
+    def stack(self) -> list[Any]:
+        from backpropdbg.probe.frames import user_stack
+
+        return user_stack()
+
+    def optimizer(self) -> str:
+        from backpropdbg.probe.optimizers import summary
+
+        return summary(self._probe.optimizer) if self._probe.optimizer is not None else ""
+
+
+def main() -> int:
+    """Run the program that the options (JSON, the only argument) name; return the exit code."""
+    server = Server(int(os.environ.pop("BACKPROPDBG_FD")), os.environ.pop("BACKPROPDBG_TOKEN"))
+    options = json.loads(sys.argv[1])
+    import warnings
+
+    with warnings.catch_warnings():
+        # torch warns about a numpy that is not installed; that is no message of the program's.
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+        import torch  # noqa: F401
+    from backpropdbg.debugger.core import Debugger, Quit
+    from backpropdbg.demo.training import Settings, train
+    from backpropdbg.probe.hooks import Probe
+    from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
+
+    settings = Settings(**options.get("demo", {}))
+    trace = Trace(int(options.get("keep", DEFAULT_BUDGET)))
+    probe = Probe(lambda event: debugger.on_event(event))
+    title = "DynamicNet"
+    debugger = Debugger(_Program(probe), trace, server.wait_at_stop, title, settings.chosen_seed, settings.focus)
+    server.serve(debugger)
+    probe.install()
+    try:
+        train(settings)
+    except Quit:
+        return 0
+    except BaseException as error:
+        probe.remove()
+        return _raised(server, error)
+    probe.remove()
+    sys.stdout.flush()
+    debugger.finish("")
+    return 0
+
+
+def _raised(server: Server, error: BaseException) -> int:
+    """Show the program's own traceback, without our frames."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    demo = os.path.join(here, "demo")
+    shown = traceback.TracebackException.from_exception(error)
+    shown.stack = traceback.StackSummary.from_list(
+        [f for f in shown.stack if not f.filename.startswith(here) or f.filename.startswith(demo)]
+    )
+    sys.stdout.flush()
+    print("".join(shown.format()), end="", file=sys.stderr, flush=True)
+    line = str(error).splitlines()[0] if str(error) else ""
+    server.event("backpropdbg/raised", {"error": f"{type(error).__name__}: {line}".rstrip(": ")})
+    return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

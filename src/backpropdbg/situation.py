@@ -1,0 +1,166 @@
+"""All that a face needs to draw one stop, as frozen values that also travel on the wire.
+
+JSON has no NaN, so a number that may be non-finite is a `Number`: a float, or one of the strings
+"NaN", "Infinity", "-Infinity". `number()` makes one, `as_float()` reads one back.
+"""
+
+import math
+from typing import Literal
+
+from msgspec import Struct
+
+Number = float | str
+State = Literal["value", "none", "pending", "not computed", "not kept"]
+Phase = Literal["forward", "backward", "update", "finished"]
+
+
+def number(value: float) -> Number:
+    """Return `value` fit for JSON.
+
+    Example: `number(float("nan"))` is `"NaN"`, `number(1.5)` is `1.5`.
+    """
+    if math.isfinite(value):
+        return float(value)
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def as_float(value: Number) -> float:
+    """Return the float that `number()` wrote. Raises ValueError for any other string."""
+    return float(value)
+
+
+class Row(Struct, frozen=True):
+    """One line of the ledger or of the update.
+
+    Attributes:
+        kind: "carried", "partial", "running", "grad", "label", or "term" (of the update).
+        term: first column, e.g. "A3", "carried in", ".grad", "momentum".
+        detail: second column, e.g. "use #3"; may be empty.
+        state: a value, or which kind of absence; norm, cosine and element are None unless "value".
+        norm: Euclidean norm of the whole tensor.
+        cosine: cosine to the running sum (or final sum: see Situation.cosine_to).
+        element: the selected element's value.
+        note: plain words, e.g. "pulls up, cancels 88 %" or "AccumulateGrad has not run yet".
+        here: True for the row that this stop is about.
+    """
+
+    kind: str
+    term: str
+    detail: str = ""
+    state: State = "value"
+    norm: Number | None = None
+    cosine: Number | None = None
+    element: Number | None = None
+    note: str = ""
+    here: bool = False
+
+
+class GraphNode(Struct, frozen=True):
+    """One call in the unrolled graph, in forward order.
+
+    Attributes:
+        label: e.g. "middle_linear#2"; the input is "x", the last one "loss".
+        level: longest path from the input; calls on one level do not feed each other.
+        forward: "done", "here" or "pending". backward: likewise (for its focused partial or passage).
+        focused: this call uses the focused parameter.
+        partial: e.g. "A2" for a focused call, else "".
+        partial_state, partial_norm: that partial as of this stop.
+    """
+
+    label: str
+    level: int
+    forward: str = "done"
+    backward: str = "pending"
+    focused: bool = False
+    partial: str = ""
+    partial_state: State = "pending"
+    partial_norm: Number | None = None
+
+
+class Matrix(Struct, frozen=True):
+    """A tensor that this stop shows; its cells are fetched by `name` as a `Window`.
+
+    Attributes:
+        name: "partial", "running", "grad", "weight", "before", "delta" or "after".
+        title: for the frame, e.g. "A2  partial".
+        shape: of the tensor, () for a scalar.
+        state: a value or which kind of absence.
+        note: e.g. "bit for bit as before the backward".
+        scale: matrices with the same scale name share one symmetric colour scale ("gradient", "weight", "delta").
+    """
+
+    name: str
+    title: str
+    shape: tuple[int, ...] = ()
+    state: State = "value"
+    note: str = ""
+    scale: str = "gradient"
+
+
+class Window(Struct, frozen=True):
+    """The cells of a tensor that a screen has room for.
+
+    Attributes:
+        values: [rows, cols]; pooled to the value of largest magnitude per cell where `step` > 1.
+        row0, col0: index of the first shown row and column.
+        row_step, col_step: true rows and columns per shown cell.
+        vmax: largest finite magnitude of the whole tensor.
+        scale_vmax: the same over all matrices of this stop with the same scale.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    values: tuple[tuple[Number, ...], ...]
+    row0: int = 0
+    col0: int = 0
+    row_step: int = 1
+    col_step: int = 1
+    vmax: float = 0.0
+    scale_vmax: float = 0.0
+
+
+class Source(Struct, frozen=True):
+    """A few lines of the user's file around the line of this stop."""
+
+    path: str
+    line: int
+    first: int
+    lines: tuple[str, ...]
+    caption: str = ""
+
+
+class Situation(Struct, frozen=True):
+    """One stop, whole.
+
+    Attributes:
+        position: of the event in the trace, from 0. event: its kind, e.g. "BackwardUse".
+        where: a title such as "middle_linear#2 of 3".
+        ledger: rows of the focused parameter. update: terms of the update (update phase only).
+        cosine_to: "running sum" or "final sum".
+        element: index of the selected element, one int per dimension.
+        explanation: one or two plain sentences.
+        proof: "" or the proof by values that backward left the weights alone.
+    """
+
+    position: int
+    iteration: int
+    phase: Phase
+    event: str
+    where: str
+    program: str
+    loss: Number | None
+    seed: int | None
+    optimizer: str
+    focus: str
+    shape: tuple[int, ...]
+    element: tuple[int, ...]
+    parameters: tuple[str, ...]
+    graph: tuple[GraphNode, ...]
+    ledger: tuple[Row, ...]
+    update: tuple[Row, ...]
+    cosine_to: str
+    matrices: tuple[Matrix, ...]
+    source: Source | None
+    explanation: tuple[str, ...]
+    proof: str = ""
+    reason: str = "step"

@@ -1,0 +1,97 @@
+"""The append-only history of events: the only state there is. What is kept obeys a budget."""
+
+from collections.abc import Sequence
+
+from backpropdbg.events import Event, Held, handles
+
+DEFAULT_BUDGET = 256 * 2**20
+MAX_EVENTS = 50_000
+
+
+class Trace:
+    """Events by position, from 0.
+
+    Args:
+        budget: bytes of tensors to keep. Beyond it the oldest iterations keep their norms and say "not kept".
+        max_events: beyond this many the oldest iterations are forgotten whole.
+    """
+
+    def __init__(self, budget: int = DEFAULT_BUDGET, max_events: int = MAX_EVENTS) -> None:
+        self._events: list[Event] = []
+        self._base = 0
+        self._budget, self._max_events = budget, max_events
+        self._kept: dict[int, tuple[Held, int]] = {}
+        self._bytes = 0
+        self._starts: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return self._base + len(self._events)
+
+    @property
+    def first(self) -> int:
+        """Position of the oldest event that is still known."""
+        return self._base
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors that are kept."""
+        return self._bytes
+
+    def append(self, event: Event) -> int:
+        """Add an event; return its position."""
+        position = len(self)
+        self._events.append(event)
+        if event.iteration not in self._starts:
+            self._starts[event.iteration] = position
+        for held in handles(event):
+            if held.kept and id(held) not in self._kept:
+                self._kept[id(held)] = (held, event.iteration)
+                self._bytes += held.nbytes
+            elif held.kept:
+                # Used again: it lives as long as the newest event that shows it.
+                del self._kept[id(held)]
+                self._kept[id(held)] = (held, event.iteration)
+        if self._bytes > self._budget:
+            self._drop_tensors(event.iteration)
+        if len(self._events) > self._max_events:
+            self._forget(event.iteration)
+        return position
+
+    def __getitem__(self, position: int) -> Event:
+        return self._events[position - self._base]
+
+    def iteration(self, number: int, until: int | None = None) -> Sequence[Event]:
+        """Return the events of one iteration, up to and with position `until`."""
+        start = self._starts.get(number)
+        if start is None:
+            return []
+        end = len(self) if until is None else until + 1
+        following = self._starts.get(number + 1)
+        if following is not None:
+            end = min(end, following)
+        return self._events[max(start, self._base) - self._base : end - self._base]
+
+    def _drop_tensors(self, current: int) -> None:
+        while self._bytes > self._budget and self._kept:
+            key = next(iter(self._kept))
+            held, iteration = self._kept[key]
+            if iteration >= current:
+                return
+            del self._kept[key]
+            self._bytes -= held.nbytes
+            held.drop()
+
+    def _forget(self, current: int) -> None:
+        oldest = min(self._starts)
+        if oldest >= current:
+            return
+        end = self._starts.get(oldest + 1, self._base)
+        gone = end - self._base
+        for held in (h for event in self._events[:gone] for h in handles(event)):
+            kept = self._kept.get(id(held))
+            if kept is not None and kept[1] <= oldest:
+                del self._kept[id(held)]
+                self._bytes -= held.nbytes
+        del self._events[:gone]
+        self._base = end
+        del self._starts[oldest]

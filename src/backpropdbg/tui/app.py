@@ -1,0 +1,399 @@
+"""The Textual face: draws each stop and sends what is typed. It knows the session and nothing else."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, work
+from textual.app import App, ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container, Horizontal
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from backpropdbg.situation import Situation
+from backpropdbg.tui.command import CommandLine
+from backpropdbg.tui.explanation import Explanation
+from backpropdbg.tui.graph import Graph
+from backpropdbg.tui.header import Header
+from backpropdbg.tui.help import Help, key_line, tab_line
+from backpropdbg.tui.keys import BINDINGS
+from backpropdbg.tui.ledger import Ledger
+from backpropdbg.tui.matrix import MatrixPane, flat_shape
+from backpropdbg.tui.output import OutputPane
+from backpropdbg.tui.paint import clean
+from backpropdbg.tui.player import Player, Script, words_of
+from backpropdbg.tui.results import Results
+from backpropdbg.tui.select import neighbour, next_parameter
+from backpropdbg.tui.source import SourcePane
+from backpropdbg.wire import session as wire
+
+PANES = 3
+GRACE = 1.9
+
+
+class Heard(Message):
+    """A message of the session, on its way to the app's own thread."""
+
+    def __init__(self, message: wire.Message) -> None:
+        super().__init__()
+        self.message = message
+
+
+class DebuggerApp(App[None]):
+    """The whole screen.
+
+    Attributes:
+        situation: the last stop, or None before the first.
+        exit_code: what the app will exit with: 3 once the program raised or was killed, else 0.
+        busy: True while the program runs, or while a step key waits for its answer.
+    """
+
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
+
+    def __init__(self, session: wire.Session, script: Script | None = None, speed: float = 1.0) -> None:
+        super().__init__()
+        self.session = session
+        self.situation: Situation | None = None
+        self.exit_code = 0
+        self.running = True
+        self.waiting = False
+        self.ended = False
+        self.quitting = False
+        self.first_matrix = 0
+        self.player = None if script is None else Player(script, speed, self.send, self.caption)
+
+    @property
+    def base(self) -> Screen[object]:
+        """The screen with the panes, also while the help lies over it."""
+        return self.screen_stack[0]
+
+    @property
+    def busy(self) -> bool:
+        """True while a step key has to wait."""
+        return self.running or self.waiting
+
+    def compose(self) -> ComposeResult:
+        """Lay out the panes."""
+        yield Header(id="header")
+        yield Graph(id="graph")
+        with Horizontal(id="middle"):
+            yield Ledger(id="ledger")
+            with Container(id="right"):
+                yield SourcePane(id="source")
+                yield OutputPane(id="output")
+        with Horizontal(id="matrices"):
+            for n in range(PANES):
+                pane = MatrixPane(id=f"matrix-{n}")
+                pane.add_class("matrix")
+                yield pane
+        yield Static(id="caption")
+        yield Static(id="tabs")
+        yield Explanation(id="explanation")
+        yield Results(id="results")
+        with Horizontal(id="prompt"):
+            yield Static("(bpdb) ", id="prompt-word")
+            yield CommandLine(id="command")
+        yield Static(id="keys")
+
+    def on_mount(self) -> None:
+        """Paint at once, and start the program."""
+        self.base.add_class("tab-1")
+        self.fit(self.size.width, self.size.height)
+        self.base.query_one(Header).show(None, "starting")
+        self.base.query_one(Explanation).say("starting the program ...")
+        self.session.start(self.receive)
+        if self.player is not None:
+            self.run_player(self.player)
+
+    def on_unmount(self) -> None:
+        """End the child of a screen that went down by itself."""
+        if not self.quitting:
+            threading.Thread(target=self.session.close, daemon=True).start()
+
+    def receive(self, message: wire.Message) -> None:
+        """Hand a message over to the app's thread; safe from any thread, also after the app is gone."""
+        with contextlib.suppress(RuntimeError):
+            self.post_message(Heard(message))
+
+    def on_heard(self, heard: Heard) -> None:
+        """Draw one message."""
+        if self.quitting or not self.screen_stack:
+            return
+        match heard.message:
+            case wire.Stopped(situation):
+                self.running = self.ended = self.waiting = False
+                self.show(situation)
+            case wire.Running():
+                self.running = True
+                self.base.query_one(Header).show(self.situation, "running")
+            case wire.Result() as result:
+                self.show_result(result)
+            case wire.Cells(name, window):
+                for pane in self.base.query(MatrixPane):
+                    if pane.matrix is not None and pane.matrix.name == name:
+                        pane.fill(window)
+            case wire.ProgramOutput(stream, text):
+                self.base.query_one(OutputPane).write(stream, text)
+            case wire.Ended() as ended:
+                self.show_end(ended)
+        if self.player is not None:
+            self.player.hear(heard.message)
+
+    def show(self, situation: Situation) -> None:
+        """Draw a stop."""
+        if self.situation is None or len(self.situation.matrices) != len(situation.matrices):
+            self.first_matrix = 0
+        self.situation = situation
+        self.base.query_one(Header).show(situation, "")
+        self.base.query_one(Graph).show(situation)
+        self.base.query_one(Ledger).show(situation)
+        self.base.query_one(SourcePane).show(situation.source)
+        self.base.query_one(Explanation).show(situation)
+        results = self.base.query_one(Results)
+        if results.kind == "hint":
+            results.show("")
+        self.show_matrices()
+
+    def show_matrices(self) -> None:
+        """Draw the frames of up to three matrices, and ask for their cells once they have a size."""
+        if self.situation is None:
+            return
+        found = self.situation.matrices
+        shown = [*found[self.first_matrix :], *found[: self.first_matrix]][:PANES]
+        for n, pane in enumerate(self.base.query(MatrixPane)):
+            pane.display = n < len(shown)
+            if n < len(shown):
+                pane.show(shown[n], self.situation.element)
+        tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
+        self.base.query_one("#matrices").styles.max_height = max(7, min(tallest + 3, 20))
+        self.call_after_refresh(self.ask_cells)
+
+    def ask_cells(self) -> None:
+        """Ask for the cells that the panes have room for."""
+        for pane in self.base.query(MatrixPane):
+            matrix = pane.matrix
+            if pane.display and pane.size.area and matrix is not None and matrix.state == "value" and not self.ended:
+                self.session.window(matrix.name, *pane.room())
+
+    def show_result(self, result: wire.Result) -> None:
+        """Draw what a command printed."""
+        self.waiting = False
+        if result.moves:
+            self.running = True
+            self.base.query_one(Header).show(self.situation, "running")
+        self.base.query_one(Results).show(result.text, "result" if result.ok else "error")
+
+    def show_end(self, ended: wire.Ended) -> None:
+        """Say why the program is gone; the app stays up."""
+        self.running = self.waiting = False
+        self.ended = True
+        self.exit_code = 3 if ended.raised or ended.code < 0 else 0
+        self.base.query_one(Header).show(self.situation, "ended")
+        self.base.query_one(Explanation).say(ended.cause, alarm=True)
+        output = self.base.query_one(OutputPane)
+        output.open_line = False
+        output.write("end", f"{ended.cause} (exit code {ended.code})\n")
+
+    def send(self, line: str) -> None:
+        """Send one command line, or do what only the app can: quit, restart and screenshot."""
+        words = words_of(line)
+        if words[:1] in (["quit"], ["q"]):
+            code = int(words[1]) if len(words) > 1 and words[1].isdecimal() else self.exit_code
+            self.shut(code)
+        elif words[:1] == ["restart"]:
+            self.receive(wire.Result(line, "", moves=True))
+            self.do_restart()
+        elif words[:1] == ["screenshot"]:
+            self.receive(self.screenshot_result(line, words))
+        else:
+            self.session.command(line)
+
+    def screenshot_result(self, line: str, words: Sequence[str]) -> wire.Result:
+        """Save the screen for `screenshot FILE`."""
+        try:
+            return wire.Result(line, f"saved {self.save_screenshot(words[1] if len(words) > 1 else 'backpropdbg.svg')}")
+        except OSError as error:
+            return wire.Result(line, f"screenshot: {error}", ok=False)
+
+    def hint(self, text: str) -> None:
+        """Draw a dim line where results are."""
+        self.base.query_one(Results).show(text, "hint")
+
+    def free(self) -> bool:
+        """Return True where a command may be sent now; else say why not."""
+        if self.ended:
+            self.hint("the program has ended: r restarts it, q quits")
+        elif self.busy:
+            self.hint("the program is running: i interrupts it, q quits")
+        return not (self.busy or self.ended)
+
+    def take_over(self) -> None:
+        """End the player, where one plays."""
+        if self.player is not None and not self.player.stopped:
+            self.player.stop()
+            self.caption("")
+
+    def action_move(self, command: str) -> None:
+        """Send a step, unless the program runs."""
+        self.take_over()
+        if self.free():
+            self.waiting = True
+            self.send(command)
+
+    def action_interrupt(self) -> None:
+        """Stop a running program."""
+        if self.running and not self.ended:
+            self.session.interrupt()
+        else:
+            self.hint("the program is not running: q quits")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `:`, `b` and tab alone where they are text, or close the help."""
+        typed = isinstance(self.focused, CommandLine) or self.screen is not self.base
+        return not (typed and action in ("type", "parameter"))
+
+    def action_type(self, text: str) -> None:
+        """Open the command line with `text` typed."""
+        self.base.query_one(CommandLine).open(text)
+
+    def action_leave(self) -> None:
+        """Leave the command line, or clear the results."""
+        if self.focused is not None:
+            self.screen.set_focus(None)
+        else:
+            self.base.query_one(Results).show("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Send what was typed; the command line keeps the keyboard."""
+        line = event.value.strip()
+        self.base.query_one(CommandLine).remember(line)
+        if not line:
+            return
+        word = line.split()[0]
+        if word in ("interrupt", "i") and self.running:
+            self.action_interrupt()
+        elif word in ("quit", "q", "restart", "screenshot") or not self.busy:
+            self.take_over()
+            self.send(line)
+        else:
+            self.free()
+
+    def action_parameter(self, every: bool) -> None:
+        """Focus the next parameter: of the same module, or of all."""
+        if self.situation is None or not self.free():
+            return
+        name = next_parameter(self.situation.parameters, self.situation.focus, every)
+        if name is None:
+            self.hint("no other parameter here" if every else "this module has no other parameter: shift+tab goes on")
+        else:
+            self.send(f"focus {name}")
+
+    def action_arrow(self, key: str) -> None:
+        """Select the neighbouring element."""
+        if self.situation is None or not self.free():
+            return
+        element = neighbour(self.situation.shape, self.situation.element, key)
+        if element is not None:
+            self.send(f"element {','.join(map(str, element))}")
+
+    def action_tab(self, number: int) -> None:
+        """Show matrices, source or output where there is no room for all."""
+        for n in (1, 2, 3):
+            self.base.set_class(n == number, f"tab-{n}")
+        self.base.query_one("#tabs", Static).update(tab_line(number))
+        self.call_after_refresh(self.ask_cells)
+
+    def action_more(self) -> None:
+        """Show the next matrices, where there are more than three."""
+        count = len(self.situation.matrices) if self.situation else 0
+        if count > PANES:
+            self.first_matrix = (self.first_matrix + 1) % count
+            self.show_matrices()
+        else:
+            self.hint("all matrices of this stop are on the screen")
+
+    def action_page(self, way: int) -> None:
+        """Scroll the results where there are some, else the output."""
+        results, output = self.base.query_one(Results), self.base.query_one(OutputPane)
+        pane = results if results.display and results.max_scroll_y > 0 else output
+        pane.scroll_relative(y=way * max(1, pane.size.height - 1), animate=False)
+
+    def action_restart(self) -> None:
+        """Start the program again."""
+        self.take_over()
+        self.do_restart()
+
+    def do_restart(self) -> None:
+        """Restart without blocking the screen."""
+        self.running, self.ended, self.waiting, self.exit_code = True, False, False, 0
+        self.base.query_one(Header).show(self.situation, "restarting")
+        self.base.query_one(Explanation).say("starting the program ...")
+        threading.Thread(target=self.session.restart, daemon=True).start()
+
+    def action_help(self) -> None:
+        """Show all keys."""
+        self.push_screen(Help())
+
+    def action_picture(self) -> None:
+        """Save the screen."""
+        result = self.screenshot_result("screenshot", ())
+        self.base.query_one(Results).show(result.text, "hint" if result.ok else "error")
+
+    def action_pause(self) -> None:
+        """Pause the player, or let it go on."""
+        if self.player is not None and not self.player.stopped:
+            self.player.toggle()
+            self.hint("paused: space goes on, a step key takes over" if self.player.paused else "")
+
+    async def action_quit(self) -> None:
+        """End the program and the app."""
+        self.shut(self.exit_code)
+
+    @work(exclusive=True, group="shut")
+    async def shut(self, code: int) -> None:
+        """Close the session beside the screen, for two seconds at most, and exit."""
+        self.quitting = True
+        closer = threading.Thread(target=self.session.close, daemon=True)
+        closer.start()
+        for _ in range(round(GRACE / 0.02)):
+            if not closer.is_alive():
+                break
+            await asyncio.sleep(0.02)
+        self.exit(return_code=code)
+
+    def caption(self, text: str) -> None:
+        """Show a caption bar; an empty text hides it."""
+        bar = self.base.query_one("#caption", Static)
+        bar.display = bool(text)
+        bar.update(Text(clean(text)))
+
+    @work(group="player")
+    async def run_player(self, player: Player) -> None:
+        """Play the script to its end."""
+        await player.play()
+        if player.failed:
+            self.exit_code = self.exit_code or 1
+        elif not player.stopped:
+            player.stop()
+            self.caption("")
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lay out for the new size, and fetch cells that fit."""
+        self.fit(event.size.width, event.size.height)
+        self.call_after_refresh(self.ask_cells)
+
+    def fit(self, width: int, height: int) -> None:
+        """Choose between the whole screen and the small one."""
+        screen = self.base
+        screen.set_class(width < 100 or height < 30, "compact")
+        screen.query_one("#keys", Static).update(key_line(width))
+        number = next((n for n in (1, 2, 3) if screen.has_class(f"tab-{n}")), 1)
+        screen.query_one("#tabs", Static).update(tab_line(number))

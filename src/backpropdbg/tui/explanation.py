@@ -1,0 +1,23 @@
+"""What this stop means, in plain sentences."""
+
+from rich.text import Text
+from textual.widgets import Static
+
+from backpropdbg.situation import Situation
+from backpropdbg.tui import paint
+
+
+class Explanation(Static):
+    """The explanation pane."""
+
+    def show(self, situation: Situation) -> None:
+        """Draw the sentences, and the proof that backward left the weights alone."""
+        text = Text("\n").join(Text(paint.clean(line), paint.PLAIN) for line in situation.explanation)
+        if situation.proof:
+            text.append("\n" if text else "")
+            text.append(paint.clean(situation.proof), paint.DIM)
+        self.update(text)
+
+    def say(self, line: str, alarm: bool = False) -> None:
+        """Draw one line, in red where it is bad news."""
+        self.update(Text(paint.clean(line), f"bold {paint.ALARM}" if alarm else paint.PLAIN))

@@ -1,0 +1,81 @@
+"""The help overlay and the footer line of keys."""
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from backpropdbg.tui import paint
+
+KEYS = (
+    ("s", "step"),
+    ("n", "next"),
+    ("f", "finish"),
+    ("c", "continue"),
+    ("S N C", "back"),
+    ("b", "break"),
+    (":", "command"),
+    ("tab", "focus"),
+    ("?", "help"),
+    ("q", "quit"),
+)
+COMPACT = ("s", "n", "f", "c", "b", ":", "tab", "?", "q")
+HELP = """\
+s  step: the next event                  S  one event back
+n  next turning point of the parameter   N  back to the one before
+f  finish: to the end of the phase
+c  continue to the next breakpoint       C  back to the one before
+i  interrupt a running program (or ctrl+c)
+r  restart: same seed, breakpoints kept
+
+b  break ...        :  command line      esc  leave it
+tab        the next parameter of the same module
+shift+tab  the next parameter of all
+arrows     the neighbouring element      m  the next matrices
+1 2 3      matrices, source, output (on a small screen)
+page up, page down  scroll results or output
+space      pause a playing script
+ctrl+s     save the screen as backpropdbg.svg
+q  quit
+
+any key closes this"""
+
+
+def key_line(width: int) -> Text:
+    """Return the line of keys, shorter on a narrow screen."""
+    keys = KEYS if width >= 100 else tuple(pair for pair in KEYS if pair[0] in COMPACT)
+    text = Text(" ", no_wrap=True)
+    for key, word in keys:
+        text.append(key, f"bold {paint.ACCENT}")
+        text.append(f" {'cmd' if word == 'command' and width < 100 else word}  ", paint.PLAIN)
+    return text
+
+
+def tab_line(number: int) -> Text:
+    """Return the line that names the tabs of a small screen, with the open one marked."""
+    text = Text(" ", no_wrap=True)
+    for n, word in enumerate(("matrices", "source", "output"), 1):
+        style = f"bold #101216 on {paint.ACCENT}" if n == number else paint.DIM
+        text.append(f"[{n} {word}]" if n == number else f" {n} {word} ", style)
+        text.append(" ")
+    return text
+
+
+class Help(ModalScreen[None]):
+    """All keys; any key closes it."""
+
+    def compose(self) -> ComposeResult:
+        """Lay out the box."""
+        box = Static(Text(HELP), id="help")
+        box.border_title = "keys"
+        yield box
+
+    def on_key(self, event: events.Key) -> None:
+        """Close."""
+        event.stop()
+        self.dismiss()
+
+    def on_click(self) -> None:
+        """Close."""
+        self.dismiss()

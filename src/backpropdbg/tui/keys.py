@@ -1,0 +1,35 @@
+"""Which key does what; the actions are methods of the app."""
+
+from textual.binding import Binding
+
+MOVES = {
+    "s": "step",
+    "n": "next",
+    "f": "finish",
+    "c": "continue",
+    "S": "rs",
+    "N": "rn",
+    "C": "rc",
+}
+# Opening the command line has priority, so that it has the keyboard before the next key of a burst or a paste.
+BINDINGS = [
+    *(Binding(key, f"move({command!r})", show=False) for key, command in MOVES.items()),
+    *(Binding(key, f"arrow({key!r})", show=False) for key in ("up", "down", "left", "right")),
+    *(Binding(str(n), f"tab({n})", show=False) for n in (1, 2, 3)),
+    Binding("i", "interrupt", show=False),
+    Binding("ctrl+c", "interrupt", show=False, priority=True),
+    Binding("b", "type('break ')", show=False, priority=True),
+    Binding("colon", "type('')", show=False, priority=True),
+    Binding("escape", "leave", show=False),
+    Binding("tab", "parameter(False)", show=False, priority=True),
+    Binding("shift+tab", "parameter(True)", show=False, priority=True),
+    Binding("m", "more", show=False),
+    Binding("r", "restart", show=False),
+    Binding("space", "pause", show=False),
+    Binding("question_mark", "help", show=False),
+    Binding("pageup", "page(-1)", show=False),
+    Binding("pagedown", "page(1)", show=False),
+    Binding("ctrl+s", "picture", show=False, priority=True),
+    Binding("q", "quit", show=False),
+    Binding("ctrl+q", "quit", show=False, priority=True),
+]

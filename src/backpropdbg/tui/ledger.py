@@ -1,0 +1,106 @@
+"""The ledger of the focused parameter, and beneath it the terms of the update."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from backpropdbg.situation import Row, Situation
+from backpropdbg.tui import paint
+
+
+def element_name(element: Sequence[int]) -> str:
+    """Return e.g. "W[3,0]", or "W" for a scalar."""
+    return f"W[{','.join(map(str, element))}]" if element else "W"
+
+
+def heading(situation: Situation, width: int) -> Text:
+    """Return the line of column titles."""
+    cosine = "cos(sum)" if situation.cosine_to.startswith("final") else "cos(run)"
+    line = f"  {'term':<{width}} {'norm':>12}  {cosine:>8}  {element_name(situation.element):>9}"
+    return Text(line, paint.DIM, no_wrap=True)
+
+
+def term_text(row: Row) -> str:
+    """Return the first two columns of a row as one."""
+    return paint.clean(f"{row.term}  {row.detail}".rstrip())
+
+
+def term_width(situation: Situation) -> int:
+    """Return the width of the term column."""
+    return min(28, max([12, *(len(term_text(row)) for row in (*situation.ledger, *situation.update))]))
+
+
+def row_text(row: Row, width: int) -> Text:
+    """Return one row as aligned text."""
+    absent = row.state != "value"
+    base = f"bold {paint.STRONG}" if row.here or row.kind in ("running", "grad") else paint.PLAIN
+    if absent and not row.here:
+        base = f"italic {paint.DIM}" if row.state == "pending" else paint.DIM
+    line = Text("> " if row.here else "  ", f"bold {paint.STRONG}", no_wrap=True)
+    line.append(f"{term_text(row)[:width]:<{width}}", base)
+    norm = paint.WORDS[row.state] if absent else paint.number_text(row.norm)
+    line.append(f" {norm:>12}", base)
+    if absent:
+        line.append(f"  {paint.clean(row.note)}".rstrip(), f"italic {paint.DIM}")
+        return line
+    line.append(f"  {paint.number_text(row.cosine, 2, signed=True):>8}", base)
+    value = row.element
+    style = "" if value is None else f"bold {paint.sign_colour(value)}"
+    line.append(f"  {paint.number_text(value, signed=True):>9}", style)
+    if row.note:
+        line.append(f"  {paint.clean(row.note)}", paint.PLAIN)
+    line.rstrip()
+    return line
+
+
+def ledger_lines(situation: Situation) -> tuple[list[Text], int]:
+    """Return the rows under the titles, and the index of the row that the stop is about (or -1)."""
+    width, here = term_width(situation), -1
+    lines: list[Text] = []
+    blocks = [situation.ledger]
+    if situation.update and situation.phase in ("update", "finished"):
+        blocks.append(situation.update)
+    for n, block in enumerate(blocks):
+        if n:
+            lines.append(Text(f"  update, {situation.optimizer}".rstrip(", "), paint.ACCENT, no_wrap=True))
+        for row in block:
+            if row.kind == "running" and lines:
+                lines.append(Text("  " + "-" * (width + 34), paint.DIM, no_wrap=True))
+            here = len(lines) if row.here else here
+            lines.append(row_text(row, width))
+    if not situation.ledger:
+        lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.DIM))
+    return lines, here
+
+
+class Ledger(VerticalScroll, can_focus=False):
+    """The ledger pane: titles that stay, rows that scroll."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        self.heading = Static(id="ledger-heading")
+        self.rows = Static(id="ledger-rows")
+        super().__init__(self.heading, self.rows, id=id)
+        self.here = -1
+        self.border_title = "ledger"
+
+    def show(self, situation: Situation) -> None:
+        """Draw a stop and bring the row that it is about into view."""
+        shape = ", ".join(map(str, situation.shape))
+        self.border_title = Text(f"{paint.clean(situation.focus)}  [{shape}]")
+        lines, here = ledger_lines(situation)
+        self.heading.update(heading(situation, term_width(situation)))
+        self.rows.update(Text("\n").join(lines))
+        self.here = here
+        self.call_after_refresh(self.reveal)
+
+    def on_resize(self) -> None:
+        """Keep the row of the stop in view."""
+        self.call_after_refresh(self.reveal)
+
+    def reveal(self) -> None:
+        """Scroll so that the row of the stop is in view."""
+        room, row = max(1, self.size.height - 1), self.here
+        if row >= 0 and not self.scroll_y <= row < self.scroll_y + room:
+            self.scroll_to(y=max(0, row - room // 2), animate=False)

@@ -1,0 +1,108 @@
+"""One tensor of a stop as a grid of signed, coloured numbers."""
+
+from collections.abc import Sequence
+from math import prod
+
+from rich.style import Style
+from rich.text import Text
+from textual.widget import Widget
+
+from backpropdbg.situation import Matrix, Window
+from backpropdbg.tui import paint
+
+CELL = 7
+
+
+def flat_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the rows and columns that the session flattens `shape` to: the first dimension, and the rest."""
+    return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
+
+
+def selected_cell(matrix: Matrix, window: Window, element: Sequence[int]) -> tuple[int, int] | None:
+    """Return the shown row and column that hold `element`, or None where it is out of the window."""
+    if len(element) != len(matrix.shape):
+        return None
+    flat = 0
+    for index, size in zip(element, matrix.shape, strict=True):
+        flat = flat * size + index
+    columns = max(1, flat_shape(matrix.shape)[1])
+    row = (flat // columns - window.row0) // window.row_step
+    column = (flat % columns - window.col0) // window.col_step
+    inside = 0 <= row < len(window.values) and 0 <= column < len(window.values[row])
+    return (row, column) if inside else None
+
+
+def matrix_text(matrix: Matrix, window: Window, element: Sequence[int], width: int, height: int) -> Text:
+    """Return the grid: a line of column numbers, then one line a row."""
+    rows = window.values[: max(1, height - 1)]
+    texts = [[paint.cell_text(value) for value in row] for row in rows]
+    last_row = window.row0 + window.row_step * max(0, len(rows) - 1)
+    margin = len(str(last_row))
+    cell = max([CELL, *(len(text) + 1 for row in texts for text in row)])
+    columns = min(max((len(row) for row in rows), default=0), max(1, (width - margin) // cell))
+    marked = selected_cell(matrix, window, element)
+    out = Text(" " * margin, no_wrap=True)
+    for n in range(columns):
+        out.append(f"{window.col0 + n * window.col_step:>{cell}}", paint.DIM)
+    for r, row in enumerate(rows):
+        out.append(f"\n{window.row0 + r * window.row_step:>{margin}}", paint.DIM)
+        for c, value in enumerate(row[:columns]):
+            style = paint.shade(value, window.scale_vmax)
+            if marked == (r, c):
+                style += Style(bold=True, underline=True)
+                pad = cell - len(texts[r][c])
+                out.append(" " * pad, style + Style(underline=False))
+                out.append(texts[r][c], style)
+            else:
+                out.append(f"{texts[r][c]:>{cell}}", style)
+    return out
+
+
+def scale_text(matrix: Matrix, window: Window | None) -> str:
+    """Return the frame's subtitle: the scale, the pooling, and the note."""
+    parts = []
+    if window is not None:
+        parts.append(f"±{paint.number_text(window.scale_vmax, 2)}")
+        if window.row_step > 1 or window.col_step > 1:
+            parts.append(f"largest of {window.row_step}x{window.col_step}")
+    parts += [matrix.note] if matrix.note else []
+    return "  ".join(parts)
+
+
+class MatrixPane(Widget):
+    """The frame of one matrix."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.matrix: Matrix | None = None
+        self.window_shown: Window | None = None
+        self.element: tuple[int, ...] = ()
+
+    def show(self, matrix: Matrix, element: tuple[int, ...]) -> None:
+        """Draw the frame; the cells follow."""
+        self.matrix, self.element, self.window_shown = matrix, element, None
+        self.border_title = Text(paint.clean(matrix.title))
+        self.border_subtitle = Text(scale_text(matrix, None))
+        self.refresh()
+
+    def fill(self, window: Window | None) -> None:
+        """Draw the cells."""
+        self.window_shown = window
+        if self.matrix is not None:
+            self.border_subtitle = Text(scale_text(self.matrix, window))
+        self.refresh()
+
+    def room(self) -> tuple[int, int]:
+        """Return how many rows and columns of cells fit."""
+        margin = len(str(max(1, flat_shape(self.matrix.shape)[0] if self.matrix else 1) - 1))
+        return max(1, self.size.height - 1), max(1, (self.size.width - margin) // CELL)
+
+    def render(self) -> Text:
+        """Return the grid, or the word for its absence."""
+        if self.matrix is None:
+            return Text("")
+        if self.matrix.state != "value":
+            return Text(paint.WORDS[self.matrix.state], f"italic {paint.DIM}")
+        if self.window_shown is None:
+            return Text("...", paint.DIM)
+        return matrix_text(self.matrix, self.window_shown, self.element, self.size.width, self.size.height)

@@ -1,0 +1,98 @@
+"""Numbers as short text that never lies, and the colours of the screen."""
+
+import math
+
+from rich.style import Style
+
+from backpropdbg.situation import Number, State, as_float
+
+POSITIVE = "#e69f00"
+NEGATIVE = "#56b4e9"
+ACCENT = "#5eead4"
+DIM = "#80858f"
+PLAIN = "#d6d9de"
+STRONG = "#ffffff"
+ALARM = "#ff6b6b"
+GROUND = (17, 19, 23)
+WORDS: dict[State, str] = {
+    "value": "",
+    "none": "None",
+    "pending": "pending",
+    "not computed": "not computed",
+    "not kept": "not kept",
+}
+
+
+def odd_text(value: float) -> str:
+    """Return "·", "NaN!", "+Inf!" or "-Inf!" where a number needs a word, else ""."""
+    if math.isnan(value):
+        return "NaN!"
+    if math.isinf(value):
+        return "+Inf!" if value > 0 else "-Inf!"
+    return "·" if value == 0 else ""
+
+
+def short_power(value: float, digits: int = 0) -> str:
+    """Return `value` with its sign and the shortest exponent: 3e-05 is "+3e-5"."""
+    mantissa, _, exponent = f"{value:+.{digits}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def cell_text(value: Number) -> str:
+    """Return one matrix cell in at most six characters (seven for exponents of three digits).
+
+    Example: 0.7261 is "+.726", -12.5 is "-12.500" cut to "-12.50", 0.00003 is "+3e-5", 0 is "·".
+    """
+    v = as_float(value)
+    if odd := odd_text(v):
+        return odd
+    if abs(v) < 0.001 or abs(v) >= 99999.5:
+        return short_power(v)
+    for digits in (3, 2, 1, 0):
+        text = f"{v:+.{digits}f}"
+        text = text[0] + text[2:] if text[1:].startswith("0.") else text
+        if len(text) <= 6:
+            return text
+    return short_power(v)
+
+
+def number_text(value: Number | None, digits: int = 4, signed: bool = False) -> str:
+    """Return a number of the ledger: fixed digits, or an exponent where those would read as 0 or overflow."""
+    if value is None:
+        return ""
+    v = as_float(value)
+    odd = odd_text(v)
+    if odd:
+        return odd if odd != "·" else "0"
+    if abs(v) < 10.0**-digits or abs(v) >= 1e5:
+        text = short_power(v, 1)
+        return text if signed or v < 0 else text[1:]
+    return f"{v:{'+' if signed else ''}.{digits}f}"
+
+
+def sign_colour(value: Number) -> str:
+    """Return the colour of a number's sign: orange up, sky down, red for a non-finite one."""
+    v = as_float(value)
+    if not math.isfinite(v):
+        return ALARM
+    return PLAIN if v == 0 else (POSITIVE if v > 0 else NEGATIVE)
+
+
+def shade(value: Number, vmax: float) -> Style:
+    """Return the style of a cell on a symmetric scale that ends at `vmax`."""
+    v = as_float(value)
+    if not math.isfinite(v):
+        return Style(color="#ffffff", bgcolor="#b00020", bold=True)
+    weight = min(1.0, abs(v) / vmax) * 0.85 if vmax > 0 else 0.0
+    hue = POSITIVE if v > 0 else NEGATIVE
+    parts = [int(hue[i : i + 2], 16) for i in (1, 3, 5)]
+    mixed = [round(g + (p - g) * weight) for g, p in zip(GROUND, parts, strict=True)]
+    light = 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2]
+    ground = "#{:02x}{:02x}{:02x}".format(*mixed)
+    return Style(color="#0b0c0f" if light > 105 else "#e8eaee", bgcolor=ground)
+
+
+def clean(text: str) -> str:
+    """Return program text that a terminal can show: no control codes, no lone surrogates."""
+    text = text.encode("utf-8", "replace").decode().expandtabs(8)
+    return "".join(c if c == "\n" or c.isprintable() else "?" for c in text)

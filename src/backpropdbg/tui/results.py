@@ -1,0 +1,28 @@
+"""What the last command printed."""
+
+from rich.text import Text
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from backpropdbg.tui import paint
+
+KINDS = {"result": paint.PLAIN, "error": f"bold {paint.ALARM}", "hint": f"italic {paint.DIM}"}
+
+
+class Results(VerticalScroll, can_focus=False):
+    """The results area: as tall as its text, to a limit; gone when empty."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        self.body = Static(id="results-body")
+        super().__init__(self.body, id=id)
+        self.text = ""
+        self.kind = "hint"
+        self.display = False
+
+    def show(self, text: str, kind: str = "result") -> None:
+        """Draw `text` as a "result", an "error" or a "hint"; an empty text hides the area."""
+        self.text, self.kind = paint.clean(text).rstrip("\n"), kind
+        self.display = bool(self.text)
+        self.set_class(kind == "error", "error")
+        self.body.update(Text(self.text, KINDS[kind]))
+        self.scroll_home(animate=False)

@@ -1,0 +1,369 @@
+"""The Debug Adapter Protocol beside the program: a daemon thread reads, the stopped thread carries commands out.
+
+Start it before torch is imported. In a forked worker (another pid) all of it is inert.
+"""
+
+import contextlib
+import hmac
+import os
+import select
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from backpropdbg.errors import BackpropdbgError, WireError
+from backpropdbg.situation import Situation, Window
+from backpropdbg.wire.messages import (
+    HANDSHAKE_BODY,
+    MAX_BODY,
+    AttachArguments,
+    EvaluateArguments,
+    Event,
+    Framer,
+    Request,
+    Response,
+    ResultBody,
+    TensorArguments,
+    body_of,
+    convert,
+    frame,
+    parse,
+)
+from backpropdbg.wire.session import Result
+
+RUNNING = "the program is running; interrupt it first"
+GRACE = 0.7
+HANDSHAKE_TIME = 5.0
+_TICK = 0.25
+_LINES = {"next": "next", "stepIn": "step", "stepOut": "finish", "continue": "continue"}
+_JOBS = {*_LINES, "evaluate", "backpropdbg/situation", "backpropdbg/tensor"}
+
+
+class Host(Protocol):
+    """The debugger core, as the server sees it."""
+
+    def execute(self, line: str) -> Result:
+        """Carry out one command line, in the stopped thread."""
+
+    def window(self, name: str, rows: int, cols: int, row0: int, col0: int) -> Window | None:
+        """Return cells of a matrix of this stop, in the stopped thread."""
+
+    def situation(self) -> Situation | None:
+        """Return this stop."""
+
+    def pause(self) -> None:
+        """Stop at the next event; called in the server's thread."""
+
+    def quit(self) -> None:
+        """Arrange that the program ends; called in the server's thread. `wait_at_stop` returns after it."""
+
+
+class Server:
+    """Serves one face. `fd` is a listening socket, `token` what `attach` must bring.
+
+    Example: `server = Server(fd, token)`, then `server.serve(host)`, then at a stop `server.wait_at_stop(situation)`.
+    """
+
+    def __init__(self, fd: int, token: str) -> None:
+        self._pid = os.getpid()
+        self._parent = os.getppid()
+        self._token = token.encode("utf-8", "replace")
+        self._listener = socket.socket(fileno=fd)
+        self._listener.set_inheritable(False)
+        self._peer: socket.socket | None = None
+        self._host: Host | None = None
+        self._changed = threading.Condition()
+        self._sending = threading.Lock()
+        self._seq = 0
+        self._jobs: deque[Request] = deque()
+        self._backlog: list[tuple[str, object]] = []
+        self._ready = self._stopped = self._seen_stop = self._pause_wanted = self._quitting = False
+        _close_after_fork(self)
+        threading.Thread(target=self._run, name="backpropdbg-wire", daemon=True).start()
+
+    @property
+    def quitting(self) -> bool:
+        """True once the face asked to end, or is gone."""
+        return self._quitting
+
+    def serve(self, host: Host) -> None:
+        """From now on `host` answers."""
+        with self._changed:
+            self._host = host
+            pause, quitting = self._pause_wanted, self._quitting
+        if pause:
+            host.pause()
+        if quitting:
+            host.quit()
+
+    def event(self, name: str, body: object = None) -> None:
+        """Send an event; before the face is ready it is kept for then."""
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            if not self._ready:
+                self._backlog.append((name, body))
+                return
+        self._send_event(name, body)
+
+    def wait_at_stop(self, situation: Situation) -> None:
+        """Report a stop, then carry out commands in this thread until one of them moves, or the face quits."""
+        if os.getpid() != self._pid:
+            return
+        _flush_output()
+        with self._changed:
+            self._stopped = self._seen_stop = True
+        self.event("stopped", {"reason": situation.reason, "threadId": 1, "situation": situation})
+        moved = False
+        while not moved:
+            with self._changed:
+                while not self._jobs and not self._quitting:
+                    self._changed.wait()
+                if self._quitting:
+                    self._stopped = False
+                    return
+                request = self._jobs.popleft()
+            moved = self._do(request)
+        self.event("continued", {"threadId": 1})
+
+    def _do(self, request: Request) -> bool:
+        """Carry out one job and answer it. Returns True where the program runs on."""
+        moves = False
+        late: list[Request] = []
+        try:
+            body, moves = self._perform(request)
+        except BackpropdbgError as error:
+            self._answer(request, error=str(error))
+            return False
+        except Exception as error:  # a bug of ours must not end the user's program
+            self._answer(request, error=f"internal error: {type(error).__name__}: {error}")
+            return False
+        if moves:
+            with self._changed:
+                self._stopped = False
+                late = list(self._jobs)
+                self._jobs.clear()
+        _flush_output()
+        if isinstance(body, Result):
+            if body.ok:
+                self._answer(request, ResultBody(body.text, moves))
+            else:
+                self._answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
+        else:
+            self._answer(request, body)
+        for left in late:
+            self._answer(left, error=RUNNING)
+        return moves
+
+    def _perform(self, request: Request) -> tuple[object, bool]:
+        host = self._host
+        if host is None:
+            raise WireError("the program is not ready")
+        if request.command == "backpropdbg/situation":
+            return host.situation(), False
+        if request.command == "backpropdbg/tensor":
+            want = convert(request.arguments, TensorArguments)
+            if want.rows < 1 or want.cols < 1 or want.row0 < 0 or want.col0 < 0 or want.rows * want.cols > 1_000_000:
+                raise WireError(f"bad window: {want.rows} x {want.cols} from [{want.row0}, {want.col0}]")
+            window = host.window(want.name, want.rows, want.cols, want.row0, want.col0)
+            return {"window": window}, False
+        line = _LINES.get(request.command) or convert(request.arguments, EvaluateArguments).expression
+        result = host.execute(line)
+        return result, result.moves
+
+    # ---- the reading thread
+
+    def _run(self) -> None:
+        try:
+            while not self._accept():
+                pass
+            with contextlib.suppress(OSError):
+                self._listener.close()
+            self._read()
+        except (OSError, WireError, ValueError):
+            pass
+        self._quit()
+
+    def _wait_readable(self, sock: socket.socket, until: float = float("inf")) -> bool:
+        """Wait for bytes. Returns False at `until`. Raises WireError when the parent process is gone."""
+        while time.monotonic() < until:
+            if select.select([sock], [], [], _TICK)[0]:
+                return True
+            if os.getppid() != self._parent:
+                raise WireError("the parent process is gone")
+        return False
+
+    def _accept(self) -> bool:
+        """Let one peer in. Returns False where it brought no token."""
+        self._wait_readable(self._listener)
+        peer, _ = self._listener.accept()
+        peer.setblocking(True)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._peer = peer
+        with contextlib.suppress(OSError, WireError, ValueError):
+            if self._handshake(peer):
+                return True
+        self._peer = None
+        peer.close()
+        return False
+
+    def _handshake(self, peer: socket.socket) -> bool:
+        self._framer = Framer(HANDSHAKE_BODY)
+        deadline = time.monotonic() + HANDSHAKE_TIME
+        initialized = False
+        while True:
+            body = self._framer.next()
+            if body is None:
+                if not self._wait_readable(peer, deadline):
+                    return False
+                data = peer.recv(65536)
+                if not data:
+                    return False
+                self._framer.feed(data)
+                continue
+            try:
+                message = parse(body)
+            except WireError as error:
+                self._send_raw_error(str(error))
+                return False
+            if not isinstance(message, Request):
+                return False
+            if message.command == "initialize" and not initialized:
+                initialized = True
+                self._answer(message, {"supportsConfigurationDoneRequest": True})
+                self._send_event("initialized", None)
+            elif message.command == "attach" and initialized:
+                if self._right_token(message):
+                    self._framer.limit = MAX_BODY
+                    self._answer(message)
+                    return True
+                self._answer(message, error="wrong token")
+                return False
+            else:
+                self._answer(message, error=f"{message.command[:60]!r} before initialize and attach")
+                return False
+
+    def _right_token(self, request: Request) -> bool:
+        try:
+            given = convert(request.arguments, AttachArguments).token
+        except WireError:
+            return False
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
+
+    def _read(self) -> None:
+        peer = self._peer
+        assert peer is not None
+        while True:
+            body = self._framer.next()
+            if body is None:
+                self._wait_readable(peer)
+                data = peer.recv(65536)
+                if not data:
+                    return
+                self._framer.feed(data)
+                continue
+            try:
+                message = parse(body)
+            except WireError as error:
+                self._send_raw_error(str(error))
+                continue
+            if isinstance(message, Request) and self._dispatch(message):
+                return
+
+    def _dispatch(self, request: Request) -> bool:
+        """Answer a request or queue it for the stopped thread. Returns True on disconnect."""
+        command = request.command
+        if command == "disconnect":
+            self._answer(request)
+            return True
+        if command == "pause":
+            with self._changed:
+                host = self._host
+                self._pause_wanted = host is None
+            if host is not None:
+                host.pause()
+            self._answer(request)
+        elif command == "configurationDone":
+            self._answer(request)
+            with self._changed:
+                self._ready = True
+                for name, body in self._backlog:
+                    self._send_event(name, body)
+                self._backlog.clear()
+        elif command == "initialize":
+            self._answer(request, {"supportsConfigurationDoneRequest": True})
+        elif command in _JOBS:
+            with self._changed:
+                waits = self._stopped or not self._seen_stop
+                if waits:
+                    self._jobs.append(request)
+                    self._changed.notify_all()
+            if not waits:
+                self._answer(request, error=RUNNING)
+        else:
+            self._answer(request, error=f"unknown request {command[:60]!r}")
+        return False
+
+    def _quit(self) -> None:
+        """End the process: politely through the host, and for certain after the grace."""
+        with self._changed:
+            host = self._host
+            self._quitting = True
+        if host is None:
+            os._exit(0)
+        deadline = threading.Timer(GRACE, os._exit, (0,))
+        deadline.daemon = True
+        deadline.start()
+        with contextlib.suppress(Exception):
+            host.quit()
+        with self._changed:
+            self._changed.notify_all()
+        deadline.join()
+
+    # ---- sending, from any thread
+
+    def _answer(self, request: Request, body: object = None, error: str = "") -> None:
+        self._send(lambda seq: Response(seq, request.seq, not error, request.command, error, body_of(body)))
+
+    def _send_raw_error(self, text: str) -> None:
+        self._send(lambda seq: Response(seq, 0, False, "", text))
+
+    def _send_event(self, name: str, body: object) -> None:
+        self._send(lambda seq: Event(seq, name, body_of(body)))
+
+    def _send(self, make: "Callable[[int], Response | Event]") -> None:
+        peer = self._peer
+        if peer is None or os.getpid() != self._pid:
+            return
+        with self._sending, contextlib.suppress(OSError):
+            self._seq += 1
+            peer.sendall(frame(make(self._seq)))
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _close_after_fork(server: Server) -> None:
+    """Close the sockets in forked workers, else they keep the connection open after the program's end."""
+    reference = weakref.ref(server)
+
+    def close() -> None:
+        alive = reference()
+        if alive is not None:
+            for sock in (alive._listener, alive._peer):
+                if sock is not None:
+                    with contextlib.suppress(OSError):
+                        sock.close()
+
+    os.register_at_fork(after_in_child=close)
+
+
+__all__ = ["RUNNING", "Host", "Server"]

@@ -1,0 +1,82 @@
+"""What a face sees of the program under test: send lines, get messages. Faces and fakes meet here."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from backpropdbg.situation import Situation, Window
+
+
+class Stopped(Struct, frozen=True):
+    """The program waits at a stop (also after it finished: phase "finished")."""
+
+    situation: Situation
+
+
+class Running(Struct, frozen=True):
+    """The program runs on."""
+
+
+class Result(Struct, frozen=True):
+    """What one command printed. `ok` is False where it failed; then `text` is the one-line error.
+
+    moves: True where the command lets the program run, so a Stopped (or Ended) follows.
+    """
+
+    command: str
+    text: str
+    ok: bool = True
+    moves: bool = False
+
+
+class Cells(Struct, frozen=True):
+    """The answer to `Session.window`; None where the tensor has no value at this stop."""
+
+    name: str
+    window: Window | None
+
+
+class ProgramOutput(Struct, frozen=True):
+    """The program's own output. stream: "stdout" or "stderr"."""
+
+    stream: str
+    text: str
+
+
+class Ended(Struct, frozen=True):
+    """The child process is gone.
+
+    cause: one line, e.g. "the program was killed by SIGKILL" or "the program raised ValueError: …".
+    code: its exit code, negative for a signal.
+    raised: True where the program ended with an exception of its own.
+    """
+
+    cause: str
+    code: int
+    raised: bool = False
+
+
+Message = Stopped | Running | Result | Cells | ProgramOutput | Ended
+
+
+class Session(Protocol):
+    """A program under test. Every message arrives through `receive`, from one thread, in order."""
+
+    def start(self, receive: Callable[[Message], None]) -> None:
+        """Start the child; return at once."""
+
+    def command(self, line: str) -> None:
+        """Send one command line; a Result follows (and a Stopped where it moves)."""
+
+    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0) -> None:
+        """Ask for at most rows x cols cells of a matrix of this stop; Cells follows."""
+
+    def interrupt(self) -> None:
+        """Stop a running program at its next event."""
+
+    def restart(self) -> None:
+        """Kill the child and start it again with the same arguments, seed and breakpoints."""
+
+    def close(self) -> None:
+        """End the child, in two seconds at most; safe to call twice and at any moment."""

@@ -1,0 +1,93 @@
+"""A scripted session: three stops of a small dynamic net, and answers at once from another thread."""
+
+import queue
+import threading
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from backpropdbg.situation import GraphNode, Matrix, Row, Situation, Source, Window
+from backpropdbg.wire.session import Cells, Ended, Message, Result, Running, Stopped
+
+PARTIAL = ((0.726, 0.081, -0.316), (0.00003, 0.0, -1.253), (-0.086, "NaN", "Infinity"))
+LABELS = ("x", "input_linear", "middle#1", "middle#2", "middle#3", "output_linear", "loss")
+BACK = ("pending", "pending", "pending", "here", "done", "done", "done")
+GRAPH = tuple(
+    GraphNode(label, n, "done", state, "#" in label, f"A{n - 1}" if "#" in label else "", *norm)
+    for n, (label, state, norm) in enumerate(
+        zip(LABELS, BACK, ((), (), (), ("value", 2.4075), ("value", 2.3307), (), ()), strict=True)
+    )
+)
+LEDGER = (
+    Row("carried", "carried in", state="none"),
+    Row("partial", "A3", "use #3", norm=2.3307, cosine=0.72, element=0.0772, note="pulls it down"),
+    Row("partial", "A2", "use #2", norm=2.4075, cosine=0.74, element=-0.0864, note="pulls up, cancels 89 %", here=True),
+    Row("partial", "A1", "use #1", "pending"),
+    Row("running", "running sum", norm=3.4727, cosine=1.0, element=-0.00003),
+    Row("grad", ".grad", state="none", note="AccumulateGrad has not run yet"),
+)
+SOURCE = Source(
+    "/home/me/dynamic_net.py", 32, 29, tuple(f"    h{n} = self.lin(h[{n}])" for n in range(29, 36)), "use #2"
+)
+STOP = Situation(
+    position=17, iteration=1, phase="backward", event="BackwardUse", where="middle_linear#2 of 3", program="DynamicNet",
+    loss=59.92, seed=1816, optimizer="SGD lr=0.01", focus="middle_linear.weight", shape=(3, 3), element=(2, 0),
+    parameters=("input_linear.weight", "middle_linear.weight", "middle_linear.bias"), graph=GRAPH, ledger=LEDGER,
+    update=(), cosine_to="running sum", source=SOURCE, proof="No weight moves in backward.",
+    matrices=(
+        Matrix("partial", "A2  partial", (3, 3)), Matrix("running", "running sum", (3, 3)),
+        Matrix("weight", "weight [now]", (3, 3), note="bit for bit as before", scale="weight"),
+    ),
+    explanation=("Use #2's gradient arrived, the 2nd of 3.", ".grad is still None: [bold]AccumulateGrad[/bold] adds."),
+)  # fmt: skip
+
+
+class FakeSession:
+    """Answers like a program under test, and remembers what was asked of it."""
+
+    def __init__(self, first: Situation | None = STOP) -> None:
+        self.first, self.sent, self.windows = first, [], []
+        self.closed = False
+        self._say: Callable[[Message], None] = lambda message: None
+        self._queue: queue.Queue[Message | None] = queue.Queue()
+
+    def _pump(self) -> None:
+        while (message := self._queue.get()) is not None:
+            self._say(message)
+
+    def say(self, *messages: Message) -> None:
+        for message in messages:
+            self._queue.put(message)
+
+    def start(self, receive: Callable[[Message], None]) -> None:
+        self._say = receive
+        threading.Thread(target=self._pump, daemon=True).start()
+        self.say(Running(), *([] if self.first is None else [Stopped(self.first)]))
+
+    def command(self, line: str) -> None:
+        self.sent.append(line)
+        if line == "hang":
+            self.say(Result(line, "", moves=True))
+        elif line in ("step", "next", "finish", "continue", "rs", "rn", "rc"):
+            self.say(Result(line, "", moves=True), Stopped(replace(STOP, position=17 + len(self.sent))))
+        elif line.startswith("bad"):
+            self.say(Result(line, "no such command: [red]bad[/red]", ok=False))
+        else:
+            self.say(Result(line, f"did {line}"))
+
+    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0) -> None:
+        self.windows.append((name, rows, cols))
+        self.say(Cells(name, Window(name, (3, 3), PARTIAL, vmax=1.253, scale_vmax=1.59)))
+
+    def interrupt(self) -> None:
+        self.sent.append("<interrupt>")
+        self.say(Stopped(STOP))
+
+    def restart(self) -> None:
+        self.sent.append("<restart>")
+        self.say(Stopped(STOP))
+
+    def close(self) -> None:
+        self.closed = True
+        self.say(Ended("closed", -15))
+        self._queue.put(None)

@@ -1,0 +1,275 @@
+"""Pilot tests: every key, every pane, small screens, the end, and the player."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pexpect
+import pytest
+from fake_session import STOP, FakeSession
+from msgspec.structs import replace
+from textual.pilot import Pilot
+
+from backpropdbg.situation import Matrix, Row
+from backpropdbg.tui.app import DebuggerApp
+from backpropdbg.tui.command import CommandLine
+from backpropdbg.tui.header import Header
+from backpropdbg.tui.output import OutputPane
+from backpropdbg.tui.results import Results
+from backpropdbg.wire.session import Ended, ProgramOutput, Running, Stopped
+
+
+def screen(app: DebuggerApp) -> str:
+    """Return the screen as plain text."""
+    return "\n".join("".join(s.text for s in line) for line in app.screen._compositor.render_strips())
+
+
+async def until(pilot: Pilot[None], true: Callable[[], object]) -> None:
+    """Wait until `true()`."""
+    for _ in range(200):
+        if true():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError(f"never came true; the screen:\n{screen(pilot.app)}")
+
+
+@asynccontextmanager
+async def opened(
+    size: tuple[int, int] = (120, 36), stop: object = STOP, **more
+) -> AsyncIterator[tuple[DebuggerApp, FakeSession, Pilot[None]]]:
+    session = FakeSession(stop)
+    app = DebuggerApp(session, **more)
+    async with app.run_test(size=size) as pilot:
+        if stop is not None:
+            await until(pilot, lambda: app.situation is not None and not app.running and session.windows)
+            await until(pilot, lambda: "-1.253" in screen(app))
+        yield app, session, pilot
+
+
+async def test_paints_before_first_stop() -> None:
+    async with opened(stop=None) as (app, session, pilot):
+        await until(pilot, lambda: "starting the program ..." in screen(app))
+        await pilot.press("s", "n")
+        assert session.sent == [] and "i interrupts" in app.query_one(Results).text
+
+
+async def test_all_panes_at_once() -> None:
+    async with opened() as (app, _, _pilot):
+        text = screen(app)
+    for part in (
+        " backpropdbg   DynamicNet   iteration 1   BACKWARD   middle_linear#2 of 3   loss 59.92   seed 1816   SGD",
+        "fwd  x -> input_linear", "you are here", "A1 pending", "middle_linear.weight  [3, 3]",
+        "pulls up, cancels 89 %",
+        "dynamic_net.py:32", "> 32", "0  +.726  +.081  -.316", "NaN!", "+Inf!", "±1.59", "weight [now]",
+        "bit for bit as before", "[bold]AccumulateGrad[/bold]", "No weight moves", "(bpdb)", "q quit",
+    ):  # fmt: skip
+        assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("key", "command"),
+    [("s", "step"), ("n", "next"), ("f", "finish"), ("c", "continue"), ("S", "rs"), ("N", "rn"), ("C", "rc"),
+     ("tab", "focus middle_linear.bias"), ("shift+tab", "focus middle_linear.bias"), ("up", "element 1,0"),
+     ("right", "element 2,1"), ("r", "<restart>")],
+)  # fmt: skip
+async def test_key(key: str, command: str) -> None:
+    async with opened() as (_, session, pilot):
+        await pilot.press(key)
+        await until(pilot, lambda: session.sent == [command])
+
+
+async def test_edges_send_nothing() -> None:
+    async with opened() as (_, session, pilot):
+        await pilot.press("down", "left")
+        assert session.sent == []
+
+
+async def test_steps_after_steps() -> None:
+    async with opened() as (app, session, pilot):
+        for n in range(1, 4):
+            await pilot.press("s")
+            await until(pilot, lambda n=n: not app.busy and len(session.sent) == n)
+        assert app.situation is not None and app.situation.position == 20
+
+
+@pytest.mark.parametrize("key", ["i", "ctrl+c"])
+async def test_running_ignores_steps_and_interrupts(key: str) -> None:
+    async with opened() as (app, session, pilot):
+        session.say(Running())
+        await until(pilot, lambda: "running" in app.query_one(Header).text().plain)
+        await pilot.press("s", "tab", "up")
+        assert session.sent == [] and "i interrupts" in app.query_one(Results).text
+        await pilot.press(key)
+        await until(pilot, lambda: session.sent == ["<interrupt>"] and not app.running)
+        assert "BACKWARD" in app.query_one(Header).text().plain
+
+
+async def test_command_line() -> None:
+    async with opened() as (app, session, pilot):
+        await pilot.press("colon", *"info", "tab", "enter")
+        await until(pilot, lambda: "did info" in screen(app))
+        await pilot.press(*"bad", "enter")
+        await until(pilot, lambda: "no such command: [red]bad[/red]" in screen(app))
+        assert app.query_one(Results).has_class("error")
+        await pilot.press("up", "up")
+        assert app.query_one(CommandLine).value == "info"
+        await pilot.press("escape")
+        assert app.focused is None
+        await pilot.press("escape")
+        assert not app.query_one(Results).display
+        await pilot.press("b", "7", "enter")
+        await until(pilot, lambda: session.sent == ["info", "bad", "break 7"])
+
+
+async def test_quit_command_has_a_code() -> None:
+    async with opened() as (app, session, pilot):
+        await pilot.press("colon", *"quit 7", "enter")
+        await until(pilot, lambda: app.return_code is not None)
+    assert app.return_code == 7 and session.closed
+
+
+async def test_quit_does_not_wait_for_a_slow_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backpropdbg.tui.app.GRACE", 0.2)
+    async with opened() as (app, session, pilot):
+        session.close = lambda: __import__("time").sleep(30)
+        await pilot.press("q")
+        await until(pilot, lambda: app.return_code is not None)
+    assert app.return_code == 0
+
+
+async def test_help_and_back() -> None:
+    async with opened() as (app, session, pilot):
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "any key closes this" in screen(app))
+        session.say(Stopped(replace(STOP, iteration=9)))
+        await until(pilot, lambda: app.situation.iteration == 9)
+        await pilot.press("s")
+        await until(pilot, lambda: "any key closes this" not in screen(app))
+        assert session.sent == []
+
+
+async def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with opened() as (_, _session, pilot):
+        await pilot.press("ctrl+s")
+        await until(pilot, (tmp_path / "backpropdbg.svg").exists)
+
+
+async def test_output_is_never_markup() -> None:
+    async with opened() as (app, session, pilot):
+        session.say(ProgramOutput("stdout", "loss [b]0.5"), ProgramOutput("stdout", "[/b] [/x]\nnext \x1b[2J\udcff\n"))
+        await until(pilot, lambda: "next" in app.query_one(OutputPane).plain())
+        assert app.query_one(OutputPane).plain() == "loss [b]0.5[/b] [/x]\nnext ?[2J?"
+        await until(pilot, lambda: "loss [b]0.5[/b] [/x]" in screen(app))
+
+
+@pytest.mark.parametrize(("raised", "code", "exit_code"), [(True, 1, 3), (False, -9, 3), (False, 0, 0)])
+async def test_ended(raised: bool, code: int, exit_code: int) -> None:
+    async with opened() as (app, session, pilot):
+        session.say(Ended("the program raised ValueError: [x]", code, raised))
+        await until(pilot, lambda: screen(app).count("the program raised ValueError: [x]") == 2)
+        await pilot.press("s")
+        assert session.sent == [] and "r restarts" in app.query_one(Results).text
+        await pilot.press("q")
+        await until(pilot, lambda: app.return_code is not None)
+    assert app.return_code == exit_code
+
+
+async def test_restart_after_end() -> None:
+    async with opened() as (app, session, pilot):
+        session.say(Ended("killed by SIGKILL", -9))
+        await until(pilot, lambda: app.ended)
+        await pilot.press("r")
+        await until(pilot, lambda: not app.ended and not app.running)
+        assert app.exit_code == 0
+
+
+async def test_small_screen_has_tabs() -> None:
+    async with opened((80, 24)) as (app, _, pilot):
+        text = screen(app)
+        for part in ("fwd  ", "pulls up, cancels 89 %", "No weight moves", "[1 matrices]", "-1.253", "q quit"):
+            assert part in text, part
+        await pilot.press("2")
+        await until(pilot, lambda: "dynamic_net.py:32" in screen(app) and "-1.253" not in screen(app))
+        await pilot.press("3")
+        await until(pilot, lambda: "output" in screen(app) and "dynamic_net.py" not in screen(app))
+        await pilot.resize_terminal(120, 36)
+        await until(pilot, lambda: "dynamic_net.py:32" in screen(app) and "-1.253" in screen(app))
+        await pilot.resize_terminal(20, 6)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "3 output" in screen(app))
+
+
+async def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened() as (app, session, pilot):
+        assert app.no_color
+        session.say(ProgramOutput("stdout", "hello\n"), Ended("killed", -9))
+        await until(pilot, lambda: "hello" in screen(app))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "any key closes this" in screen(app))
+
+
+async def test_absent_and_many_matrices() -> None:
+    many = (Matrix("partial", "P", (3, 3)), Matrix("grad", "G", state="none"), Matrix("after", "T", state="pending"))
+    stop = replace(STOP, matrices=(*many, Matrix("weight", "Fourth", (3, 3))))
+    async with opened(stop=stop) as (app, _, pilot):
+        assert "Fourth" not in screen(app)
+        await pilot.press("m")
+        await until(pilot, lambda: "Fourth" in screen(app))
+
+
+async def test_player_plays_pauses_and_hands_over() -> None:
+    script = [('say "hello there"', 1), ("step", 2), ("sleep 0.1", 3), ("info", 4), ("step", 5)]
+    async with opened(script=script, speed=30.0) as (_, session, pilot):
+        await until(pilot, lambda: session.sent == ["step", "info", "step"])
+    async with opened(script=[('say "hello there"', 1), ("step", 2)], speed=1.0) as (app, session, pilot):
+        await until(pilot, lambda: "hello there" in screen(app))
+        await pilot.press("space")
+        assert app.player is not None and app.player.paused
+        await pilot.press("n")
+        await until(pilot, lambda: session.sent == ["next"] and app.player.stopped)
+        await asyncio.sleep(0.1)
+        assert "hello there" not in screen(app)
+
+
+async def test_player_stops_at_a_failure() -> None:
+    async with opened(script=[("bad thing", 3), ("step", 4)], speed=30.0) as (app, session, pilot):
+        await until(pilot, lambda: "line 3: bad thing: no such command" in screen(app))
+        assert session.sent == ["bad thing"] and app.exit_code == 1
+
+
+async def test_stop_row_stays_in_view_on_a_small_screen() -> None:
+    rows = tuple(Row("partial", f"A{n}", norm=1.0, here=n == 7) for n in range(40, 0, -1))
+    async with opened((80, 24), replace(STOP, ledger=rows, explanation=("long " * 60,))) as (app, _, pilot):
+        await until(pilot, lambda: "> A7 " in screen(app))
+        await pilot.press("colon", *"info", "enter")
+        await until(pilot, lambda: "did info" in screen(app) and "> A7 " in screen(app))
+
+
+async def test_script_restart_ends_in_a_stop() -> None:
+    async with opened(script=[("restart", 1), ("info", 2)], speed=30.0) as (app, session, pilot):
+        await until(pilot, lambda: session.sent == ["<restart>", "info"] and not app.running)
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_real_terminal_is_restored(no_color: str) -> None:
+    here = Path(__file__).parent
+    code = (
+        f"import sys; sys.path.insert(0, {str(here)!r})\n"
+        "from fake_session import FakeSession\nfrom backpropdbg.tui.app import DebuggerApp\n"
+        "app = DebuggerApp(FakeSession()); app.run(); sys.exit(app.return_code)"
+    )
+    environment = {**os.environ, "TERM": "xterm-256color", **({"NO_COLOR": no_color} if no_color else {})}
+    child = pexpect.spawn(sys.executable, ["-c", code], env=environment, dimensions=(36, 120), encoding="utf-8")
+    child.expect("you are here", timeout=20)
+    child.send("\x03")
+    child.expect("not running", timeout=10)
+    child.send(":quit 5\r")
+    child.expect(r"\x1b\[\?1049l", timeout=10)
+    child.expect(pexpect.EOF, timeout=10)
+    child.close()
+    assert child.exitstatus == 5

@@ -1,0 +1,137 @@
+"""Literal text of cells, ledger, graph, matrix and source."""
+
+import pytest
+from fake_session import LEDGER, PARTIAL, SOURCE, STOP
+from msgspec.structs import replace
+
+from backpropdbg.situation import GraphNode, Matrix, Row, Window
+from backpropdbg.tui.graph import graph_text
+from backpropdbg.tui.ledger import heading, ledger_lines, row_text
+from backpropdbg.tui.matrix import matrix_text, scale_text, selected_cell
+from backpropdbg.tui.paint import cell_text, clean, number_text
+from backpropdbg.tui.select import neighbour, next_parameter
+from backpropdbg.tui.source import source_text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.726, "+.726"), (-0.0864, "-.086"), (1.2534, "+1.253"), (0.9996, "+1.000"), (12.5, "+12.50"),
+        (-1234.5, "-1234"), (123456.0, "+1e5"), (3e-5, "+3e-5"), (-0.0004, "-4e-4"), (1e-300, "+1e-300"),
+        (5e-324, "+5e-324"), (0.0, "·"), (-0.0, "·"), ("NaN", "NaN!"), ("Infinity", "+Inf!"), ("-Infinity", "-Inf!"),
+    ],
+)  # fmt: skip
+def test_cell(value: float | str, text: str) -> None:
+    assert cell_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (2.33071, "2.3307"),
+        (0.0, "0"),
+        (0.00003, "3.0e-5"),
+        ("NaN", "NaN!"),
+        (1e9, "1.0e9"),
+        (None, ""),
+        (-0.5, "-0.5000"),
+    ],
+)
+def test_number(value: float | str | None, text: str) -> None:
+    assert number_text(value) == text
+
+
+def test_ledger() -> None:
+    lines, here = ledger_lines(STOP)
+    assert heading(STOP, 12).plain == "  term                 norm  cos(run)     W[2,0]"
+    assert [line.plain for line in lines] == [
+        "  carried in           None",
+        "  A3  use #3         2.3307     +0.72    +0.0772  pulls it down",
+        "> A2  use #2         2.4075     +0.74    -0.0864  pulls up, cancels 89 %",
+        "  A1  use #1        pending",
+        "  ----------------------------------------------",
+        "  running sum        3.4727     +1.00    -3.0e-5",
+        "  .grad                None  AccumulateGrad has not run yet",
+    ]
+    assert here == 2
+
+
+def test_absences_are_distinct_words() -> None:
+    texts = {row_text(Row("partial", "A1", state=s), 12).plain for s in ("none", "pending", "not computed", "not kept")}
+    assert {text[3:].split(maxsplit=1)[1] for text in texts} == {"None", "pending", "not computed", "not kept"}
+
+
+def test_update_rows_only_in_update_phase() -> None:
+    update = (Row("term", "momentum", norm=0.1, element=-0.01),)
+    stop = replace(STOP, update=update, phase="update", cosine_to="final sum")
+    assert "momentum" in ledger_lines(stop)[0][-1].plain
+    assert "cos(sum)" in heading(stop, 12).plain
+    assert len(ledger_lines(replace(STOP, update=update))[0]) == len(LEDGER) + 1
+
+
+def test_graph_marks_and_branches() -> None:
+    assert graph_text(STOP, 120).plain.splitlines()[1].endswith("<- loss    you are here")
+    nodes = (GraphNode("x", 0), GraphNode("a", 1), GraphNode("b", 1), GraphNode("loss", 2))
+    assert graph_text(replace(STOP, graph=nodes), 80).plain.splitlines()[0] == "fwd  x -> [a | b] -> loss"
+
+
+@pytest.mark.parametrize("at", [0, 40, 95])
+def test_wide_graph_shows_current_node(at: int) -> None:
+    nodes = tuple(GraphNode(f"layer#{n}", n, backward="here" if n == at else "done") for n in range(96))
+    line = graph_text(replace(STOP, graph=nodes), 80).plain.splitlines()[1]
+    assert f"layer#{at}" in line and len(line) <= 80
+
+
+def test_matrix() -> None:
+    window = Window("partial", (3, 3), PARTIAL, scale_vmax=1.59)
+    text = matrix_text(Matrix("partial", "A2", (3, 3)), window, (2, 0), 38, 8)
+    assert text.plain.splitlines() == [
+        "       0      1      2",
+        "0  +.726  +.081  -.316",
+        "1  +3e-5      · -1.253",
+        "2  -.086   NaN!  +Inf!",
+    ]
+    marked = [text.plain[s.start : s.end] for s in text.spans if not isinstance(s.style, str) and s.style.underline]
+    assert marked == ["-.086"]
+
+
+def test_pooled_window_says_so() -> None:
+    window = Window("weight", (512, 512), ((1.0, 2.0), (3.0, 4.0)), 0, 0, 256, 256, 4.0, 4.0)
+    matrix = Matrix("weight", "weight", (512, 512), note="now")
+    assert scale_text(matrix, window) == "±4.00  largest of 256x256  now"
+    assert selected_cell(matrix, window, (300, 3)) == (1, 0)
+    assert matrix_text(matrix, window, (300, 3), 38, 8).plain.splitlines()[2].startswith("256")
+
+
+@pytest.mark.parametrize(
+    ("shape", "element", "values", "cell"),
+    [((), (), ((1.0,),), (0, 0)), ((3,), (2,), ((1.0, 2.0, 3.0),), (0, 2)),
+     ((2, 2, 2), (1, 1, 0), ((1.0,) * 4,) * 2, (1, 2)),
+     ((0,), (), ((),), None), ((0, 3), (0, 0), (), None)],
+)  # fmt: skip
+def test_shapes(shape, element, values, cell) -> None:
+    matrix, window = Matrix("weight", "w", shape), Window("weight", shape, values)
+    assert selected_cell(matrix, window, element) == cell
+    assert matrix_text(matrix, window, element, 38, 8).plain
+
+
+def test_source_keeps_line_in_view() -> None:
+    lines = source_text(SOURCE, 3).plain.splitlines()
+    assert len(lines) == 3 and lines[1] == "> 32     h32 = self.lin(h[32])"
+
+
+def test_neighbours() -> None:
+    assert neighbour((3, 3), (2, 0), "down") is None and neighbour((3, 3), (2, 0), "up") == (1, 0)
+    assert neighbour((2, 2, 2), (0, 0, 1), "right") == (0, 1, 0)
+    assert neighbour((), (), "up") is None and neighbour((4,), (3,), "left") == (2,)
+
+
+def test_parameters() -> None:
+    names = STOP.parameters
+    assert next_parameter(names, "middle_linear.weight") == "middle_linear.bias"
+    assert next_parameter(names, "input_linear.weight") is None
+    assert next_parameter(names, "middle_linear.bias", True) == "input_linear.weight"
+
+
+def test_clean() -> None:
+    assert clean("a\x1b[31m\udcff\tb\n") == "a?[31m? b\n"
