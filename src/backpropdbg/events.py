@@ -203,6 +203,13 @@ class ManualUpdate(Struct, frozen=True):
     weights: dict[str, Held]
 
 
+class ModelSeen(Struct, frozen=True):
+    """A model's first call begins: its parameters have names now. Nothing to stop at."""
+
+    iteration: int
+    weights: dict[str, Held]
+
+
 class ProgramFinished(Struct, frozen=True):
     """The program ran to its end, or raised `error` (one line; "" where it did not)."""
 
@@ -222,6 +229,7 @@ Event = (
     | StepStarted
     | StepFinished
     | ManualUpdate
+    | ModelSeen
     | ProgramFinished
 )
 
@@ -241,7 +249,7 @@ def handles(event: Event) -> list[Held]:
             found = [*event.grads.values(), *event.before.values()]
         case StepFinished(after=after):
             found = [*after.values()]
-        case ManualUpdate(weights=weights):
+        case ManualUpdate(weights=weights) | ModelSeen(weights=weights):
             found = [*weights.values()]
         case _:
             found = []

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from backpropdbg.situation import Situation
 from backpropdbg.wire.server import Server
 
 
@@ -67,8 +68,13 @@ def main() -> int:
     settings = Settings(**options.get("demo", {}))
     trace = Trace(int(options.get("keep", DEFAULT_BUDGET)))
     probe = Probe(lambda event: debugger.on_event(event))
-    title = "DynamicNet"
-    debugger = Debugger(_Program(probe), trace, server.wait_at_stop, title, settings.chosen_seed, settings.focus)
+    title = "DynamicPolynomial" if settings.net == "parameter" else "DynamicNet"
+
+    def redraw(situation: Situation) -> None:
+        server.event("stopped", {"reason": "redraw", "threadId": 1, "situation": situation})
+
+    seed = settings.chosen_seed
+    debugger = Debugger(_Program(probe), trace, server.wait_at_stop, title, seed, settings.focus, redraw)
     server.serve(debugger)
     probe.install()
     try:

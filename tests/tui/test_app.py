@@ -71,7 +71,7 @@ async def test_all_panes_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("key", "command"),
-    [("s", "step"), ("n", "next"), ("f", "finish"), ("c", "continue"), ("S", "rs"), ("N", "rn"), ("C", "rc"),
+    [("s", "step"), ("n", "next"), ("f", "finish"), ("c", "continue"),
      ("tab", "focus middle_linear.bias"), ("shift+tab", "focus middle_linear.bias"), ("up", "element 1,0"),
      ("right", "element 2,1"), ("r", "<restart>")],
 )  # fmt: skip

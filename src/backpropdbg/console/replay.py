@@ -99,8 +99,8 @@ class _Replay:
                 self.printer.output(message.stream, message.text)
             elif isinstance(message, Stopped):
                 self.situation = message.situation
-                self.printer.stop(message.situation)
                 if command is None:
+                    self.printer.stop(message.situation)
                     return None
             elif isinstance(message, Ended):
                 self.ended = message

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backpropdbg.debugger.describe import describe, tensors, window
 from backpropdbg.debugger.locations import Location, check_target
@@ -17,6 +18,7 @@ from backpropdbg.events import (
     BackwardUse,
     Event,
     ForwardUse,
+    ModelSeen,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -72,6 +74,7 @@ class Debugger:
 
     Args:
         wait: called in the stopped thread with the situation; returns when the program shall run on.
+        redraw: called when the same stop is to be shown anew, with another focus or element.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Debugger:
         title: str,
         seed: int | None,
         focus: str = "",
+        redraw: Callable[[Situation], None] = lambda situation: None,
     ) -> None:
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
         self.focus = focus
@@ -90,7 +94,7 @@ class Debugger:
         self.reason = "entry"
         self.error = ""
         self.ended = False
-        self._wait = wait
+        self._wait, self._redraw = wait, redraw
         self._wanted: Callable[[Event], bool] = lambda event: True
         self._paused = threading.Event()
         self._quit = threading.Event()
@@ -104,6 +108,8 @@ class Debugger:
         if self._quit.is_set():
             raise Quit
         position = self.trace.append(event)
+        if isinstance(event, ModelSeen):
+            return
         if self._should_stop(event, position):
             self._halt(position)
 
@@ -181,6 +187,7 @@ class Debugger:
     def refresh(self) -> None:
         """Look at the present stop anew, after the focus or the element changed."""
         self._at(self.stop.position)
+        self._redraw(self.situation_now())
 
     def situation_now(self) -> Situation:
         """The present stop as a value."""
@@ -189,9 +196,7 @@ class Debugger:
         )
         if not self.error:
             return made
-        import msgspec
-
-        return msgspec.structs.replace(made, explanation=(self.error, *made.explanation))
+        return replace(made, explanation=(self.error, *made.explanation))
 
     def situation(self) -> Situation | None:
         """The present stop, None while the program runs."""

@@ -11,6 +11,7 @@ from backpropdbg.events import (
     GradCleared,
     LossComputed,
     ManualUpdate,
+    ModelSeen,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -49,6 +50,8 @@ def explain(stop: Stop) -> tuple[str, ...]:
             return why(stop)
         case ManualUpdate() as e:
             return (f"Moved without an optimizer: {', '.join(e.parameters)}.",)
+        case ModelSeen():
+            return ("A model was called for the first time.",)
         case ProgramFinished() as e:
             return (f"The program raised {e.error}",) if e.error else ("The program ran to its end.",)
 

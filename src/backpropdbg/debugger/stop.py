@@ -15,6 +15,7 @@ from backpropdbg.events import (
     Location,
     LossComputed,
     ManualUpdate,
+    ModelSeen,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -105,7 +106,7 @@ class Stop:
                 return e.after[self.focus]
             if isinstance(e, StepStarted) and self.focus in e.before:
                 return e.before[self.focus]
-            if isinstance(e, (BackwardStarted, ManualUpdate)) and self.focus in e.weights:
+            if isinstance(e, (BackwardStarted, ManualUpdate, ModelSeen)) and self.focus in e.weights:
                 return e.weights[self.focus]
         return None
 
@@ -165,12 +166,19 @@ class Stop:
             "StepStarted": "before optimizer.step()",
             "StepFinished": "after optimizer.step()",
             "ManualUpdate": "weights moved by hand",
+            "ModelSeen": "a model was found",
             "ProgramFinished": "the program has ended",
         }[type(self.event).__name__]
 
     def location(self) -> Location | None:
+        """The line of the use, in forward and in backward; else the line that caused this event."""
         event = self.event
-        return event.use.where if isinstance(event, BackwardUse) else getattr(event, "where", None)
+        if isinstance(event, BackwardUse):
+            return event.use.where
+        if isinstance(event, (Accumulated, GradChanged)):
+            begun = self._last(BackwardStarted)
+            return begun.where if begun is not None else None
+        return getattr(event, "where", None)
 
     # -- the ledger ------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Settings(Struct, frozen=True):
 
     @property
     def chosen_seed(self) -> int:
-        return self.seed if self.seed is not None else (1816 if self.net == "module" else 1)
+        return self.seed if self.seed is not None else (20787 if self.net == "module" else 35)
 
 
 def _rate(settings: Settings) -> float:

@@ -34,6 +34,7 @@ from backpropdbg.events import (
     Location,
     LossComputed,
     ManualUpdate,
+    ModelSeen,
     StepFinished,
     StepStarted,
     Use,
@@ -163,12 +164,15 @@ class Probe:
         self._active.append(_Call(module, any(p is not None for p in module._parameters.values())))
 
     def _enter_root(self, module: torch.nn.Module) -> None:
-        if self.names.add_root(module) and self.model is None and any(True for _ in module.parameters()):
+        new = self.names.add_root(module) and any(True for _ in module.parameters())
+        if new and self.model is None:
             self.model = module
         if self._fresh:
             self._fresh = False
             self._floor = _sequence()
             self._notice_manual_update()
+        if new:
+            self._emit(ModelSeen(self.iteration, dict(self._weights)))
 
     def _notice_manual_update(self) -> None:
         if not self.policy.snapshots:

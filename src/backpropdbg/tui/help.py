@@ -13,7 +13,6 @@ KEYS = (
     ("n", "next"),
     ("f", "finish"),
     ("c", "continue"),
-    ("S N C", "back"),
     ("b", "break"),
     (":", "command"),
     ("tab", "focus"),

@@ -7,9 +7,6 @@ MOVES = {
     "n": "next",
     "f": "finish",
     "c": "continue",
-    "S": "rs",
-    "N": "rn",
-    "C": "rc",
 }
 # Opening the command line has priority, so that it has the keyboard before the next key of a burst or a paste.
 BINDINGS = [
