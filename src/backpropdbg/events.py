@@ -3,7 +3,8 @@
 Tensors appear as `Held` handles, whose arithmetic lives in the probe; this module imports no torch.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -11,8 +12,11 @@ from msgspec import Struct
 class Held(Protocol):
     """A tensor that was kept, or only its statistics once the budget let it go."""
 
-    shape: tuple[int, ...]
     nbytes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of its dimensions."""
 
     @property
     def kept(self) -> bool:
@@ -22,8 +26,8 @@ class Held(Protocol):
     def value(self) -> object:
         """The tensor itself, for expressions; None once dropped."""
 
-    def norm(self) -> float:
-        """Euclidean norm of the whole tensor."""
+    def norm(self) -> float | None:
+        """Euclidean norm of the whole tensor; None where it was let go unmeasured."""
 
     def cosine(self, other: "Held") -> float | None:
         """Cosine of the angle to `other`; None where either is zero or not kept."""
@@ -49,8 +53,8 @@ class Held(Protocol):
     def cells(self, rows: int, cols: int, row0: int, col0: int) -> tuple[list[list[float]], int, int]:
         """Return at most rows x cols values from (row0, col0) on, with the row and column step of the pooling."""
 
-    def drop(self) -> None:
-        """Let the tensor go; its norm is computed first."""
+    def drop(self, measure: bool = True) -> None:
+        """Let the tensor go; measure: compute its norm first."""
 
 
 class Recipe(Protocol):
@@ -74,7 +78,8 @@ class Use(Struct, frozen=True):
         parameter, number, total: the number-th of total uses, in forward order, from 1.
         module, call: the module call that made the edge ("" and 0 outside of any).
         node: name of the autograd node on the edge.
-        cast: the number of uses that share one cast or view; 0 where the edge goes to the leaf itself.
+        group: uses of one group share a cast or view of the parameter (numbered from 1 in each run); 0 where the edge
+            goes to the leaf itself.
     """
 
     parameter: str
@@ -85,7 +90,7 @@ class Use(Struct, frozen=True):
     node: str
     where: Location | None
     index: int = -1
-    cast: int = 0
+    group: int = 0
 
 
 class ForwardUse(Struct, frozen=True):
@@ -147,6 +152,23 @@ class BackwardUse(Struct, frozen=True):
     use: Use
     partial: Held | None
     order: int
+
+
+class GroupSummed(Struct, frozen=True):
+    """The sum of the uses that share a cast or view reached the leaf, as one term, added in the dtype of the group.
+
+    Attributes:
+        numbers: of the uses. node: name of the cast or view. dtype: that the engine added in, e.g. "bfloat16".
+    """
+
+    iteration: int
+    run: int
+    parameter: str
+    group: int
+    numbers: tuple[int, ...]
+    node: str
+    dtype: str
+    total: Held
 
 
 class Accumulated(Struct, frozen=True):
@@ -223,6 +245,7 @@ Event = (
     | GradCleared
     | BackwardStarted
     | BackwardUse
+    | GroupSummed
     | Accumulated
     | BackwardFinished
     | GradChanged
@@ -234,23 +257,25 @@ Event = (
 )
 
 
+def _present(*found: Held | None) -> list[Held]:
+    return [held for held in found if held is not None]
+
+
+_HANDLES: dict[type, Callable[[Any], list[Held]]] = {
+    LossComputed: lambda e: [e.loss],
+    BackwardStarted: lambda e: _present(e.loss, *e.carried.values(), *e.weights.values()),
+    BackwardUse: lambda e: [e.partial] if e.partial is not None else [],
+    GroupSummed: lambda e: [e.total],
+    Accumulated: lambda e: [e.grad],
+    GradChanged: lambda e: _present(e.grad),
+    StepStarted: lambda e: _present(*e.grads.values(), *e.before.values()),
+    StepFinished: lambda e: list(e.after.values()),
+    ManualUpdate: lambda e: list(e.weights.values()),
+    ModelSeen: lambda e: list(e.weights.values()),
+}
+
+
 def handles(event: Event) -> list[Held]:
     """Return every tensor that an event keeps."""
-    match event:
-        case LossComputed(loss=loss):
-            found: list[Held | None] = [loss]
-        case BackwardStarted():
-            found = [event.loss, *event.carried.values(), *event.weights.values()]
-        case BackwardUse(partial=partial):
-            found = [partial]
-        case Accumulated(grad=grad) | GradChanged(grad=grad):
-            found = [grad]
-        case StepStarted():
-            found = [*event.grads.values(), *event.before.values()]
-        case StepFinished(after=after):
-            found = [*after.values()]
-        case ManualUpdate(weights=weights) | ModelSeen(weights=weights):
-            found = [*weights.values()]
-        case _:
-            found = []
-    return [h for h in found if h is not None]
+    find = _HANDLES.get(type(event))
+    return find(event) if find is not None else []

@@ -1,7 +1,8 @@
 """The sum of one parameter, term by term: carried in, each partial, running sum, `.grad`, what changed it.
 
 `A.grad = A1.grad + A2.grad + …`: the engine adds the partials of one run in its own buffer, in the order in which they
-arrive (last use first), and AccumulateGrad then adds that sum to what `.grad` held. `running` does the same sums.
+arrive (last use first), and AccumulateGrad then adds that sum to what `.grad` held. `running` does the same sums. Uses
+that share a cast or view are added among themselves first, in their own dtype: the sum is a tree.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from backpropdbg.events import (
     BackwardUse,
     Event,
     GradChanged,
+    GroupSummed,
     Held,
     Use,
 )
@@ -26,6 +28,8 @@ class Run(Struct):
 
     Attributes:
         uses: in forward order. arrived: (use, partial) in order of arrival; partial None: not computed.
+        terms: what reached the leaf itself, in order: partials, and totals of groups.
+        waiting: the partials, by group, whose total has not reached the leaf yet.
         grad: `.grad` after AccumulateGrad; None before, or where this run doesn't accumulate.
     """
 
@@ -34,6 +38,8 @@ class Run(Struct):
     uses: tuple[Use, ...]
     accumulates: bool
     arrived: list[tuple[Use, Held | None]] = []
+    terms: list[Held] = []
+    waiting: dict[int, list[Held]] = {}
     grad: Held | None = None
     finished: bool = False
 
@@ -43,10 +49,24 @@ class Run(Struct):
         return [p for _, p in self.arrived if p is not None]
 
     def total(self) -> Held | None:
-        """The partials so far, added in order of arrival; None where there are none or one was not kept."""
-        if not self.partials or not all(p.kept for p in self.partials):
+        """The partials so far, added as the engine does; None where there are none or one was not kept."""
+        terms = [*self.terms, *(p for group in self.waiting.values() for p in group)]
+        if not terms or not all(t.kept for t in terms):
             return None
-        return reduce(lambda a, b: a.plus(b), self.partials)
+        return reduce(lambda a, b: a.plus(b), terms)
+
+    def arrive(self, use: Use, partial: Held | None) -> None:
+        """Take note of a partial."""
+        self.arrived.append((use, partial))
+        if partial is not None and use.group:
+            self.waiting.setdefault(use.group, []).append(partial)
+        elif partial is not None:
+            self.terms.append(partial)
+
+    def arrive_together(self, group: int, total: Held) -> None:
+        """Take note of the total of a group."""
+        self.waiting.pop(group, None)
+        self.terms.append(total)
 
     def running(self) -> Held | None:
         """carried in + partials so far."""
@@ -88,11 +108,15 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
         match event:
             case BackwardStarted():
                 uses = tuple(u for u in event.uses if u.parameter == parameter)
-                ledger.runs.append(Run(event.run, event.carried.get(parameter), uses, event.accumulates, []))
+                ledger.runs.append(Run(event.run, event.carried.get(parameter), uses, event.accumulates))
             case BackwardUse(use=use) if use.parameter == parameter:
                 for run in ledger.runs:
                     if run.number == event.run:
-                        run.arrived.append((use, event.partial))
+                        run.arrive(use, event.partial)
+            case GroupSummed() if event.parameter == parameter:
+                for run in ledger.runs:
+                    if run.number == event.run:
+                        run.arrive_together(event.group, event.total)
             case Accumulated() if event.parameter == parameter:
                 for run in ledger.runs:
                     if run.number == event.run:

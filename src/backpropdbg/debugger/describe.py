@@ -4,7 +4,7 @@ import linecache
 from collections.abc import Sequence
 
 from backpropdbg.debugger.explain import explain
-from backpropdbg.debugger.stop import Stop, state_of
+from backpropdbg.debugger.stop import Stop, norm, state_of
 from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,
@@ -165,8 +165,8 @@ def _call(stop: Stop, e: ForwardUse, level: int, forward: str, backward: str) ->
         state: State = "not computed" if stop.run is not None and stop.run.finished else "pending"
         return GraphNode(label, level, forward, backward, True, f"A{n}", state)
     held = found[0][1]
-    norm = number(held.norm()) if held is not None else None
-    return GraphNode(label, level, forward, backward, True, f"A{n}", state_of(held, "not computed"), norm)
+    size = norm(held) if held is not None else None
+    return GraphNode(label, level, forward, backward, True, f"A{n}", state_of(held, "not computed"), size)
 
 
 def source(where: Location | None, caption: str, around: int = 3) -> Source | None:

@@ -9,6 +9,7 @@ from backpropdbg.events import (
     ForwardUse,
     GradChanged,
     GradCleared,
+    GroupSummed,
     LossComputed,
     ManualUpdate,
     ModelSeen,
@@ -38,6 +39,10 @@ def explain(stop: Stop) -> tuple[str, ...]:
             return _backward(stop)
         case BackwardUse() as e:
             return _use(stop, e)
+        case GroupSummed() as e:
+            uses = " + ".join(f"A{n}" for n in reversed(e.numbers))
+            first = f"These uses of {e.parameter} share one cast or view ({e.node}): {uses}, added in {e.dtype}."
+            return (first, "Their sum reaches the parameter as one term.")
         case Accumulated() as e:
             return _accumulated(stop, e)
         case BackwardFinished() as e:

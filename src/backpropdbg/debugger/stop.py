@@ -11,6 +11,7 @@ from backpropdbg.events import (
     Event,
     ForwardUse,
     GradChanged,
+    GroupSummed,
     Held,
     Location,
     LossComputed,
@@ -21,7 +22,7 @@ from backpropdbg.events import (
     StepStarted,
 )
 from backpropdbg.ledger import Ledger, Run, fold
-from backpropdbg.situation import Phase, Row, State, number
+from backpropdbg.situation import Number, Phase, Row, State, number
 from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
@@ -32,6 +33,12 @@ def state_of(held: Held | None, absent: State = "none") -> State:
     if held is None:
         return absent
     return "value" if held.kept else "not kept"
+
+
+def norm(held: Held) -> Number | None:
+    """The norm of a handle, for a face; None where it was let go unmeasured."""
+    size = held.norm()
+    return None if size is None else number(size)
 
 
 class Stop:
@@ -155,6 +162,8 @@ class Stop:
                 return f"{use.module if use.call else use.parameter}#{use.number} of {use.total}"
             case Accumulated() as e:
                 return f"{e.parameter} accumulated"
+            case GroupSummed() as e:
+                return f"{e.parameter}, {len(e.numbers)} uses summed"
             case GradChanged() as e:
                 return f"{e.parameter}.grad changed"
             case LossComputed() as e:
@@ -175,7 +184,7 @@ class Stop:
         event = self.event
         if isinstance(event, BackwardUse):
             return event.use.where
-        if isinstance(event, (Accumulated, GradChanged)):
+        if isinstance(event, (Accumulated, GradChanged, GroupSummed)):
             begun = self._last(BackwardStarted)
             return begun.where if begun is not None else None
         return getattr(event, "where", None)
@@ -261,7 +270,7 @@ class Stop:
         if held is None:
             return Row(kind, term, detail, state, note=note, here=here)
         if not held.kept:
-            return Row(kind, term, detail, state, number(held.norm()), note=note, here=here)
+            return Row(kind, term, detail, state, norm(held), note=note, here=here)
         reference = self.reference
         cosine = held.cosine(reference) if reference is not None else None
         return Row(
@@ -269,7 +278,7 @@ class Stop:
             term,
             detail,
             state,
-            number(held.norm()),
+            norm(held),
             None if cosine is None else number(cosine),
             number(held.at(self.element)),
             note,

@@ -13,11 +13,16 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = os.path.join(_OURS, "demo") + os.sep
 
 
+_users: dict[str, bool] = {}
+
+
 def is_users(path: str) -> bool:
     """True for a file that is neither torch's, ours (the demo is the user's), nor the interpreter's own."""
-    if path.startswith(_DEMO):
-        return True
-    return not path.startswith((_TORCH, _OURS, "<frozen"))
+    known = _users.get(path)
+    if known is None:
+        known = path.startswith(_DEMO) or not path.startswith((_TORCH, _OURS, "<frozen"))
+        _users[path] = known
+    return known
 
 
 def user_frame() -> FrameType | None:

@@ -30,6 +30,7 @@ from backpropdbg.events import (
     ForwardUse,
     GradChanged,
     GradCleared,
+    GroupSummed,
     Held,
     Location,
     LossComputed,
@@ -42,21 +43,23 @@ from backpropdbg.events import (
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import OptimizerRecipe, summary
-from backpropdbg.probe.tensors import HeldTensor, copy, same_bits
+from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
 from backpropdbg.probe.uses import Edge, feeders, find_edges
 
 _sequence = torch._C._autograd._get_sequence_nr
 
 
 class Policy(Struct, frozen=True):
-    """What the probe keeps. References to partials are always kept while the probe is installed.
+    """What the probe watches and keeps.
 
     Attributes:
+        partials: references to every partial; without them only the iterations are counted (idle).
         snapshots: copies of the weights before and after, of `.grad`, and of the optimizer's state.
         bare: watch operations that take a parameter outside of a library module (slows small operations).
         graph: find which call feeds which.
     """
 
+    partials: bool = True
     snapshots: bool = True
     bare: bool = True
     graph: bool = True
@@ -109,10 +112,14 @@ class Probe:
         if self._undo:
             return
         self._undo = [
-            register_module_forward_pre_hook(self._before_call).remove,
-            register_module_forward_hook(self._after_call, always_call=True).remove,
             register_optimizer_step_pre_hook(self._before_step).remove,
             register_optimizer_step_post_hook(self._after_step).remove,
+        ]
+        if not self.policy.partials:
+            return
+        self._undo += [
+            register_module_forward_pre_hook(self._before_call).remove,
+            register_module_forward_hook(self._after_call, always_call=True).remove,
             self._wrap(torch.autograd, "_engine_run_backward", self._backward),
             self._wrap(Optimizer, "zero_grad", self._zero_grad),
             self._wrap(torch.nn.Module, "zero_grad", self._zero_grad),
@@ -151,8 +158,12 @@ class Probe:
             self._inert = before
 
     def _emit(self, event: Event) -> None:
-        with self.inert(), torch._C.DisableTorchFunction():
-            self._sink(event)
+        before, self._inert = self._inert, True
+        try:
+            with torch._C.DisableTorchFunction():
+                self._sink(event)
+        finally:
+            self._inert = before
 
     # -- forward ---------------------------------------------------------------------------------
 
@@ -281,7 +292,7 @@ class Probe:
         leaves = {self.names.of(e.leaf): e.leaf for e in edges}
         for name, p in self.names.parameters():
             leaves.setdefault(name, p)
-        if self.policy.snapshots:
+        if self.policy.snapshots and (self._fresh or not self._weights):
             self._snapshot()
         roots = [t for t in outputs if isinstance(t, Tensor)]
         loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
@@ -303,6 +314,8 @@ class Probe:
         for edge, use in zip(edges, uses, strict=True):
             hook = self._edge_hook(edge, use, run, arrivals)
             removers.append(edge.node.register_hook(hook).remove)
+        for node, members in _groups(edges, uses).items():
+            removers.append(node.register_hook(self._group_hook(node.name(), members, run)).remove)
         if accumulates:
             hooked = {use.parameter for use in uses}
             for name in hooked:
@@ -315,10 +328,7 @@ class Probe:
     def _number(self, edges: list[Edge]) -> list[Use]:
         names = [self.names.of(e.leaf) for e in edges]
         totals = {name: names.count(name) for name in set(names)}
-        sharing: dict[Any, int] = {}
-        for e in edges:
-            if e.through:
-                sharing[e.through[-1]] = sharing.get(e.through[-1], 0) + 1
+        groups: dict[Any, int] = {}
         seen: dict[str, int] = {}
         uses = []
         for edge, name in zip(edges, names, strict=True):
@@ -335,7 +345,7 @@ class Probe:
                     edge.node.name(),
                     call.where if call else None,
                     -1 if index is None else index,
-                    sharing[edge.through[-1]] if edge.through else 0,
+                    groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
                 )
             )
         return uses
@@ -346,30 +356,51 @@ class Probe:
         slot, through, shape = edge.slot, edge.through, edge.leaf.shape
         changes_in_place = bool(edge.leaf._backward_hooks)
 
+        plain = not through and not changes_in_place
+
+        def mapped(grad: Tensor) -> HeldTensor:
+            with self.inert(), torch.no_grad():
+                for node in through:
+                    grad = node(grad)
+                grad = grad.detach()
+                if grad.shape != shape:
+                    grad = grad.sum_to_size(shape)
+                return copy(grad) if changes_in_place else HeldTensor(grad)
+
         def partial_arrived(grad_inputs: Sequence[Tensor | None], grad_outputs: Sequence[Tensor | None]) -> None:
             if self._off:
                 return
             grad = grad_inputs[slot]
             held: HeldTensor | None = None
             if grad is not None:
-                with self.inert(), torch.no_grad():
-                    for node in through:
-                        grad = node(grad)
-                    assert grad is not None
-                    grad = grad.detach()
-                    if grad.shape != shape:
-                        grad = grad.sum_to_size(shape)
-                    held = copy(grad) if changes_in_place else HeldTensor(grad)
+                # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
+                held = HeldTensor(grad) if plain and grad.shape == shape and not grad.requires_grad else mapped(grad)
             arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
             self._emit(BackwardUse(self.iteration, run, use, held, order))
 
         return partial_arrived
 
+    def _group_hook(
+        self, node: str, members: list[Use], run: int
+    ) -> Callable[[Sequence[Tensor | None], Sequence[Tensor | None]], None]:
+        name, group = members[0].parameter, members[0].group
+        numbers = tuple(use.number for use in members)
+
+        def group_arrived(grad_inputs: Sequence[Tensor | None], grad_outputs: Sequence[Tensor | None]) -> None:
+            total, added = grad_inputs[0], grad_outputs[0]
+            if self._off or total is None or added is None:
+                return
+            dtype = str(added.dtype).removeprefix("torch.")
+            held = HeldTensor(total.detach())
+            self._emit(GroupSummed(self.iteration, run, name, group, numbers, node, dtype, held))
+
+        return group_arrived
+
     def _accumulate_hook(self, name: str, run: int) -> Callable[[Tensor], None]:
         def accumulated(leaf: Tensor) -> None:
             if self._off or leaf.grad is None:
                 return
-            held = copy(leaf.grad) if self.policy.snapshots else HeldTensor(leaf.grad.detach())
+            held = copy(leaf.grad) if self.policy.snapshots else not_kept(leaf.grad)
             self._grads[name] = held
             self._emit(Accumulated(self.iteration, run, name, held))
 
@@ -388,6 +419,8 @@ class Probe:
         if self._steps > 1:
             return
         self.optimizer = optimizer
+        if not self.policy.partials:
+            return
         grads: dict[str, Held | None] = {}
         before: dict[str, Held] = {}
         recipes: dict[str, Any] = {}
@@ -412,7 +445,7 @@ class Probe:
                 self._emit(GradChanged(self.iteration, name, None))
             return None
         if not self.policy.snapshots:
-            return HeldTensor(p.grad.detach())
+            return not_kept(p.grad)
         if left is not None and left.tensor is not None and same_bits(left.tensor, p.grad.detach()):
             return left
         now = copy(p.grad)
@@ -429,8 +462,9 @@ class Probe:
             return
         if self.policy.snapshots:
             self._snapshot()
-        after: dict[str, Held] = {n: h for n, h in self._weights.items() if self.policy.snapshots}
-        self._emit(StepFinished(self.iteration, after, user_location()))
+        if self.policy.partials:
+            after: dict[str, Held] = {n: h for n, h in self._weights.items() if self.policy.snapshots}
+            self._emit(StepFinished(self.iteration, after, user_location()))
         self.iteration += 1
         self._fresh = True
         self._calls, self._brackets, self._counts, self._runs = [], [], {}, 0
@@ -477,6 +511,15 @@ def _tensors(value: Any) -> list[Tensor]:
     elif not isinstance(value, (list, tuple)):
         return []
     return [t for v in value for t in _tensors(v)]
+
+
+def _groups(edges: list[Edge], uses: list[Use]) -> dict[Any, list[Use]]:
+    """The uses that share a cast or view, by its node."""
+    found: dict[Any, list[Use]] = {}
+    for edge, use in zip(edges, uses, strict=True):
+        if use.group:
+            found.setdefault(edge.through[-1], []).append(use)
+    return found
 
 
 def _reaches(nodes: list[Any], leaf: Tensor, low: int) -> bool:

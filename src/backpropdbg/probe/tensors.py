@@ -8,6 +8,7 @@ from torch import Tensor
 from backpropdbg.events import Held
 
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BLOCK = 4096
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -16,20 +17,52 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
         return False
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
-    integer = _INTEGER[a.element_size()]
-    return torch.equal(a.contiguous().view(integer), b.contiguous().view(integer))
+    return torch.equal(_words(a), _words(b))
+
+
+def _words(t: Tensor) -> Tensor:
+    """The bits as integers, the widest that fit."""
+    flat = t.contiguous().reshape(-1)
+    size = flat.element_size()
+    if (flat.numel() * size) % 8 == 0 and (flat.storage_offset() * size) % 8 == 0:
+        return flat.view(torch.int64)
+    return flat.view(_INTEGER[size])
+
+
+def norm_of(t: Tensor) -> float:
+    """Euclidean norm, of large tensors in blocks: one pass in the tensor's own dtype, summed up in float64."""
+    if t.is_floating_point() and t.numel() > 2 * _BLOCK and t.is_contiguous() and t.layout == torch.strided:
+        flat = t.detach().reshape(-1)
+        whole = flat.numel() // _BLOCK * _BLOCK
+        parts = torch.linalg.vector_norm(flat[:whole].view(-1, _BLOCK), dim=1).double()
+        size = math.hypot(float(torch.linalg.vector_norm(parts)), float(torch.linalg.vector_norm(_wide(flat[whole:]))))
+        if 1e-15 < size < 1e15:
+            return size
+    return float(torch.linalg.vector_norm(_wide(t)))
+
+
+def _wide(t: Tensor) -> Tensor:
+    """The tensor on the CPU in float64, dense."""
+    t = t.detach()
+    t = t.to_dense() if t.layout != torch.strided else t
+    t = t.abs() if t.is_complex() else t
+    return t.to("cpu", torch.float64)
 
 
 class HeldTensor:
     """A reference to a tensor, or to a copy of one; see `events.Held`."""
 
-    __slots__ = ("_norm", "nbytes", "shape", "tensor")
+    __slots__ = ("_norm", "_shape", "nbytes", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
-        self.shape = tuple(tensor.shape)
+        self._shape = tensor.shape
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
         self._norm: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._shape)
 
     @property
     def kept(self) -> bool:
@@ -42,21 +75,18 @@ class HeldTensor:
     def _wide(self) -> Tensor:
         """The tensor on the CPU in float64, dense."""
         assert self.tensor is not None
-        t = self.tensor.detach()
-        t = t.to_dense() if t.layout != torch.strided else t
-        t = t.abs() if t.is_complex() else t
-        return t.to("cpu", torch.float64)
+        return _wide(self.tensor)
 
-    def norm(self) -> float:
-        if self._norm is None:
+    def norm(self) -> float | None:
+        if self._norm is None and self.tensor is not None:
             with torch.no_grad():
-                self._norm = float(torch.linalg.vector_norm(self._wide())) if self.kept else math.nan
+                self._norm = norm_of(self.tensor)
         return self._norm
 
     def cosine(self, other: Held) -> float | None:
         if self.tensor is None or not isinstance(other, HeldTensor) or other.tensor is None:
             return None
-        size = self.norm() * other.norm()
+        size = (self.norm() or 0.0) * (other.norm() or 0.0)
         if size == 0 or not math.isfinite(size):
             return None
         return max(-1.0, min(1.0, float((self._wide() * other._wide()).sum()) / size))
@@ -97,10 +127,10 @@ class HeldTensor:
             flat = _pool(flat, row_step, col_step)
         return flat.tolist(), row_step, col_step
 
-    def drop(self) -> None:
-        if self.tensor is not None:
+    def drop(self, measure: bool = True) -> None:
+        if measure:
             self.norm()
-            self.tensor = None
+        self.tensor = None
 
 
 def as_matrix(t: Tensor) -> Tensor:
@@ -123,3 +153,10 @@ def _pool(t: Tensor, row_step: int, col_step: int) -> Tensor:
 def copy(t: Tensor) -> HeldTensor:
     """Hold a copy, for a tensor that will be changed in place."""
     return HeldTensor(t.detach().clone())
+
+
+def not_kept(t: Tensor) -> HeldTensor:
+    """A handle for a tensor that will be changed in place and that nobody copies."""
+    held = HeldTensor(t)
+    held.drop(measure=False)
+    return held

@@ -8,8 +8,10 @@ edges, and the node itself maps each partial back to the leaf's shape and dtype.
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
+_Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
 # Nodes that only cast or re-view: their backward is linear, elementwise and needs no saved tensor.
 _SEE_THROUGH = (
     "ToCopyBackward",
@@ -41,25 +43,40 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
     The caller must let the result go before the backward ends: nodes that are kept keep the graph.
     """
     found: list[Edge] = []
-    consumers: dict[Any, list[tuple[Any, int]]] = {}
-    seen: set[Any] = set()
-    stack = [t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None]
+    seen = {t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None}
+    nodes, stack, shared = list(seen), list(seen), set()
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
         for slot, (target, _) in enumerate(node.next_functions):
             if target is None:
                 continue
-            leaf = getattr(target, "variable", None)
-            if leaf is not None and not target.next_functions:
-                found.append(Edge(node, slot, leaf))
+            if type(target) is _Accumulate:
+                found.append(Edge(node, slot, target.variable))  # type: ignore[attr-defined]
+            elif target in seen:
+                shared.add(target)
             else:
-                consumers.setdefault(target, []).append((node, slot))
+                seen.add(target)
+                nodes.append(target)
                 stack.append(target)
-    spread = [edge for direct in found for edge in _look_through(direct, consumers)]
-    return sorted(spread, key=lambda e: (e.node._sequence_nr(), -e.slot))
+    if any(node.name().startswith(_SEE_THROUGH) for node in shared):
+        consumers = _consumers(nodes)
+        found = [edge for direct in found for edge in _look_through(direct, consumers)]
+    found.sort(key=_forward_order)
+    return found
+
+
+def _forward_order(edge: Edge) -> tuple[int, int]:
+    return edge.node._sequence_nr(), -edge.slot
+
+
+def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:
+    """Which nodes take each node's output, and in which slot."""
+    found: dict[Any, list[tuple[Any, int]]] = {}
+    for node in nodes:
+        for slot, (target, _) in enumerate(node.next_functions):
+            if target is not None:
+                found.setdefault(target, []).append((node, slot))
+    return found
 
 
 def _look_through(edge: Edge, consumers: dict[Any, list[tuple[Any, int]]]) -> list[Edge]:

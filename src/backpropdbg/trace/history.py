@@ -14,12 +14,13 @@ class Trace:
     Args:
         budget: bytes of tensors to keep. Beyond it the oldest iterations keep their norms and say "not kept".
         max_events: beyond this many the oldest iterations are forgotten whole.
+        statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
     """
 
-    def __init__(self, budget: int = DEFAULT_BUDGET, max_events: int = MAX_EVENTS) -> None:
+    def __init__(self, budget: int = DEFAULT_BUDGET, max_events: int = MAX_EVENTS, *, statistics: bool = True) -> None:
         self._events: list[Event] = []
         self._base = 0
-        self._budget, self._max_events = budget, max_events
+        self._budget, self._max_events, self._statistics = budget, max_events, statistics
         self._kept: dict[int, tuple[Held, int]] = {}
         self._bytes = 0
         self._starts: dict[int, int] = {}
@@ -39,22 +40,22 @@ class Trace:
 
     def append(self, event: Event) -> int:
         """Add an event; return its position."""
-        position = len(self)
-        self._events.append(event)
-        if event.iteration not in self._starts:
-            self._starts[event.iteration] = position
+        events, kept = self._events, self._kept
+        position = self._base + len(events)
+        events.append(event)
+        number = event.iteration
+        if number not in self._starts:
+            self._starts[number] = position
         for held in handles(event):
-            if held.kept and id(held) not in self._kept:
-                self._kept[id(held)] = (held, event.iteration)
-                self._bytes += held.nbytes
-            elif held.kept:
-                # Used again: it lives as long as the newest event that shows it.
-                del self._kept[id(held)]
-                self._kept[id(held)] = (held, event.iteration)
+            if held.kept:
+                # A handle that is used again lives as long as the newest event that shows it.
+                if kept.pop(id(held), None) is None:
+                    self._bytes += held.nbytes
+                kept[id(held)] = (held, number)
         if self._bytes > self._budget:
-            self._drop_tensors(event.iteration)
-        if len(self._events) > self._max_events:
-            self._forget(event.iteration)
+            self._drop_tensors(number)
+        if len(events) > self._max_events:
+            self._forget(number)
         return position
 
     def __getitem__(self, position: int) -> Event:
@@ -79,7 +80,7 @@ class Trace:
                 return
             del self._kept[key]
             self._bytes -= held.nbytes
-            held.drop()
+            held.drop(self._statistics)
 
     def _forget(self, current: int) -> None:
         oldest = min(self._starts)
