@@ -50,8 +50,13 @@ class Held(Protocol):
     def finite(self) -> bool:
         """True where no element is NaN or infinite."""
 
-    def cells(self, rows: int, cols: int, row0: int, col0: int) -> tuple[list[list[float]], int, int]:
-        """Return at most rows x cols values from (row0, col0) on, with the row and column step of the pooling."""
+    def cells(
+        self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
+    ) -> tuple[list[list[float]], int, int]:
+        """Return at most rows x cols values from (row0, col0) on, with the row and column step of the pooling.
+
+        pool: fit all the rest in, each cell the value of largest magnitude of its block; else cut.
+        """
 
     def drop(self, measure: bool = True) -> None:
         """Let the tensor go; measure: compute its norm first."""

@@ -5,6 +5,7 @@ JSON has no NaN, so a number that may be non-finite is a `Number`: a float, or o
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -27,6 +28,16 @@ def number(value: float) -> Number:
 def as_float(value: Number) -> float:
     """Return the float that `number()` wrote. Raises ValueError for any other string."""
     return float(value)
+
+
+def element_name(parameter: str, element: Sequence[int]) -> str:
+    """Return the short name of one element.
+
+    Example: `element_name("lin.weight", (3, 0))` is "W[3,0]", `element_name("e", ())` is "e".
+    """
+    name = parameter.rpartition(".")[2]
+    letter = {"weight": "W", "bias": "b"}.get(name, name or "element")
+    return f"{letter}[{','.join(map(str, element))}]" if element else letter
 
 
 class Row(Struct, frozen=True):

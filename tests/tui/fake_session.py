@@ -75,8 +75,8 @@ class FakeSession:
         else:
             self.say(Result(line, f"did {line}"))
 
-    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0) -> None:
-        self.windows.append((name, rows, cols))
+    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
+        self.windows.append((name, rows, cols) if pool else (name, rows, cols, row0, col0))
         self.say(Cells(name, Window(name, (3, 3), PARTIAL, vmax=1.253, scale_vmax=1.59)))
 
     def interrupt(self) -> None:

@@ -158,11 +158,29 @@ async def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         await until(pilot, (tmp_path / "backpropdbg.svg").exists)
 
 
+async def test_escape_sequences_of_the_program_are_left_out_also_in_pieces() -> None:
+    async with opened() as (app, session, pilot):
+        session.say(
+            *(ProgramOutput("stdout", piece) for piece in ("a\x1b[3", "1mred\x1b[0m\x1b]0;title", "\x07 end\n"))
+        )
+        await until(pilot, lambda: "end" in app.query_one(OutputPane).plain())
+        assert app.query_one(OutputPane).plain() == "ared end"
+
+
+async def test_zoom_asks_for_true_cells_around_the_element() -> None:
+    async with opened() as (_, session, pilot):
+        await until(pilot, lambda: bool(session.windows))
+        assert all(len(asked) == 3 for asked in session.windows)
+        await pilot.press("z")
+        await until(pilot, lambda: len(session.windows[-1]) == 5)
+        assert session.windows[-1][3:] == (0, 0)
+
+
 async def test_output_is_never_markup() -> None:
     async with opened() as (app, session, pilot):
         session.say(ProgramOutput("stdout", "loss [b]0.5"), ProgramOutput("stdout", "[/b] [/x]\nnext \x1b[2J\udcff\n"))
         await until(pilot, lambda: "next" in app.query_one(OutputPane).plain())
-        assert app.query_one(OutputPane).plain() == "loss [b]0.5[/b] [/x]\nnext ?[2J?"
+        assert app.query_one(OutputPane).plain() == "loss [b]0.5[/b] [/x]\nnext ?"
         await until(pilot, lambda: "loss [b]0.5[/b] [/x]" in screen(app))
 
 

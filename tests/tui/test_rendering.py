@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from backpropdbg.situation import GraphNode, Matrix, Row, Window
 from backpropdbg.tui.graph import graph_text
 from backpropdbg.tui.ledger import heading, ledger_lines, row_text
-from backpropdbg.tui.matrix import matrix_text, scale_text, selected_cell
+from backpropdbg.tui.matrix import MatrixPane, matrix_text, scale_text, selected_cell
 from backpropdbg.tui.paint import cell_text, clean, number_text
 from backpropdbg.tui.select import neighbour, next_parameter
 from backpropdbg.tui.source import source_text
@@ -135,3 +135,14 @@ def test_parameters() -> None:
 
 def test_clean() -> None:
     assert clean("a\x1b[31m\udcff\tb\n") == "a?[31m? b\n"
+
+
+def test_a_zoomed_pane_starts_where_the_element_is_in_its_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    pane = MatrixPane()
+    monkeypatch.setattr(MatrixPane, "room", lambda self: (6, 8))
+    pane.matrix = Matrix("weight", "weight", (100, 40))
+    starts = []
+    for element in ((50, 20), (0, 0), (99, 39)):
+        pane.element = element
+        starts.append(pane.origin())
+    assert starts == [(47, 16), (0, 0), (94, 32)]

@@ -47,7 +47,7 @@ class FakeHost:
             print("printed at the stop")
         return Result(line, f"did {line}")
 
-    def window(self, name: str, rows: int, cols: int, row0: int, col0: int) -> Window | None:
+    def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
         return Window(name, (rows, cols), (("NaN", 1.0),)) if name == "weight" else None
 
     def situation(self) -> Situation | None:

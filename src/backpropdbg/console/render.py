@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backpropdbg.situation import Number, Row, Situation, as_float
+from backpropdbg.situation import Number, Row, Situation, as_float, element_name
 
 _STATES = {"none": "None", "pending": "pending", "not computed": "not computed", "not kept": "not kept"}
 
@@ -31,17 +31,15 @@ def render_stop(situation: Situation) -> str:
     if situation.where:
         head.append(situation.where)
     lines = ["  ".join(head), *situation.explanation]
-    if situation.proof and situation.proof not in situation.explanation:
-        lines.append(situation.proof)
+    if situation.proof:
+        lines.append(f"Weights: {situation.proof}.")
     return "\n".join(lines)
 
 
 def render_ledger(situation: Situation) -> str:
     """Return the focused parameter's rows, and the update's where there are any, as one table; `*` marks this stop."""
     cosine = "cos(final)" if situation.cosine_to == "final sum" else "cos(run)"
-    name = situation.focus.rpartition(".")[2]
-    letter = {"weight": "W", "bias": "b"}.get(name, name or "element")
-    element = f"{letter}[{','.join(map(str, situation.element))}]" if situation.element else letter
+    element = element_name(situation.focus, situation.element)
     table = [("term", "", "norm", cosine, element, "")]
     table += [_cells(row) for row in situation.ledger]
     if situation.update:

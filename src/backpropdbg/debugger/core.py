@@ -202,9 +202,9 @@ class Debugger:
         """The present stop, None while the program runs."""
         return self.situation_now() if self._stop is not None else None
 
-    def window(self, name: str, rows: int, cols: int, row0: int, col0: int) -> Window | None:
+    def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
         """The cells of one matrix of the present stop."""
-        return window(self.stop, name, rows, cols, row0, col0)
+        return window(self.stop, name, rows, cols, row0, col0, pool)
 
     def execute(self, line: str) -> Result:
         """Run one command line; errors come back as a Result that is not ok."""

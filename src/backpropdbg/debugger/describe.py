@@ -52,7 +52,9 @@ def describe(
 
 
 def proof(stop: Stop) -> str:
-    """What the comparison of the weights around the last backward gave."""
+    """What the comparison of the weights around the last backward gave; "" once the update moved them."""
+    if stop.stepped is not None:
+        return ""
     for e in reversed(stop.events):
         if isinstance(e, BackwardFinished) and e.compared:
             return f"moved in backward: {', '.join(e.moved)}" if e.moved else "bit for bit as before the backward"
@@ -102,7 +104,7 @@ def _matrix(name: str, title: str, held: Held | None, absent: State, scale: str,
     return Matrix(name, title, shape, state_of(held, absent), note, scale)
 
 
-def window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int) -> Window | None:
+def window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
     """Return the cells of one matrix that a screen has room for; None where it has no value."""
     shown = tensors(stop)
     held = shown.get(name)
@@ -112,7 +114,7 @@ def window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int) ->
     mates = [shown[m.name] for m in matrices(stop) if m.scale == scale]
     if scale == "gradient":
         mates.append(stop.grad)
-    values, row_step, col_step = held.cells(max(1, rows), max(1, cols), max(0, row0), max(0, col0))
+    values, row_step, col_step = held.cells(max(1, rows), max(1, cols), max(0, row0), max(0, col0), pool)
     return Window(
         name=name,
         shape=held.shape,

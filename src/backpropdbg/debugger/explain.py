@@ -1,6 +1,6 @@
 """One or two plain sentences: what just happened, and why."""
 
-from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.stop import Stop, cancelled_part, percent
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
@@ -17,6 +17,7 @@ from backpropdbg.events import (
     StepFinished,
     StepStarted,
 )
+from backpropdbg.situation import element_name
 
 
 def ordinal(n: int) -> str:
@@ -87,13 +88,31 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.partial is None:
         return (f"Use #{e.use.number}: this run does not need its gradient, so it was not computed.",)
     first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}"
-    first += ": backward walks from the loss, so the last use comes first." if e.use.total > 1 else "."
+    if e.use.total > 1 and e.order == 1:
+        first += ": backward walks from the loss, so the last use comes first"
     held = "None" if stop.grad is None else "what it was"
     if e.use.total > 1:
-        second = f".grad is still {held}: PyTorch adds all {e.use.total} in a buffer first, then writes .grad once."
+        last = f".grad is still {held}: PyTorch adds all {e.use.total} in a buffer first, then writes .grad once."
     else:
-        second = f".grad is still {held}: AccumulateGrad writes it next."
-    return (first, second + " No weight moves in backward.")
+        last = f".grad is still {held}: AccumulateGrad writes it next."
+    return (f"{first}.", *_element(stop, e), last + " No weight moves in backward.")
+
+
+def _element(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
+    """What the newest partial does to the selected element, beside the ones before it."""
+    before = stop.before_this()
+    if e.partial is None or not e.partial.kept or before is None:
+        return ()
+    name, value, sofar = element_name(stop.focus, stop.element), e.partial.at(stop.element), before.at(stop.element)
+    others = "the sum of the uses before it"
+    if e.order == 2 and stop.run is not None:
+        others = f"use #{stop.run.arrived[0][0].number}"
+    cancelled = cancelled_part(value, sofar)
+    if cancelled:
+        return (f"{name}: it pulls against {others}; {percent(cancelled)} of the larger pull is cancelled.",)
+    if value * sofar > 0:
+        return (f"{name}: it pulls the same way as {others}; they reinforce each other.",)
+    return ()
 
 
 def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """One position of the trace, seen from one parameter: the facts that a screen is made of."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TypeVar
 
 from backpropdbg.events import (
@@ -39,6 +39,22 @@ def norm(held: Held) -> Number | None:
     """The norm of a handle, for a face; None where it was let go unmeasured."""
     size = held.norm()
     return None if size is None else number(size)
+
+
+def cancelled_part(value: float, before: float) -> float:
+    """The share of the larger of two numbers that the other one cancels, from 0 (same sign) to 1."""
+    if not value * before < 0:
+        return 0.0
+    small, large = sorted((abs(before), abs(value)))
+    return small / large
+
+
+def percent(share: float) -> str:
+    """A share as "93 %"; never 0 or 100 where it is not."""
+    shown = f"{100 * share:.0f}"
+    if shown in ("0", "100") and share not in (0.0, 1.0):
+        shown = "under 1" if shown == "0" else "over 99"
+    return f"{shown} %"
 
 
 class Stop:
@@ -246,15 +262,18 @@ class Stop:
         if partial is None or not partial.kept:
             return ""
         value = partial.at(self.element)
-        if value != value or value == 0:
-            return "" if value else "no pull"
-        pull = "pulls it down" if value > 0 else "pulls it up"
-        if before is not None:
-            sofar = before.at(self.element)
-            if sofar * value < 0:
-                small, large = sorted((abs(sofar), abs(value)))
-                pull += f", cancels {100 * small / large:.0f} %"
-        return pull
+        if value == 0:
+            return "no pull"
+        cancelled = cancelled_part(value, before.at(self.element)) if before is not None else 0.0
+        pull = "pulls it down" if value > 0 else "pulls it up" if value < 0 else ""
+        return f"{pull}, cancels {percent(cancelled)}" if cancelled else pull
+
+    def before_this(self) -> Held | None:
+        """The sum of the partials that arrived before the newest one; None where it is the first."""
+        earlier = [p for _, p in self.run.arrived[:-1] if p is not None] if self.run is not None else []
+        if not earlier or not all(p.kept for p in earlier):
+            return None
+        return reduce(lambda a, b: a.plus(b), earlier)
 
     def _row(
         self,

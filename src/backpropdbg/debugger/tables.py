@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
-from backpropdbg.situation import Number, Row, as_float
+from backpropdbg.situation import Number, Row, as_float, element_name
 
 
 def shown(value: Number | None, sign: bool = False) -> str:
@@ -41,7 +41,7 @@ def _cosine(row: Row) -> str:
 
 def ledger(d: Debugger) -> str:
     """The ledger of the focus, with the terms of the update once there are any."""
-    at = f"[{','.join(map(str, d.stop.element))}]"
+    at = element_name(d.focus, d.stop.element)
     text = f"{d.focus}\n" + table(d.stop.rows(), at)
     update = d.stop.update_rows()
     return text + ("\n" + table(update, at) if update else "")

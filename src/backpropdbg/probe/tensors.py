@@ -120,7 +120,14 @@ class HeldTensor:
         assert self.tensor is not None
         return bool(torch.isfinite(self.tensor.detach()).all())
 
-    def cells(self, rows: int, cols: int, row0: int, col0: int) -> tuple[list[list[float]], int, int]:
+    def cells(
+        self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
+    ) -> tuple[list[list[float]], int, int]:
+        if not pool:
+            assert self.tensor is not None
+            t = self.tensor.detach()
+            flat = as_matrix(t.to_dense() if t.layout != torch.strided else t)
+            return _wide(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
         flat = as_matrix(self._wide())[row0:, col0:]
         row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
         if row_step > 1 or col_step > 1:

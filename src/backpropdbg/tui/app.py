@@ -68,6 +68,7 @@ class DebuggerApp(App[None]):
         self.ended = False
         self.quitting = False
         self.first_matrix = 0
+        self.zoomed = False
         self.player = None if script is None else Player(script, speed, self.send, self.caption)
 
     @property
@@ -181,7 +182,10 @@ class DebuggerApp(App[None]):
         for pane in self.base.query(MatrixPane):
             matrix = pane.matrix
             if pane.display and pane.size.area and matrix is not None and matrix.state == "value" and not self.ended:
-                self.session.window(matrix.name, *pane.room())
+                if self.zoomed:
+                    self.session.window(matrix.name, *pane.room(), *pane.origin(), pool=False)
+                else:
+                    self.session.window(matrix.name, *pane.room())
 
     def show_result(self, result: wire.Result) -> None:
         """Draw what a command printed."""
@@ -319,6 +323,12 @@ class DebuggerApp(App[None]):
             self.show_matrices()
         else:
             self.hint("all matrices of this stop are on the screen")
+
+    def action_zoom(self) -> None:
+        """Show true cells around the selected element, or all of a large tensor, pooled."""
+        self.zoomed = not self.zoomed
+        self.hint("true cells around the selected element: z shows all" if self.zoomed else "")
+        self.ask_cells()
 
     def action_page(self, way: int) -> None:
         """Scroll the results where there are some, else the output."""

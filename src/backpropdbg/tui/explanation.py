@@ -15,7 +15,7 @@ class Explanation(Static):
         text = Text("\n").join(Text(paint.clean(line), paint.PLAIN) for line in situation.explanation)
         if situation.proof:
             text.append("\n" if text else "")
-            text.append(paint.clean(situation.proof), paint.DIM)
+            text.append(f"Weights: {paint.clean(situation.proof)}.", paint.DIM)
         self.update(text)
 
     def say(self, line: str, alarm: bool = False) -> None:

@@ -21,10 +21,10 @@ KEYS = (
 )
 COMPACT = ("s", "n", "f", "c", "b", ":", "tab", "?", "q")
 HELP = """\
-s  step: the next event                  S  one event back
-n  next turning point of the parameter   N  back to the one before
+s  step: the next event of any parameter or of the loop
+n  next turning point of the parameter: its uses, the sum, the update
 f  finish: to the end of the phase
-c  continue to the next breakpoint       C  back to the one before
+c  continue to the next breakpoint
 i  interrupt a running program (or ctrl+c)
 r  restart: same seed, breakpoints kept
 
@@ -32,6 +32,7 @@ b  break ...        :  command line      esc  leave it
 tab        the next parameter of the same module
 shift+tab  the next parameter of all
 arrows     the neighbouring element      m  the next matrices
+z          zoom: true cells of a large tensor around the element
 1 2 3      matrices, source, output (on a small screen)
 page up, page down  scroll results or output
 space      pause a playing script

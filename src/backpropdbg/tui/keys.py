@@ -21,6 +21,7 @@ BINDINGS = [
     Binding("tab", "parameter(False)", show=False, priority=True),
     Binding("shift+tab", "parameter(True)", show=False, priority=True),
     Binding("m", "more", show=False),
+    Binding("z", "zoom", show=False),
     Binding("r", "restart", show=False),
     Binding("space", "pause", show=False),
     Binding("question_mark", "help", show=False),

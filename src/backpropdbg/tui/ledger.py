@@ -1,24 +1,17 @@
 """The ledger of the focused parameter, and beneath it the terms of the update."""
 
-from collections.abc import Sequence
-
 from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from backpropdbg.situation import Row, Situation
+from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
-
-
-def element_name(element: Sequence[int]) -> str:
-    """Return e.g. "W[3,0]", or "W" for a scalar."""
-    return f"W[{','.join(map(str, element))}]" if element else "W"
 
 
 def heading(situation: Situation, width: int) -> Text:
     """Return the line of column titles."""
     cosine = "cos(sum)" if situation.cosine_to.startswith("final") else "cos(run)"
-    line = f"  {'term':<{width}} {'norm':>12}  {cosine:>8}  {element_name(situation.element):>9}"
+    line = f"  {'term':<{width}} {'norm':>12}  {cosine:>8}  {element_name(situation.focus, situation.element):>9}"
     return Text(line, paint.DIM, no_wrap=True)
 
 

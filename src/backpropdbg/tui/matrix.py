@@ -18,13 +18,20 @@ def flat_shape(shape: Sequence[int]) -> tuple[int, int]:
     return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
+def flat_index(shape: Sequence[int], element: Sequence[int]) -> int:
+    """Return the position of `element` in row-major order; 0 where it does not belong to `shape`."""
+    flat = 0
+    if len(shape) == len(element):
+        for index, size in zip(element, shape, strict=True):
+            flat = flat * size + index
+    return flat
+
+
 def selected_cell(matrix: Matrix, window: Window, element: Sequence[int]) -> tuple[int, int] | None:
     """Return the shown row and column that hold `element`, or None where it is out of the window."""
     if len(element) != len(matrix.shape):
         return None
-    flat = 0
-    for index, size in zip(element, matrix.shape, strict=True):
-        flat = flat * size + index
+    flat = flat_index(matrix.shape, element)
     columns = max(1, flat_shape(matrix.shape)[1])
     row = (flat // columns - window.row0) // window.row_step
     column = (flat % columns - window.col0) // window.col_step
@@ -96,6 +103,15 @@ class MatrixPane(Widget):
         """Return how many rows and columns of cells fit."""
         margin = len(str(max(1, flat_shape(self.matrix.shape)[0] if self.matrix else 1) - 1))
         return max(1, self.size.height - 1), max(1, (self.size.width - margin) // CELL)
+
+    def origin(self) -> tuple[int, int]:
+        """Return the first row and column of a cut that has the selected element in its middle."""
+        shape = self.matrix.shape if self.matrix else ()
+        rows, columns = flat_shape(shape)
+        row, column = divmod(flat_index(shape, self.element), max(1, columns))
+        room_rows, room_columns = self.room()
+        row0, column0 = row - room_rows // 2, column - room_columns // 2
+        return max(0, min(row0, rows - room_rows)), max(0, min(column0, columns - room_columns))
 
     def render(self) -> Text:
         """Return the grid, or the word for its absence."""

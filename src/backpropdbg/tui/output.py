@@ -1,5 +1,7 @@
 """The program's own output, drawn line by line and never read as markup."""
 
+import re
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
@@ -9,6 +11,9 @@ from textual.strip import Strip
 from backpropdbg.tui import paint
 
 LIMIT = 5000
+# Terminal control sequences (colours, cursor moves, titles), whole and cut off at the end of what arrived.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60}[ -/]?|\][^\x07\x1b]{0,200})?\Z")
 STYLES = {
     "stdout": Style(color=paint.PLAIN),
     "stderr": Style(color=paint.POSITIVE),
@@ -23,12 +28,18 @@ class OutputPane(ScrollView, can_focus=False):
         super().__init__(id=id)
         self.lines: list[tuple[str, str]] = []
         self.open_line = False
+        self.cut: dict[str, str] = {}
         self.widest = 0
         self.border_title = "output"
 
     def write(self, stream: str, text: str) -> None:
         """Add text of "stdout", "stderr" or "end"; a line may come in pieces."""
         at_end = self.scroll_offset.y >= self.max_scroll_y
+        text = self.cut.pop(stream, "") + text
+        if unfinished := _UNFINISHED.search(text):
+            self.cut[stream] = unfinished[0]
+            text = text[: unfinished.start()]
+        text = _ESCAPE.sub("", text)
         pieces = paint.clean(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
         for n, piece in enumerate(pieces):
             if n == 0 and self.open_line and self.lines and self.lines[-1][0] == stream:

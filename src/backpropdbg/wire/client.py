@@ -96,9 +96,9 @@ class ChildSession:
         else:
             self._post(lambda: self._send_command(line))
 
-    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0) -> None:
+    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         """Ask for at most rows x cols cells of a matrix of this stop; Cells follows."""
-        self._post(lambda: self._send_window(TensorArguments(name, rows, cols, row0, col0)))
+        self._post(lambda: self._send_window(TensorArguments(name, rows, cols, row0, col0, pool)))
 
     def interrupt(self) -> None:
         """Stop a running program at its next event."""

@@ -69,6 +69,7 @@ class TensorArguments(Struct):
     cols: Count
     row0: Count = 0
     col0: Count = 0
+    pool: bool = True
 
 
 class ResultBody(Struct):

@@ -50,7 +50,7 @@ class Host(Protocol):
     def execute(self, line: str) -> Result:
         """Carry out one command line, in the stopped thread."""
 
-    def window(self, name: str, rows: int, cols: int, row0: int, col0: int) -> Window | None:
+    def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
         """Return cells of a matrix of this stop, in the stopped thread."""
 
     def situation(self) -> Situation | None:
@@ -170,7 +170,7 @@ class Server:
             want = convert(request.arguments, TensorArguments)
             if want.rows < 1 or want.cols < 1 or want.row0 < 0 or want.col0 < 0 or want.rows * want.cols > 1_000_000:
                 raise WireError(f"bad window: {want.rows} x {want.cols} from [{want.row0}, {want.col0}]")
-            window = host.window(want.name, want.rows, want.cols, want.row0, want.col0)
+            window = host.window(want.name, want.rows, want.cols, want.row0, want.col0, want.pool)
             return {"window": window}, False
         line = _LINES.get(request.command) or convert(request.arguments, EvaluateArguments).expression
         result = host.execute(line)

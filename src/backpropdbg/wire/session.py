@@ -69,8 +69,8 @@ class Session(Protocol):
     def command(self, line: str) -> None:
         """Send one command line; a Result follows (and a Stopped where it moves)."""
 
-    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0) -> None:
-        """Ask for at most rows x cols cells of a matrix of this stop; Cells follows."""
+    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
+        """Ask for at most rows x cols cells of a matrix of this stop; Cells follows. pool: fit all in, else cut."""
 
     def interrupt(self) -> None:
         """Stop a running program at its next event."""
