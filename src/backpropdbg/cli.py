@@ -58,9 +58,9 @@ def _speed(text: str) -> float:
     return value
 
 
-def _uses(text: str) -> int | str:
+def _uses(text: str) -> int | None:
     if text == "random":
-        return text
+        return None
     try:
         return _whole(0, 1000)(text)
     except argparse.ArgumentTypeError:

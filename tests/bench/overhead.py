@@ -1,7 +1,9 @@
 """What watching costs: the time of one DynamicNet training step under the probe over that of a plain step.
 
 Each row is a median of ratios; plain and watched steps alternate in one process, so that both see the same machine.
-The row "A/A" compares plain with plain: it shows the noise. Run: `python tests/bench/overhead.py [--steps N] [--uses N]`.
+The row "A/A" compares plain with plain: it shows the noise.
+
+Run: `python tests/bench/overhead.py [--steps N] [--uses N]`.
 """
 
 import argparse

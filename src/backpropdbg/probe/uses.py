@@ -66,7 +66,8 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
 
 
 def _forward_order(edge: Edge) -> tuple[int, int]:
-    return edge.node._sequence_nr(), -edge.slot
+    """By node, then by slot: the engine adds what one node hands to a leaf in the order of its slots."""
+    return edge.node._sequence_nr(), edge.slot
 
 
 def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:

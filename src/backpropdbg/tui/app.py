@@ -126,8 +126,8 @@ class DebuggerApp(App[None]):
 
     def on_heard(self, heard: Heard) -> None:
         """Draw one message."""
-        if self.quitting or not self.screen_stack:
-            return
+        if self.quitting or not self.screen_stack or not self.base.query(Header):
+            return  # the screen is going down
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = False
