@@ -19,7 +19,7 @@ def test_only_what_was_given() -> None:
         "program": "demo",
         "demo": {
             "seed": 1,
-            "uses": "random",
+            "uses": None,
             "batch": 2,
             "d_in": 3,
             "hidden": 4,

@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, NoReturn
 
 from backpropdbg.errors import BackpropdbgError, UsageError
@@ -136,6 +135,8 @@ def _demo(given: argparse.Namespace) -> int:
     options = _options(given)
     if sys.stdout.isatty() and sys.stdin.isatty():
         return _show(options, None, 1.0)
+    from importlib import resources
+
     from backpropdbg.console.replay import parse, replay
 
     with resources.as_file(resources.files("backpropdbg.demo") / _FIRST_DEMO) as path:
@@ -160,11 +161,13 @@ def _replay(given: argparse.Namespace) -> int:
 
 
 def _show(options: dict[str, object], script: "Script | None", speed: float) -> int:
-    from backpropdbg.tui.app import DebuggerApp
     from backpropdbg.wire.client import ChildSession
 
     session = ChildSession(options)
     try:
+        session.prepare()  # the child imports torch while this process imports textual
+        from backpropdbg.tui.app import DebuggerApp
+
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         app = DebuggerApp(session, script=lines, speed=speed)
         app.run()

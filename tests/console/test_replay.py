@@ -131,7 +131,7 @@ def test_broken_pipe_is_quiet(write) -> None:
 
 def test_demo_without_a_terminal_plays_the_first_script(write, capfd, monkeypatch) -> None:
     path = Path(write("demo --uses 3\nlook\n", "shared_weight.bpdb"))
-    monkeypatch.setattr("backpropdbg.cli.resources.files", lambda package: path.parent)
+    monkeypatch.setattr("importlib.resources.files", lambda package: path.parent)
     assert main(["demo", "--seed", "5"]) == 0
     assert "(bpdb) look\ndid look\n" in capfd.readouterr().out
 

@@ -30,9 +30,10 @@ def test_cell(value: float | str, text: str) -> None:
     [
         (2.33071, "2.3307"),
         (0.0, "0"),
-        (0.00003, "3.0e-5"),
+        (0.00003, "3.00e-5"),
+        (-0.0002862, "-2.86e-4"),
         ("NaN", "NaN!"),
-        (1e9, "1.0e9"),
+        (1e9, "1.00e9"),
         (None, ""),
         (-0.5, "-0.5000"),
     ],
@@ -43,17 +44,20 @@ def test_number(value: float | str | None, text: str) -> None:
 
 def test_ledger() -> None:
     lines, here = ledger_lines(STOP)
-    assert heading(STOP, 12).plain == "  term                 norm  cos(run)     W[2,0]"
+    assert heading(STOP, 12).plain == "  term             norm  cos(run)     W[2,0]"
     assert [line.plain for line in lines] == [
-        "  carried in           None",
-        "  A3  use #3         2.3307     +0.72    +0.0772  pulls it down",
-        "> A2  use #2         2.4075     +0.74    -0.0864  pulls up, cancels 89 %",
-        "  A1  use #1        pending",
-        "  ----------------------------------------------",
-        "  running sum        3.4727     +1.00    -3.0e-5",
-        "  .grad                None  AccumulateGrad has not run yet",
+        "  carried in        None",
+        "  A3  use #3      2.3307     +0.72    +0.0772  pulls it down",
+        "> A2  use #2      2.4075     +0.74    -0.0864  pulls up, cancels 89 %",
+        "  A1  use #1     pending",
+        "  -------------------------------------------",
+        "  running sum     3.4727     +1.00   -3.00e-5",
+        "  .grad             None  AccumulateGrad has not run yet",
     ]
     assert here == 2
+    assert [line.plain for line in ledger_lines(STOP, ruled=False)[0]] == [
+        line.plain for line in lines if "----" not in line.plain
+    ]
 
 
 def test_absences_are_distinct_words() -> None:
@@ -71,6 +75,7 @@ def test_update_rows_only_in_update_phase() -> None:
 
 def test_graph_marks_and_branches() -> None:
     assert graph_text(STOP, 120).plain.splitlines()[1].endswith("<- loss    you are here")
+    assert " <-[middle#2]<- " in graph_text(STOP, 120).plain.splitlines()[1]
     nodes = (GraphNode("x", 0), GraphNode("a", 1), GraphNode("b", 1), GraphNode("loss", 2))
     assert graph_text(replace(STOP, graph=nodes), 80).plain.splitlines()[0] == "fwd  x -> [a | b] -> loss"
 
@@ -117,7 +122,7 @@ def test_shapes(shape, element, values, cell) -> None:
 
 def test_source_keeps_line_in_view() -> None:
     lines = source_text(SOURCE, 3).plain.splitlines()
-    assert len(lines) == 3 and lines[1] == "> 32     h32 = self.lin(h[32])"
+    assert len(lines) == 3 and lines[1] == "> 32 h32 = self.lin(h[32])"
 
 
 def test_neighbours() -> None:

@@ -318,11 +318,12 @@ class Stop:
         """The terms of the update, their sum and the weights, in the update phase."""
         if self.started is None:
             return ()
-        rows = [self._row("term", "before", "", self.before)]
         if self.stepped is None:
-            return (*rows, Row("term", "after", "", "pending"))
+            return (self._row("term", "before", "", self.before, here=True), Row("term", "after", "", "pending"))
+        rows = [self._row("term", "before", "", self.before)]
         rows += [self._row("term", name, "", held, note=note) for name, held, note in self.terms]
-        rows.append(self._row("term", "difference", "", self.delta, note=self.moved_note()))
+        here = isinstance(self.event, StepFinished)
+        rows.append(self._row("term", "difference", "", self.delta, note=self.moved_note(), here=here))
         return (*rows, self._row("term", "after", "", self.after))
 
     def moved_note(self) -> str:

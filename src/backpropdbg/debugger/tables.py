@@ -12,6 +12,8 @@ def shown(value: Number | None, sign: bool = False) -> str:
     if value is None:
         return ""
     x = as_float(value)
+    if x == 0:
+        return "0"
     return f"{x:+.4g}" if sign else f"{x:.4g}"
 
 

@@ -112,6 +112,7 @@ class Probe:
         if self._undo:
             return
         self._undo = [
+            self._wrap(Optimizer, "__init__", self._new_optimizer),
             register_optimizer_step_pre_hook(self._before_step).remove,
             register_optimizer_step_post_hook(self._after_step).remove,
         ]
@@ -411,6 +412,11 @@ class Probe:
         self._emit(BackwardFinished(self.iteration, run, moved, self.policy.snapshots, user_location()))
 
     # -- update ----------------------------------------------------------------------------------
+
+    def _new_optimizer(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        original(optimizer, *args, **kwargs)
+        if not self._off and self.optimizer is None:
+            self.optimizer = optimizer
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling() or self._off:

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from backpropdbg.situation import Situation
+from backpropdbg.situation import Matrix, Situation
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.graph import Graph
@@ -33,6 +33,7 @@ from backpropdbg.tui.source import SourcePane
 from backpropdbg.wire import session as wire
 
 PANES = 3
+PANE_WIDTH = 36
 GRACE = 1.9
 
 
@@ -53,6 +54,7 @@ class DebuggerApp(App[None]):
         busy: True while the program runs, or while a step key waits for its answer.
     """
 
+    TITLE = "backpropdbg"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
@@ -96,12 +98,12 @@ class DebuggerApp(App[None]):
                 pane.add_class("matrix")
                 yield pane
         yield Static(id="caption")
-        yield Static(id="tabs")
         yield Explanation(id="explanation")
         yield Results(id="results")
         with Horizontal(id="prompt"):
             yield Static("(bpdb) ", id="prompt-word")
             yield CommandLine(id="command")
+            yield Static(id="tabs")
         yield Static(id="keys")
 
     def on_mount(self) -> None:
@@ -150,6 +152,10 @@ class DebuggerApp(App[None]):
 
     def show(self, situation: Situation) -> None:
         """Draw a stop."""
+        if self.base.query_one(Results).kind == "hint":
+            self.hint("")
+        if self.situation is None and self.player is None:
+            self.hint(f"n goes to the next use of {situation.focus}, s to the next event of all; ? shows every key")
         if self.situation is None or len(self.situation.matrices) != len(situation.matrices):
             self.first_matrix = 0
         self.situation = situation
@@ -158,24 +164,30 @@ class DebuggerApp(App[None]):
         self.base.query_one(Ledger).show(situation)
         self.base.query_one(SourcePane).show(situation.source)
         self.base.query_one(Explanation).show(situation)
-        results = self.base.query_one(Results)
-        if results.kind == "hint":
-            results.show("")
         self.show_matrices()
 
     def show_matrices(self) -> None:
-        """Draw the frames of up to three matrices, and ask for their cells once they have a size."""
+        """Draw the frames of as many matrices as have room, and ask for their cells once they have a size."""
         if self.situation is None:
             return
-        found = self.situation.matrices
-        shown = [*found[self.first_matrix :], *found[: self.first_matrix]][:PANES]
+        shown = self.shown_matrices(self.situation)
         for n, pane in enumerate(self.base.query(MatrixPane)):
             pane.display = n < len(shown)
             if n < len(shown):
                 pane.show(shown[n], self.situation.element)
         tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
-        self.base.query_one("#matrices").styles.max_height = max(7, min(tallest + 3, 20))
+        frame = 2 if self.base.has_class("compact") else 3
+        self.base.query_one("#matrices").styles.height = max(frame + 4, min(tallest + frame, self.size.height // 3))
         self.call_after_refresh(self.ask_cells)
+
+    def shown_matrices(self, situation: Situation) -> list[Matrix]:
+        """Return the matrices that have room side by side: from the chosen one on, else rather those with a value."""
+        found = situation.matrices
+        room = max(1, min(PANES, self.size.width // PANE_WIDTH))
+        if self.first_matrix:
+            return [*found[self.first_matrix :], *found[: self.first_matrix]][:room]
+        chosen = sorted(found, key=lambda matrix: matrix.state != "value")[:room]
+        return [matrix for matrix in found if matrix in chosen]
 
     def ask_cells(self) -> None:
         """Ask for the cells that the panes have room for."""
@@ -316,10 +328,10 @@ class DebuggerApp(App[None]):
         self.call_after_refresh(self.ask_cells)
 
     def action_more(self) -> None:
-        """Show the next matrices, where there are more than three."""
-        count = len(self.situation.matrices) if self.situation else 0
-        if count > PANES:
-            self.first_matrix = (self.first_matrix + 1) % count
+        """Show the next matrices, where there are more than have room."""
+        found = self.situation.matrices if self.situation else ()
+        if self.situation and len(found) > len(self.shown_matrices(self.situation)):
+            self.first_matrix = (self.first_matrix + 1) % len(found)
             self.show_matrices()
         else:
             self.hint("all matrices of this stop are on the screen")
@@ -398,7 +410,7 @@ class DebuggerApp(App[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size, and fetch cells that fit."""
         self.fit(event.size.width, event.size.height)
-        self.call_after_refresh(self.ask_cells)
+        self.call_after_refresh(self.show_matrices)
 
     def fit(self, width: int, height: int) -> None:
         """Choose between the whole screen and the small one."""

@@ -9,6 +9,7 @@ from backpropdbg.situation import GraphNode, Situation
 from backpropdbg.tui import paint
 
 PREFIX = 5
+ARROWS = {"fwd": " -> ", "bwd": " <- ", "grad": ""}
 
 
 def levels(nodes: Sequence[GraphNode]) -> list[list[GraphNode]]:
@@ -40,7 +41,8 @@ def cell(group: Sequence[GraphNode], line: str) -> Text:
     for n, node in enumerate(group):
         state = node.forward if line == "fwd" else node.backward
         text.append(" | " if n else "", paint.DIM)
-        text.append(paint.clean(node.label), state_style(state))
+        star = "*" if state == "here" and len(group) > 1 else ""
+        text.append(paint.clean(node.label) + star, state_style(state))
     text.append("]" if len(group) > 1 else "")
     return text
 
@@ -55,40 +57,52 @@ def here_level(groups: Sequence[Sequence[GraphNode]], phase: str) -> int | None:
 
 
 def graph_text(situation: Situation, width: int) -> Text:
-    """Return the three lines, scrolled so that the current level is in view."""
+    """Return the three lines, the current level in brackets and scrolled into view."""
     groups = levels(situation.graph)
-    names = ("fwd", "bwd", "grad")
-    cells = {name: [cell(group, name) for group in groups] for name in names}
+    cells = {name: [cell(group, name) for group in groups] for name in ARROWS}
     # A partial may reach two columns into the arrow after its node.
-    widths = [max(cells[name][n].cell_len - 2 * (name == "grad") for name in names) for n in range(len(groups))]
+    widths = [max(cells[name][n].cell_len - 2 * (name == "grad") for name in ARROWS) for n in range(len(groups))]
+    starts = [sum(widths[:n]) + 4 * n for n in range(len(widths))]
+    total = starts[-1] + widths[-1] + 1 if widths else 0
     here = here_level(groups, situation.phase)
     room = max(10, width - PREFIX)
-    total = sum(widths) + 4 * max(0, len(widths) - 1)
     offset = 0
     if total > room and here is not None:
-        start = sum(widths[:here]) + 4 * here
-        offset = max(0, min(start + widths[here] // 2 - room // 2, total - room))
-    out = Text(no_wrap=True)
-    for name, arrow in zip(names, (" -> ", " <- ", "    "), strict=True):
-        line = Text()
-        for n, text in enumerate(cells[name]):
-            start = sum(widths[:n]) + 4 * n
-            line.append((" " * (start - line.cell_len) if name == "grad" else arrow) if n else "", paint.DIM)
-            line.append_text(text)
-            if n < len(widths) - 1:
-                line.append(" " * (widths[n] - text.cell_len))
-        marked = here is not None and name == ("fwd" if situation.phase == "forward" else "bwd")
-        if marked and total + 16 <= room:
+        offset = max(0, min(starts[here] + widths[here] // 2 - room // 2, total - room))
+    out = []
+    for name in ARROWS:
+        marked = here if name == ("fwd" if situation.phase == "forward" else "bwd") else None
+        line = joined(cells[name], starts, name, marked)
+        if marked is not None and total + 16 <= room:
             line.append("    you are here", f"bold {paint.STRONG}")
         if total > room:
-            shown = line[offset : offset + room]
-            shown = shown if offset == 0 or name == "grad" else Text("< ", paint.ACCENT) + shown[2:]
-            more = offset + room < total and name != "grad"
-            line = shown[: room - 2] + Text(" >", paint.ACCENT) if more else shown
-        out.append(f"{name:<{PREFIX}}", paint.DIM)
-        out.append_text(line)
-        out.append("\n" if name != "grad" else "")
-    return out
+            line = cropped(line, offset, room, total, name != "grad")
+        out.append(Text(f"{name:<{PREFIX}}", paint.DIM, no_wrap=True) + line)
+    return Text("\n", no_wrap=True).join(out)
+
+
+def joined(cells: Sequence[Text], starts: Sequence[int], name: str, marked: int | None) -> Text:
+    """Return one line: each cell at its start, arrows between them, brackets around the marked one."""
+    line = Text(no_wrap=True)
+    for n, text in enumerate(cells):
+        gap = " " * (starts[n] - line.cell_len - len(ARROWS[name])) + ARROWS[name] if n else ""
+        if n and n - 1 == marked:
+            gap = "]" + gap[1:]
+        if n and n == marked:
+            gap = gap[:-1] + "["
+        line.append(gap, paint.DIM)
+        line.append_text(text)
+    if marked is not None and marked == len(cells) - 1:
+        line.append("]", paint.DIM)
+    return line
+
+
+def cropped(line: Text, offset: int, room: int, total: int, arrows: bool) -> Text:
+    """Return what there is room for, with arrows at the ends that go on."""
+    shown = line[offset : offset + room]
+    if offset and arrows:
+        shown = Text("< ", paint.ACCENT) + shown[2:]
+    return shown[: room - 2] + Text(" >", paint.ACCENT) if offset + room < total and arrows else shown
 
 
 class Graph(Widget):

@@ -25,33 +25,42 @@ class Header(Static):
         self.situation, self.status = situation, status
         self.update(self.text())
 
-    def text(self) -> Text:
-        """Return the line."""
-        line = self.line(3)
-        return line if line.cell_len <= (self.size.width or line.cell_len) else self.line(2)
+    def on_resize(self) -> None:
+        """Draw what the new width has room for."""
+        self.update(self.text())
 
-    def line(self, gap: int) -> Text:
-        """Return the line with `gap` spaces between its parts; without the program's name where there is no room."""
-        space = " " * gap
-        line = Text(no_wrap=True)
-        line.append(" backpropdbg ", f"bold #101216 on {paint.ACCENT}")
+    def text(self) -> Text:
+        """Return the line, less the least telling parts where there is no room for all."""
+        name = Text(" backpropdbg ", f"bold #101216 on {paint.ACCENT}", no_wrap=True)
+        parts = self.parts()
+        room = self.size.width or 10_000
+        for dropped in ("", "program", "seed", "optimizer"):
+            parts.pop(dropped, None)
+            for gap in ("   ", "  "):
+                line = Text(gap, no_wrap=True).join([name, *parts.values()])
+                if line.cell_len <= room:
+                    return line
+        return line
+
+    def parts(self) -> dict[str, Text]:
+        """Return the parts of the line by name."""
         stop = self.situation
         if stop is None:
-            return line.append(f"  {self.status}", f"bold {paint.ACCENT}")
-        if gap > 2:
-            line.append(f"  {paint.clean(stop.program)} ", paint.PLAIN)
-        line.append(f"{space[1:]}iteration {stop.iteration}{space}", paint.PLAIN)
-        line.append((self.status or stop.phase.upper()), f"bold {paint.ALARM if self.status else paint.ACCENT}")
-        line.append(f"{space}{paint.clean(stop.where)}", f"bold {paint.STRONG}")
+            return {"status": Text(self.status, f"bold {paint.ACCENT}")}
+        found = {"program": Text(paint.clean(stop.program), paint.PLAIN)}
+        found["iteration"] = Text(f"iteration {stop.iteration}", paint.PLAIN)
+        colour = paint.ALARM if self.status else paint.ACCENT
+        found["phase"] = Text(self.status or stop.phase.upper(), f"bold {colour}")
+        found["where"] = Text(paint.clean(stop.where), f"bold {paint.STRONG}")
         if stop.loss is not None:
-            line.append(f"{space}loss ", paint.PLAIN)
             odd = stop.loss in ("NaN", "Infinity", "-Infinity")
-            line.append(loss_text(stop), f"bold {paint.ALARM}" if odd else paint.PLAIN)
+            found["loss"] = Text("loss ", paint.PLAIN)
+            found["loss"].append(loss_text(stop), f"bold {paint.ALARM}" if odd else paint.PLAIN)
         if stop.seed is not None:
-            line.append(f"{space}seed {stop.seed}", paint.PLAIN)
+            found["seed"] = Text(f"seed {stop.seed}", paint.PLAIN)
         if stop.optimizer:
-            line.append(f"{space}{paint.clean(stop.optimizer)}", paint.PLAIN)
-        return line
+            found["optimizer"] = Text(paint.clean(stop.optimizer), paint.PLAIN)
+        return found
 
 
 def loss_text(situation: Situation) -> str:

@@ -16,6 +16,8 @@ KEYS = (
     ("b", "break"),
     (":", "command"),
     ("tab", "focus"),
+    ("arrows", "element"),
+    ("r", "restart"),
     ("?", "help"),
     ("q", "quit"),
 )

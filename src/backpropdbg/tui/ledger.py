@@ -11,7 +11,7 @@ from backpropdbg.tui import paint
 def heading(situation: Situation, width: int) -> Text:
     """Return the line of column titles."""
     cosine = "cos(sum)" if situation.cosine_to.startswith("final") else "cos(run)"
-    line = f"  {'term':<{width}} {'norm':>12}  {cosine:>8}  {element_name(situation.focus, situation.element):>9}"
+    line = f"  {'term':<{width}}{'norm':>9}  {cosine:>8}  {element_name(situation.focus, situation.element):>9}"
     return Text(line, paint.DIM, no_wrap=True)
 
 
@@ -22,7 +22,7 @@ def term_text(row: Row) -> str:
 
 def term_width(situation: Situation) -> int:
     """Return the width of the term column."""
-    return min(28, max([12, *(len(term_text(row)) for row in (*situation.ledger, *situation.update))]))
+    return min(28, max([13, *(len(term_text(row)) for row in (*situation.ledger, *situation.update))]))
 
 
 def row_text(row: Row, width: int) -> Text:
@@ -31,14 +31,14 @@ def row_text(row: Row, width: int) -> Text:
     base = f"bold {paint.STRONG}" if row.here or row.kind in ("running", "grad") else paint.PLAIN
     if absent and not row.here:
         base = f"italic {paint.DIM}" if row.state == "pending" else paint.DIM
-    line = Text("> " if row.here else "  ", f"bold {paint.STRONG}", no_wrap=True)
+    line = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.STRONG}")
     line.append(f"{term_text(row)[:width]:<{width}}", base)
     norm = paint.WORDS[row.state] if absent else paint.number_text(row.norm)
-    line.append(f" {norm:>12}", base)
     if absent:
+        line.append(f"{norm:>9}", base)
         line.append(f"  {paint.clean(row.note)}".rstrip(), f"italic {paint.DIM}")
         return line
-    line.append(f"  {paint.number_text(row.cosine, 2, signed=True):>8}", base)
+    line.append(f"{norm:>9}  {paint.number_text(row.cosine, 2, signed=True):>8}", base)
     value = row.element
     style = "" if value is None else f"bold {paint.sign_colour(value)}"
     line.append(f"  {paint.number_text(value, signed=True):>9}", style)
@@ -48,8 +48,11 @@ def row_text(row: Row, width: int) -> Text:
     return line
 
 
-def ledger_lines(situation: Situation) -> tuple[list[Text], int]:
-    """Return the rows under the titles, and the index of the row that the stop is about (or -1)."""
+def ledger_lines(situation: Situation, ruled: bool = True) -> tuple[list[Text], int]:
+    """Return the rows under the titles, and the index of the row that the stop is about (or -1).
+
+    ruled: draw a line above the sum.
+    """
     width, here = term_width(situation), -1
     lines: list[Text] = []
     blocks = [situation.ledger]
@@ -59,8 +62,8 @@ def ledger_lines(situation: Situation) -> tuple[list[Text], int]:
         if n:
             lines.append(Text(f"  update, {situation.optimizer}".rstrip(", "), paint.ACCENT, no_wrap=True))
         for row in block:
-            if row.kind == "running" and lines:
-                lines.append(Text("  " + "-" * (width + 34), paint.DIM, no_wrap=True))
+            if row.kind == "running" and lines and ruled:
+                lines.append(Text("  " + "-" * (width + 30), paint.DIM, no_wrap=True))
             here = len(lines) if row.here else here
             lines.append(row_text(row, width))
     if not situation.ledger:
@@ -76,24 +79,34 @@ class Ledger(VerticalScroll, can_focus=False):
         self.rows = Static(id="ledger-rows")
         super().__init__(self.heading, self.rows, id=id)
         self.here = -1
+        self.situation: Situation | None = None
         self.border_title = "ledger"
 
     def show(self, situation: Situation) -> None:
         """Draw a stop and bring the row that it is about into view."""
+        self.situation = situation
         shape = ", ".join(map(str, situation.shape))
         self.border_title = Text(f"{paint.clean(situation.focus)}  [{shape}]")
-        lines, here = ledger_lines(situation)
         self.heading.update(heading(situation, term_width(situation)))
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the rows; where they would not all fit, without the line above the sum."""
+        if self.situation is None:
+            return
+        lines, self.here = ledger_lines(self.situation)
+        if len(lines) > max(1, self.size.height - 1):
+            lines, self.here = ledger_lines(self.situation, ruled=False)
         self.rows.update(Text("\n").join(lines))
-        self.here = here
         self.call_after_refresh(self.reveal)
 
     def on_resize(self) -> None:
         """Keep the row of the stop in view."""
-        self.call_after_refresh(self.reveal)
+        self.draw()
 
     def reveal(self) -> None:
         """Scroll so that the row of the stop is in view."""
         room, row = max(1, self.size.height - 1), self.here
-        if row >= 0 and not self.scroll_y <= row < self.scroll_y + room:
-            self.scroll_to(y=max(0, row - room // 2), animate=False)
+        if row < 0 or self.scroll_y <= row < self.scroll_y + room:
+            return
+        self.scroll_to(y=max(0, row - room // 2), animate=False)

@@ -88,15 +88,21 @@ class MatrixPane(Widget):
     def show(self, matrix: Matrix, element: tuple[int, ...]) -> None:
         """Draw the frame; the cells follow."""
         self.matrix, self.element, self.window_shown = matrix, element, None
-        self.border_title = Text(paint.clean(matrix.title))
-        self.border_subtitle = Text(scale_text(matrix, None))
-        self.refresh()
+        self.label()
 
     def fill(self, window: Window | None) -> None:
         """Draw the cells."""
         self.window_shown = window
-        if self.matrix is not None:
-            self.border_subtitle = Text(scale_text(self.matrix, window))
+        self.label()
+
+    def label(self) -> None:
+        """Write the title and the scale on the frame; a small screen's frame has an upper edge only."""
+        if self.matrix is None:
+            return
+        title, scale = paint.clean(self.matrix.title), scale_text(self.matrix, self.window_shown)
+        small = self.screen.has_class("compact")
+        self.border_title = Text(f"{title}  {scale}".rstrip() if small else title)
+        self.border_subtitle = Text("" if small else scale)
         self.refresh()
 
     def room(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ PLAIN = "#d6d9de"
 STRONG = "#ffffff"
 ALARM = "#ff6b6b"
 GROUND = (17, 19, 23)
+SCREEN = "#{:02x}{:02x}{:02x}".format(*GROUND)
 WORDS: dict[State, str] = {
     "value": "",
     "none": "None",
@@ -57,15 +58,18 @@ def cell_text(value: Number) -> str:
 
 
 def number_text(value: Number | None, digits: int = 4, signed: bool = False) -> str:
-    """Return a number of the ledger: fixed digits, or an exponent where those would read as 0 or overflow."""
+    """Return a number of the ledger: fixed digits, or an exponent where those would say little or overflow.
+
+    Example: 0.2862 is "0.2862", -0.000286 is "-2.86e-4".
+    """
     if value is None:
         return ""
     v = as_float(value)
     odd = odd_text(v)
     if odd:
         return odd if odd != "·" else "0"
-    if abs(v) < 10.0**-digits or abs(v) >= 1e5:
-        text = short_power(v, 1)
+    if abs(v) < 10.0 ** (-digits / 2) or abs(v) >= 1e5:
+        text = short_power(v, max(1, digits - 2))
         return text if signed or v < 0 else text[1:]
     return f"{v:{'+' if signed else ''}.{digits}f}"
 

@@ -2,8 +2,8 @@
 
 from functools import lru_cache
 from pathlib import PurePath
+from textwrap import dedent
 
-from rich.syntax import Syntax
 from rich.text import Text
 from textual.widget import Widget
 
@@ -13,9 +13,11 @@ from backpropdbg.tui import paint
 
 @lru_cache(maxsize=64)
 def coloured(lines: tuple[str, ...]) -> tuple[Text, ...]:
-    """Return Python lines with colours."""
-    code = "\n".join(paint.clean(line) for line in lines)
-    text = Syntax(code, "python", theme="monokai", background_color="default").highlight(code)
+    """Return Python lines with colours, without the indentation that they share."""
+    from rich.syntax import Syntax  # takes time to import, and nothing needs it before the first stop
+
+    code = dedent("\n".join(paint.clean(line) for line in lines))
+    text = Syntax(code, "python", theme="monokai", background_color=paint.SCREEN).highlight(code)
     return tuple(text.split("\n", allow_blank=True))[: len(lines)]
 
 

@@ -56,7 +56,8 @@ class ChildSession:
     def __init__(self, options: dict[str, object], command: list[str] | None = None) -> None:
         self.options = options
         self._command = command or default_command()
-        self._receive: Callable[[Message], None] = lambda message: None
+        self._early: list[Message] = []
+        self._receive: Callable[[Message], None] = self._early.append
         self._jobs: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -78,15 +79,25 @@ class ChildSession:
 
     # ---- for the face, from any thread
 
-    def start(self, receive: Callable[[Message], None]) -> None:
-        """Start the child; return at once."""
-        self._receive = receive
+    def prepare(self) -> None:
+        """Start the child before there is a face; what it says is kept for `start`."""
         with self._lock:
             if self._pump is not None or self._closing:
                 return
             self._pump = threading.Thread(target=self._run, name="backpropdbg-pump", daemon=True)
         self._post(self._spawn)
         self._pump.start()
+
+    def start(self, receive: Callable[[Message], None]) -> None:
+        """Start the child, unless it was prepared; return at once."""
+        self._post(lambda: self._hand_over(receive))
+        self.prepare()
+
+    def _hand_over(self, receive: Callable[[Message], None]) -> None:
+        self._receive = receive
+        for message in self._early:
+            self._emit(message)
+        self._early.clear()
 
     def command(self, line: str) -> None:
         """Send one command line; a Result follows (and a Stopped where it moves)."""
