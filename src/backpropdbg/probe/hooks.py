@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import MethodWrapperType
 from typing import Any
 
 import torch
@@ -47,6 +48,8 @@ from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
 from backpropdbg.probe.uses import Edge, feeders, find_edges
 
 _sequence = torch._C._autograd._get_sequence_nr
+# Around our own look at tensors: else each attribute would pass through our own and the user's function modes.
+_unseen = torch._C.DisableTorchFunction
 
 
 class Policy(Struct, frozen=True):
@@ -91,8 +94,7 @@ class Probe:
         self.optimizer: Any = None
         self.model: Any = None
         self._sink = sink
-        self._pid = os.getpid()
-        self._inert = False
+        self._off = False
         self._runs = 0
         self._steps = 0
         self._active: list[_Call] = []
@@ -103,7 +105,10 @@ class Probe:
         self._weights: dict[str, HeldTensor] = {}
         self._grads: dict[str, HeldTensor] = {}
         self._fresh = True
+        self._ran = False
+        self._unwatched = 0
         self._undo: list[Callable[[], object]] = []
+        _off_after_fork(self)
 
     # -- installing ------------------------------------------------------------------------------
 
@@ -145,26 +150,22 @@ class Probe:
         setattr(owner, name, wrapped)
         return lambda: setattr(owner, name, original)
 
-    @property
-    def _off(self) -> bool:
-        return self._inert or os.getpid() != self._pid
-
     @contextmanager
     def inert(self) -> Iterator[None]:
         """Let code run unseen (expressions of the user at a stop)."""
-        before, self._inert = self._inert, True
+        before, self._off = self._off, True
         try:
             yield
         finally:
-            self._inert = before
+            self._off = before
 
     def _emit(self, event: Event) -> None:
-        before, self._inert = self._inert, True
+        before, self._off = self._off, True
         try:
-            with torch._C.DisableTorchFunction():
+            with _unseen():
                 self._sink(event)
         finally:
-            self._inert = before
+            self._off = before
 
     # -- forward ---------------------------------------------------------------------------------
 
@@ -172,19 +173,28 @@ class Probe:
         if torch.compiler.is_compiling() or self._off or torch._C._current_graph_task_id() != -1:
             return
         if not self._active:
-            self._enter_root(module)
-        self._active.append(_Call(module, any(p is not None for p in module._parameters.values())))
+            if self._unwatched or not torch.is_grad_enabled():
+                self._unwatched += 1  # no parameter enters a graph here
+                return
+            with _unseen():
+                self._enter_root(module)
+        self._active.append(_Call(module, bool(module._parameters)))
 
     def _enter_root(self, module: torch.nn.Module) -> None:
         new = self.names.add_root(module) and any(True for _ in module.parameters())
         if new and self.model is None:
             self.model = module
-        if self._fresh:
-            self._fresh = False
-            self._floor = _sequence()
-            self._notice_manual_update()
+        self._begin(_sequence(), new)
         if new:
             self._emit(ModelSeen(self.iteration, dict(self._weights)))
+
+    def _begin(self, low: int, new: bool = False) -> None:
+        """A forward begins: notice what moved since the last backward or update."""
+        if self._fresh or self._ran or new:
+            self._notice_manual_update()
+        if self._fresh:
+            self._floor = low
+        self._fresh = self._ran = False
 
     def _notice_manual_update(self) -> None:
         if not self.policy.snapshots:
@@ -192,11 +202,16 @@ class Probe:
         moved = self._snapshot()
         if moved:
             self._emit(ManualUpdate(self.iteration, moved, {n: self._weights[n] for n in moved}))
+            if self._ran:
+                self._end_iteration()
 
     def _snapshot(self) -> tuple[str, ...]:
         """Bring the copies of the weights up to date; return the names that had moved since the last time."""
         moved = []
-        for name, p in self.names.parameters():
+        alive = dict(self.names.parameters())
+        for name in self._weights.keys() - alive.keys():
+            del self._weights[name]
+        for name, p in alive.items():
             held = self._weights.get(name)
             if held is None or held.tensor is None or not same_bits(held.tensor, p.detach()):
                 if held is not None and held.tensor is not None:
@@ -205,7 +220,10 @@ class Probe:
         return tuple(moved)
 
     def _after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        if torch.compiler.is_compiling() or self._off or not self._active:
+        if torch.compiler.is_compiling() or self._off or torch._C._current_graph_task_id() != -1:
+            return
+        if self._unwatched:
+            self._unwatched -= 1
             return
         while self._active:
             call = self._active.pop()
@@ -213,30 +231,33 @@ class Probe:
                 break
         else:
             return
-        nodes = [t.grad_fn for t in _tensors(output) if t.grad_fn is not None]
-        if call.direct and not call.bare:
-            self._forward_use(call, nodes)
-        if not self._active and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
-            name = type(module).__name__
-            held = HeldTensor(output.detach())
-            self._emit(LossComputed(self.iteration, name, held, user_location(), self._feeds(nodes)))
+        with _unseen():
+            if call.direct and not call.bare:
+                self._forward_use(call, output)
+            if not self._active and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
+                name = type(module).__name__
+                held = HeldTensor(output.detach())
+                self._emit(LossComputed(self.iteration, name, held, user_location(), self._feeds(output)))
 
-    def _forward_use(self, call: _Call, nodes: list[Any]) -> None:
-        used = tuple(self.names.of(p) for p in call.module._parameters.values() if p is not None)
-        self._add_use(self.names.module(call.module), used, call.low, _sequence(), call.where, nodes, bare=False)
+    def _forward_use(self, call: _Call, output: Any) -> None:
+        used = tuple([self.names.of(p) for p in call.module._parameters.values() if p is not None])
+        if used:
+            self._add_use(self.names.module(call.module), used, call.low, _sequence(), call.where, output, bare=False)
 
     def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
         """An operation outside of a library module took these parameters."""
-        nodes = [t.grad_fn for t in _tensors(result) if t.grad_fn is not None]
+        nodes = _nodes(result)
         taken = [p for p in parameters if _reaches(nodes, p, low)]
         if not taken:
             return
         owner = ""
-        if self._active:
+        if not self._active:
+            self._begin(low)
+        else:
             self._active[-1].bare = True
             owner = self.names.module(self._active[-1].module)
         names = tuple(self.names.of(p) for p in taken)
-        self._add_use(owner, names, low, _sequence(), user_location(), nodes, bare=True)
+        self._add_use(owner, names, low, _sequence(), user_location(), result, bare=True)
 
     def _add_use(
         self,
@@ -245,10 +266,10 @@ class Probe:
         low: int,
         high: int,
         where: Location | None,
-        nodes: list[Any],
+        output: Any,
         bare: bool,
     ) -> None:
-        feeds = self._feeds(nodes, low)
+        feeds = self._feeds(output)
         index = len(self._calls)
         call = 0 if bare else self._count("module " + module)
         numbers = tuple(self._count(name) for name in used)
@@ -261,8 +282,8 @@ class Probe:
         self._counts[name] = self._counts.get(name, 0) + 1
         return self._counts[name]
 
-    def _feeds(self, nodes: list[Any], low: int | None = None) -> tuple[int, ...]:
-        return feeders(nodes, self._bracket, self._floor) if self.policy.graph else ()
+    def _feeds(self, output: Any) -> tuple[int, ...]:
+        return feeders(_nodes(output), self._bracket, self._floor) if self.policy.graph else ()
 
     def _bracket(self, number: int) -> int | None:
         """The call whose forward made the node with this sequence number: the innermost, so the last to begin."""
@@ -277,14 +298,17 @@ class Probe:
         if self._off or torch.compiler.is_compiling():
             return original(outputs, *args, **kwargs)
         self._runs += 1
+        run = self._runs
         accumulates = bool(kwargs.get("accumulate_grad", False))
-        removers = self._hook_run(outputs, self._runs, accumulates)
+        with _unseen():
+            removers = self._hook_run(outputs, run, accumulates)
         try:
             result = original(outputs, *args, **kwargs)
         finally:
             for remove in removers:
                 remove()
-        self._end_run(self._runs)
+        with _unseen():
+            self._end_run(run)
         return result
 
     def _hook_run(self, outputs: Sequence[Any], run: int, accumulates: bool) -> list[Callable[[], object]]:
@@ -297,7 +321,7 @@ class Probe:
             self._snapshot()
         roots = [t for t in outputs if isinstance(t, Tensor)]
         loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
-        feeds = self._feeds([t.grad_fn for t in roots])
+        feeds = self._feeds(roots)
         carried = {n: None if p.grad is None else copy(p.grad) for n, p in leaves.items()}
         started = BackwardStarted(
             self.iteration,
@@ -375,7 +399,9 @@ class Probe:
             held: HeldTensor | None = None
             if grad is not None:
                 # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
-                held = HeldTensor(grad) if plain and grad.shape == shape and not grad.requires_grad else mapped(grad)
+                with _unseen():
+                    alone = plain and grad.shape == shape and not grad.requires_grad
+                    held = HeldTensor(grad) if alone else mapped(grad)
             arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
             self._emit(BackwardUse(self.iteration, run, use, held, order))
 
@@ -401,13 +427,15 @@ class Probe:
         def accumulated(leaf: Tensor) -> None:
             if self._off or leaf.grad is None:
                 return
-            held = copy(leaf.grad) if self.policy.snapshots else not_kept(leaf.grad)
+            with _unseen():
+                held = copy(leaf.grad) if self.policy.snapshots else not_kept(leaf.grad)
             self._grads[name] = held
             self._emit(Accumulated(self.iteration, run, name, held))
 
         return accumulated
 
     def _end_run(self, run: int) -> None:
+        self._ran = True
         moved = self._snapshot() if self.policy.snapshots else ()
         self._emit(BackwardFinished(self.iteration, run, moved, self.policy.snapshots, user_location()))
 
@@ -425,8 +453,11 @@ class Probe:
         if self._steps > 1:
             return
         self.optimizer = optimizer
-        if not self.policy.partials:
-            return
+        if self.policy.partials:
+            with _unseen():
+                self._step_begins(optimizer)
+
+    def _step_begins(self, optimizer: Optimizer) -> None:
         grads: dict[str, Held | None] = {}
         before: dict[str, Held] = {}
         recipes: dict[str, Any] = {}
@@ -467,12 +498,16 @@ class Probe:
         if self._steps:
             return
         if self.policy.snapshots:
-            self._snapshot()
+            with _unseen():
+                self._snapshot()
         if self.policy.partials:
             after: dict[str, Held] = {n: h for n, h in self._weights.items() if self.policy.snapshots}
             self._emit(StepFinished(self.iteration, after, user_location()))
+        self._end_iteration()
+
+    def _end_iteration(self) -> None:
         self.iteration += 1
-        self._fresh = True
+        self._fresh, self._ran = True, False
         self._calls, self._brackets, self._counts, self._runs = [], [], {}, 0
         self._floor = _sequence()
 
@@ -495,7 +530,9 @@ class _BareUses(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         probe = self._probe()
         kwargs = kwargs or {}
-        if probe is None or probe._off or torch._C._current_graph_task_id() != -1 or not torch.is_grad_enabled():
+        if type(func) is MethodWrapperType or probe is None or probe._off or not torch.is_grad_enabled():
+            return func(*args, **kwargs)  # an attribute, or nobody looks
+        if torch._C._current_graph_task_id() != -1:
             return func(*args, **kwargs)
         if probe._active and type(probe._active[-1].module).__module__.startswith("torch.nn."):
             return func(*args, **kwargs)
@@ -517,6 +554,24 @@ def _tensors(value: Any) -> list[Tensor]:
     elif not isinstance(value, (list, tuple)):
         return []
     return [t for v in value for t in _tensors(v)]
+
+
+def _nodes(output: Any) -> list[Any]:
+    """The autograd nodes behind what a call returned."""
+    return [t.grad_fn for t in _tensors(output) if t.grad_fn is not None]
+
+
+def _off_after_fork(probe: Probe) -> None:
+    """A forked worker inherits the hooks; they do nothing there."""
+    reference = weakref.ref(probe)
+
+    def switch_off() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._off = True
+            alive._sink = lambda event: None
+
+    os.register_at_fork(after_in_child=switch_off)
 
 
 def _groups(edges: list[Edge], uses: list[Use]) -> dict[Any, list[Use]]:

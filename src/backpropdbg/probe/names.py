@@ -1,63 +1,80 @@
 """The names that a program's owner gave to its modules and parameters."""
 
+import weakref
 from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+T = TypeVar("T")
+
+
+class _Labels(Generic[T]):
+    """Names by identity (a module may have no hash); they keep nothing alive."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[str, weakref.ref[Any]]] = {}
+        self._full = 64
+
+    def get(self, thing: T) -> str | None:
+        found = self._found.get(id(thing))
+        return found[0] if found is not None and found[1]() is thing else None
+
+    def set(self, thing: T, name: str) -> None:
+        if len(self._found) >= self._full:
+            self._found = {key: pair for key, pair in self._found.items() if pair[1]() is not None}
+            self._full = 64 + 2 * len(self._found)
+        self._found[id(thing)] = (name, weakref.ref(thing))
+
+    def pairs(self) -> Iterator[tuple[str, T]]:
+        """Those that are alive, in the order in which they were named."""
+        for name, reference in list(self._found.values()):
+            thing = reference()
+            if thing is not None:
+                yield name, thing
+
 
 class Names:
-    """Names of modules and parameters, by identity. The first root's names stand as they are; a later root
-    whose names would collide is prefixed with its class.
+    """Names of modules and parameters. The first root's names stand as they are; a later root whose names would
+    collide is prefixed with its class.
     """
 
     def __init__(self) -> None:
-        self._roots: set[int] = set()
-        self._modules: dict[int, str] = {}
-        self._kept: list[nn.Module] = []
-        self._leaves: dict[int, tuple[str, Tensor]] = {}
-        self._taken: set[str] = set()
+        self._modules: _Labels[nn.Module] = _Labels()
+        self._leaves: _Labels[Tensor] = _Labels()
+        self._strangers = 0
 
     def add_root(self, module: nn.Module) -> bool:
         """Learn the names below an outermost module; return False where it was known."""
-        if id(module) in self._roots or id(module) in self._modules:
+        if self._modules.get(module) is not None:
             return False
-        self._roots.add(id(module))
-        self._kept.append(module)
         found = list(module.named_parameters(remove_duplicate=True))
-        clash = any(name in self._taken for name, _ in found)
-        prefix = self._free(type(module).__name__) + "." if clash else ""
+        taken = {name for name, _ in self._leaves.pairs()}
+        prefix = _free(type(module).__name__, taken) + "." if any(name in taken for name, _ in found) else ""
         for path, child in module.named_modules():
-            self._modules.setdefault(id(child), (prefix + path) or type(module).__name__)
+            if self._modules.get(child) is None:
+                self._modules.set(child, (prefix + path) or type(module).__name__)
         for name, p in found:
-            if id(p) not in self._leaves:
-                self._leaves[id(p)] = (prefix + name, p)
-                self._taken.add(prefix + name)
+            if self._leaves.get(p) is None:
+                self._leaves.set(p, prefix + name)
         return True
-
-    def _free(self, wish: str) -> str:
-        name, n = wish, 1
-        while any(taken == name or taken.startswith(name + ".") for taken in self._taken):
-            n += 1
-            name = f"{wish}{n}"
-        return name
 
     def of(self, leaf: Tensor) -> str:
         """Return the leaf's name; a leaf in no module is named after its shape and the order of its appearance."""
-        known = self._leaves.get(id(leaf))
+        known = self._leaves.get(leaf)
         if known is None:
-            shape = "x".join(map(str, leaf.shape)) or "scalar"
-            known = (f"leaf{len(self._leaves)}[{shape}]", leaf)
-            self._leaves[id(leaf)] = known
-            self._taken.add(known[0])
-        return known[0]
+            known = f"leaf{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
+            self._strangers += 1
+            self._leaves.set(leaf, known)
+        return known
 
     def module(self, module: nn.Module) -> str:
         """Return the module's path; its class name where it belongs to no known root."""
-        return self._modules.get(id(module)) or type(module).__name__
+        return self._modules.get(module) or type(module).__name__
 
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every known leaf that requires a gradient, in the owner's order."""
-        yield from (pair for pair in self._leaves.values() if pair[1].requires_grad)
+        yield from (pair for pair in self._leaves.pairs() if pair[1].requires_grad)
 
     def all(self) -> tuple[str, ...]:
         """Names of all parameters."""
@@ -65,4 +82,12 @@ class Names:
 
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules."""
-        return tuple(dict.fromkeys(self._modules.values()))
+        return tuple(dict.fromkeys(name for name, _ in self._modules.pairs()))
+
+
+def _free(wish: str, taken: set[str]) -> str:
+    name, n = wish, 1
+    while any(other == name or other.startswith(name + ".") for other in taken):
+        n += 1
+        name = f"{wish}{n}"
+    return name
