@@ -167,6 +167,18 @@ async def test_escape_sequences_of_the_program_are_left_out_also_in_pieces() -> 
         assert app.query_one(OutputPane).plain() == "ared end"
 
 
+async def test_long_lines_of_output_are_wrapped_also_after_a_resize() -> None:
+    text = "".join(f"{n:04}" for n in range(60))
+    async with opened() as (app, session, pilot):
+        session.say(ProgramOutput("stdout", text[:100]), ProgramOutput("stdout", text[100:] + "\nnext\n"))
+        pane = app.query_one(OutputPane)
+        for width in (120, 160, 104):
+            await pilot.resize_terminal(width, 36)
+            await until(pilot, lambda: pane.rows and len(pane.rows[0][1]) == min(pane.size.width, len(text)))
+            assert pane.plain() == f"{text}\nnext"
+            assert "".join(row for _, row in pane.rows) == f"{text}next"
+
+
 async def test_zoom_asks_for_true_cells_around_the_element() -> None:
     async with opened() as (_, session, pilot):
         await until(pilot, lambda: bool(session.windows))

@@ -214,6 +214,7 @@ class DebuggerApp(App[None]):
         self.exit_code = 3 if ended.raised or ended.code < 0 else 0
         self.base.query_one(Header).show(self.situation, "ended")
         self.base.query_one(Explanation).say(ended.cause, alarm=True)
+        self.hint("r restarts the program, q quits")
         output = self.base.query_one(OutputPane)
         output.open_line = False
         output.write("end", f"{ended.cause} (exit code {ended.code})\n")

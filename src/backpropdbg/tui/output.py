@@ -1,7 +1,8 @@
-"""The program's own output, drawn line by line and never read as markup."""
+"""The program's own output, wrapped and never read as markup."""
 
 import re
 
+from rich.cells import chop_cells
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
@@ -11,6 +12,7 @@ from textual.strip import Strip
 from backpropdbg.tui import paint
 
 LIMIT = 5000
+LONGEST = 4000
 # Terminal control sequences (colours, cursor moves, titles), whole and cut off at the end of what arrived.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60}[ -/]?|\][^\x07\x1b]{0,200})?\Z")
@@ -22,49 +24,73 @@ STYLES = {
 
 
 class OutputPane(ScrollView, can_focus=False):
-    """The last lines of output; keeps to the end unless scrolled up."""
+    """The last lines of output, wrapped to the pane; keeps to the end unless scrolled up.
+
+    Attributes:
+        lines: (stream, text), as they were printed. rows: the same as they are drawn, `counts[n]` of them for line n.
+    """
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.lines: list[tuple[str, str]] = []
+        self.rows: list[tuple[str, str]] = []
+        self.counts: list[int] = []
         self.open_line = False
         self.cut: dict[str, str] = {}
-        self.widest = 0
         self.border_title = "output"
 
     def write(self, stream: str, text: str) -> None:
         """Add text of "stdout", "stderr" or "end"; a line may come in pieces."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y
         text = self.cut.pop(stream, "") + text
         if unfinished := _UNFINISHED.search(text):
             self.cut[stream] = unfinished[0]
             text = text[: unfinished.start()]
         text = _ESCAPE.sub("", text)
         pieces = paint.clean(text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+        at_end = self.scroll_offset.y >= self.max_scroll_y
         for n, piece in enumerate(pieces):
             if n == 0 and self.open_line and self.lines and self.lines[-1][0] == stream:
-                self.lines[-1] = (stream, self.lines[-1][1] + piece)
-            elif piece or n < len(pieces) - 1:
-                self.lines.append((stream, piece))
-            self.widest = max(self.widest, len(self.lines[-1][1]) if self.lines else 0)
+                piece = self.lines.pop()[1] + piece
+                del self.rows[len(self.rows) - self.counts.pop() :]
+            elif not piece and n == len(pieces) - 1:
+                continue
+            for start in range(0, max(1, len(piece)), LONGEST):
+                self.add(stream, piece[start : start + LONGEST])
         self.open_line = bool(pieces[-1]) or (len(pieces) == 1 and self.open_line)
         if len(self.lines) > LIMIT:
-            del self.lines[: len(self.lines) - LIMIT]
-        self.virtual_size = Size(self.widest, len(self.lines))
+            gone = len(self.lines) - LIMIT
+            del self.rows[: sum(self.counts[:gone])], self.lines[:gone], self.counts[:gone]
+        self.settle(at_end)
+
+    def add(self, stream: str, text: str) -> None:
+        """Add one whole line and its rows."""
+        wrapped = chop_cells(text, self.size.width or 80) or [""]
+        self.lines.append((stream, text))
+        self.rows += [(stream, row) for row in wrapped]
+        self.counts.append(len(wrapped))
+
+    def settle(self, at_end: bool) -> None:
+        """Redraw; at_end: and stay at the end."""
+        self.virtual_size = Size(self.size.width, len(self.rows))
         if at_end:
             self.scroll_end(animate=False)
         self.refresh()
+
+    def on_resize(self) -> None:
+        """Wrap anew."""
+        lines, self.lines, self.rows, self.counts = self.lines, [], [], []
+        for stream, text in lines:
+            self.add(stream, text)
+        self.settle(True)
 
     def plain(self) -> str:
         """Return all lines as plain text."""
         return "\n".join(text for _, text in self.lines)
 
     def render_line(self, y: int) -> Strip:
-        """Return line `y` of the window."""
-        left, top = self.scroll_offset
-        width, ground = self.size.width, self.rich_style
-        if top + y >= len(self.lines):
+        """Return row `y` of the window."""
+        at, width, ground = self.scroll_offset.y + y, self.size.width, self.rich_style
+        if at >= len(self.rows):
             return Strip.blank(width, ground)
-        stream, text = self.lines[top + y]
-        strip = Strip([Segment(text, ground + STYLES.get(stream, STYLES["stdout"]))])
-        return strip.crop_extend(left, left + width, ground)
+        stream, text = self.rows[at]
+        return Strip([Segment(text, ground + STYLES.get(stream, STYLES["stdout"]))]).crop_extend(0, width, ground)
