@@ -128,15 +128,25 @@ class LossComputed(Struct, frozen=True):
 
 
 class GradCleared(Struct, frozen=True):
-    """`zero_grad` ran. to_none: `.grad` became None, else zeros."""
+    """`zero_grad` ran, or `.grad = None` was noticed (then `where` is None).
+
+    Attributes:
+        grads: `.grad` now, by parameter: None, or zeros.
+    """
 
     iteration: int
-    to_none: bool
+    grads: dict[str, Held | None]
     where: Location | None
 
 
 class BackwardStarted(Struct, frozen=True):
-    """An engine run begins. carried: what `.grad` held, by parameter."""
+    """An engine run begins.
+
+    Attributes:
+        carried: what `.grad` held, by parameter.
+        hooked: parameters with tensor hooks of the program's, which may change what is accumulated.
+        maximized: parameters that the optimizer moves up their gradient.
+    """
 
     iteration: int
     run: int
@@ -147,6 +157,8 @@ class BackwardStarted(Struct, frozen=True):
     where: Location | None
     feeds: tuple[int, ...]
     accumulates: bool = True
+    hooked: tuple[str, ...] = ()
+    maximized: tuple[str, ...] = ()
 
 
 class BackwardUse(Struct, frozen=True):
@@ -196,15 +208,18 @@ class BackwardFinished(Struct, frozen=True):
 
 
 class GradChanged(Struct, frozen=True):
-    """`.grad` differs from what the backward left, before the update (clipping, scaling, an assignment)."""
+    """`.grad` of these parameters is not what the backward left (clipping, scaling, an assignment)."""
 
     iteration: int
-    parameter: str
-    grad: Held | None
+    grads: dict[str, Held | None]
 
 
 class StepStarted(Struct, frozen=True):
-    """The outermost `optimizer.step()` begins."""
+    """The outermost `optimizer.step()` begins.
+
+    Attributes:
+        closure: it will run forward and backward itself; after each of them it is here again, with `closure` False.
+    """
 
     iteration: int
     optimizer: str
@@ -212,10 +227,11 @@ class StepStarted(Struct, frozen=True):
     before: dict[str, Held]
     recipes: dict[str, Recipe]
     where: Location | None
+    closure: bool = False
 
 
 class StepFinished(Struct, frozen=True):
-    """The outermost `optimizer.step()` ended; the iteration ends with it."""
+    """The outermost `optimizer.step()` ended; the iteration ends with it, unless another optimizer steps next."""
 
     iteration: int
     after: dict[str, Held]
@@ -235,6 +251,13 @@ class ModelSeen(Struct, frozen=True):
 
     iteration: int
     weights: dict[str, Held]
+
+
+class Anomaly(Struct, frozen=True):
+    """Something that can't be told: a failure of the debugger's own, in one line. The program goes on."""
+
+    iteration: int
+    error: str
 
 
 class ProgramFinished(Struct, frozen=True):
@@ -258,6 +281,7 @@ Event = (
     | StepFinished
     | ManualUpdate
     | ModelSeen
+    | Anomaly
     | ProgramFinished
 )
 
@@ -272,7 +296,8 @@ _HANDLES: dict[type, Callable[[Any], list[Held]]] = {
     BackwardUse: lambda e: [e.partial] if e.partial is not None else [],
     GroupSummed: lambda e: [e.total],
     Accumulated: lambda e: [e.grad],
-    GradChanged: lambda e: _present(e.grad),
+    GradCleared: lambda e: _present(*e.grads.values()),
+    GradChanged: lambda e: _present(*e.grads.values()),
     StepStarted: lambda e: _present(*e.grads.values(), *e.before.values()),
     StepFinished: lambda e: list(e.after.values()),
     ManualUpdate: lambda e: list(e.weights.values()),

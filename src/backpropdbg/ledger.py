@@ -17,6 +17,7 @@ from backpropdbg.events import (
     BackwardUse,
     Event,
     GradChanged,
+    GradCleared,
     GroupSummed,
     Held,
     Use,
@@ -31,6 +32,7 @@ class Run(Struct):
         terms: what reached the leaf itself, in order: partials, and totals of groups.
         waiting: the partials, by group, whose total has not reached the leaf yet.
         grad: `.grad` after AccumulateGrad; None before, or where this run doesn't accumulate.
+        hooked: a hook of the program's on the parameter may change what is accumulated.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Run(Struct):
     waiting: dict[int, list[Held]] = {}
     grad: Held | None = None
     finished: bool = False
+    hooked: bool = False
 
     @property
     def partials(self) -> list[Held]:
@@ -76,11 +79,11 @@ class Run(Struct):
         return self.carried.plus(total) if self.carried.kept else None
 
     def exact(self) -> bool | None:
-        """True where the running sum is `.grad` bit for bit; None where that can't be known yet or any more."""
+        """True where the running sum is `.grad` bit for bit; None where that can't be known, or a hook changed it."""
         running = self.running()
         if self.grad is None or running is None or not self.grad.kept:
             return None
-        return running.same_bits(self.grad)
+        return running.same_bits(self.grad) or (None if self.hooked else False)
 
 
 class Ledger(Struct):
@@ -97,8 +100,9 @@ class Ledger(Struct):
 
     @property
     def latest(self) -> Run | None:
-        """The newest run, if any began."""
-        return self.runs[-1] if self.runs else None
+        """The newest run that concerns the parameter, else the newest; None where none began."""
+        concerned = (run for run in reversed(self.runs) if run.uses or run.grad is not None)
+        return next(concerned, self.runs[-1] if self.runs else None)
 
 
 def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
@@ -108,7 +112,9 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
         match event:
             case BackwardStarted():
                 uses = tuple(u for u in event.uses if u.parameter == parameter)
-                ledger.runs.append(Run(event.run, event.carried.get(parameter), uses, event.accumulates))
+                run = Run(event.run, event.carried.get(parameter), uses, event.accumulates)
+                run.hooked = parameter in event.hooked
+                ledger.runs.append(run)
             case BackwardUse(use=use) if use.parameter == parameter:
                 for run in ledger.runs:
                     if run.number == event.run:
@@ -125,8 +131,10 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                 for run in ledger.runs:
                     if run.number == event.run:
                         run.finished = True
-            case GradChanged() if event.parameter == parameter:
-                ledger.changed, ledger.changes = event.grad, ledger.changes + 1
+            case GradCleared() if parameter in event.grads:
+                ledger = Ledger(parameter, [])
+            case GradChanged() if parameter in event.grads:
+                ledger.changed, ledger.changes = event.grads[parameter], ledger.changes + 1
             case _:
                 pass
     return ledger

@@ -3,6 +3,7 @@
 The server starts before torch is imported, so that quitting works during the import.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -52,7 +53,7 @@ class _Program:
 
 def main() -> int:
     """Run the program that the options (JSON, the only argument) name; return the exit code."""
-    server = Server(int(os.environ.pop("BACKPROPDBG_FD")), os.environ.pop("BACKPROPDBG_TOKEN"))
+    server = Server.from_environment()
     options = json.loads(sys.argv[1])
     import warnings
 
@@ -85,9 +86,15 @@ def main() -> int:
         probe.remove()
         return _raised(server, error)
     probe.remove()
-    sys.stdout.flush()
+    _flush()
     debugger.finish("")
     return 0
+
+
+def _flush() -> None:
+    """Flush what the program printed; it may have closed its stdout."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
 
 
 def _raised(server: Server, error: BaseException) -> int:
@@ -98,8 +105,9 @@ def _raised(server: Server, error: BaseException) -> int:
     shown.stack = traceback.StackSummary.from_list(
         [f for f in shown.stack if not f.filename.startswith(here) or f.filename.startswith(demo)]
     )
-    sys.stdout.flush()
-    print("".join(shown.format()), end="", file=sys.stderr, flush=True)
+    _flush()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print("".join(shown.format()), end="", file=sys.stderr, flush=True)
     line = str(error).splitlines()[0] if str(error) else ""
     server.event("backpropdbg/raised", {"error": f"{type(error).__name__}: {line}".rstrip(": ")})
     return 3

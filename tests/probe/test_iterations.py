@@ -64,7 +64,7 @@ def test_a_forward_without_gradients_is_no_use():
                 model(x)
     uses = [e for e in seen.events if isinstance(e, ForwardUse) and e.module == "middle_linear"]
     assert [e.call for e in uses] == [1, 2]
-    assert seen.probe._active == []
+    assert seen.probe.watch.here.calls == []
 
 
 def test_a_forward_that_raises_leaves_nothing_open():
@@ -84,7 +84,7 @@ def test_a_forward_that_raises_leaves_nothing_open():
         with torch.no_grad(), pytest.raises(RuntimeError):
             model(x)
         model.linear(x).sum().backward()
-    assert seen.probe._active == [] and seen.probe._unwatched == 0
+    assert seen.probe.watch.here.calls == [] and seen.probe.watch.here.unwatched == []
     assert [e.use.number for e in seen.events if isinstance(e, BackwardUse)] == [1, 1]
 
 
@@ -110,14 +110,14 @@ def test_names_keep_nothing_alive():
             gone.append(weakref.ref(x))
             gone.append(weakref.ref(model.weight))
             seen.events.clear()
-        seen.probe.model = None
+        seen.probe.watch.model = None
         del x, model
         gc.collect()
         assert not [r for r in gone if r() is not None]
         seen.probe.names.of(torch.zeros(1, requires_grad=True))
         assert len(list(seen.probe.names.parameters())) == 0
         nn.Linear(3, 1)(torch.ones(1, 3)).sum().backward()
-        assert len(seen.probe._weights) == 2
+        assert len(seen.probe.watch.weights) == 2
         assert len(seen.probe.names._leaves._found) < 300
 
 

@@ -61,7 +61,7 @@ class FakeHost:
 
 
 def main() -> None:
-    server = Server(int(os.environ.pop("BACKPROPDBG_FD")), os.environ.pop("BACKPROPDBG_TOKEN"))
+    server = Server.from_environment()
     options = json.loads(sys.argv[1])
     if options.get("import"):
         time.sleep(options["import"])

@@ -63,7 +63,12 @@ def child():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = subprocess.Popen(
             [sys.executable, FAKE, "{}"],
-            env={**os.environ, "BACKPROPDBG_FD": str(listener.fileno()), "BACKPROPDBG_TOKEN": "sésame"},
+            env={
+                **os.environ,
+                "BACKPROPDBG_FD": str(listener.fileno()),
+                "BACKPROPDBG_TOKEN": "sésame",
+                "BACKPROPDBG_PARENT": str(os.getpid()),
+            },
             pass_fds=[listener.fileno()],
             stdout=subprocess.DEVNULL,
         )

@@ -220,7 +220,7 @@ def test_forked_worker_is_inert_and_ends_too(probe, how) -> None:
 def test_close_during_the_import_of_torch(probe, wait) -> None:
     code = (
         "import os; from backpropdbg.wire.server import Server;"
-        "s = Server(int(os.environ.pop('BACKPROPDBG_FD')), os.environ.pop('BACKPROPDBG_TOKEN'));"
+        "s = Server.from_environment();"
         "import torch, time; time.sleep(30)"
     )
     one = probe([sys.executable, "-c", code]).start()

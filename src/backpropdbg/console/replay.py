@@ -138,8 +138,9 @@ class _Replay:
             self.ended = None
         self.session.command(line.text)
         result = self.wait(line.text)
-        if result is None:
-            return True
+        if result is None:  # the program is gone before it could answer
+            self.after_end(line.place)
+            return False
         text = result.text
         if result.ok and not text and line.text in _LEDGER and self.situation is not None:
             text = render_ledger(self.situation)

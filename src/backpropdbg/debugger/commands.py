@@ -14,6 +14,8 @@ from backpropdbg.debugger.core import Breakpoint, Debugger
 from backpropdbg.debugger.explain import why as explain_why
 from backpropdbg.debugger.locations import parse_location, suggest
 from backpropdbg.errors import CommandError
+from backpropdbg.events import StepFinished
+from backpropdbg.situation import element_name
 
 Action = Callable[[Debugger, str], str]
 Check = Callable[[str], None]
@@ -57,8 +59,8 @@ def _number(text: str) -> None:
 
 
 def _code(text: str) -> None:
-    if text and not text.isdecimal():
-        raise CommandError(f"{text!r} is no exit code; give a whole number such as 0")
+    if text and not (text.isdecimal() and len(text) < 4 and int(text) < 256):
+        raise CommandError(f"{text!r} is no exit code; give a whole number from 0 to 255")
 
 
 def _seconds(text: str) -> None:
@@ -136,8 +138,24 @@ def command(check: Check, *aliases: str, moves: bool = False) -> Callable[[Actio
     return enter
 
 
+def without_comment(line: str) -> str:
+    """Return a line up to a `#` that begins a word outside of quotes.
+
+    Example: `until backward a#2  # the second` is cut before "# the second", and `say "a # b"` stays whole.
+    """
+    quote = ""
+    for at, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign == "#" and (at == 0 or line[at - 1].isspace()):
+            return line[:at].rstrip()
+    return line.strip()
+
+
 def _find(line: str) -> tuple[Command, str]:
-    words = line.strip().split(None, 1)
+    words = without_comment(line).split(None, 1)
     name = words[0] if words else ""
     row = TABLE.get(name)
     if row is None:
@@ -147,7 +165,7 @@ def _find(line: str) -> tuple[Command, str]:
 
 def check(line: str) -> None:
     """Raise CommandError where a line can't be a command. Empty lines and comments are fine."""
-    if not line.strip() or line.lstrip().startswith("#"):
+    if not without_comment(line):
         return
     row, text = _find(line)
     try:
@@ -159,7 +177,7 @@ def check(line: str) -> None:
 def run(debugger: Debugger, line: str) -> tuple[str, bool]:
     """Carry out one line; return what to print and whether the program runs on. Raises CommandError."""
     check(line)
-    if not line.strip() or line.lstrip().startswith("#"):
+    if not without_comment(line):
         return "", False
     row, text = _find(line)
     return row.action(debugger, text), row.moves
@@ -406,11 +424,15 @@ def why(d: Debugger, text: str) -> str:
     names = d.program.parameters()
     if text and text not in names:
         raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
-    stop = d.stop if not text else Stop(d.trace, d.stop.position, text, ())
-    if text:
-        stop.element = tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
+    name, now = text or d.focus, d.stop.position
+    last = next((at for at in range(now, d.trace.first - 1, -1) if isinstance(d.trace[at], StepFinished)), now)
+    stop = Stop(d.trace, last, name, ())
+    whole = stop.weight is not None and len(d.stop.element) == len(stop.weight.shape) and not text
+    stop.element = d.stop.element if whole else tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
     rows = stop.update_rows() if stop.stepped is not None else ()
-    return "\n".join([*explain_why(stop), *([tables.table(rows)] if rows else [])])
+    at = element_name(name, stop.element)
+    when = [f"iteration {stop.event.iteration}:"] if stop.event.iteration != d.stop.event.iteration else []
+    return "\n".join([*when, *explain_why(stop), *([tables.table(rows, at)] if rows else [])])
 
 
 @command(_nothing, "l")

@@ -155,11 +155,24 @@ class Debugger:
         self._paused.clear()
         self._focus_something()
         self._at(position)
-        self._wait(self.situation_now())
+        self._wait(self._drawable(position))
         self._stop = None
         self.error = ""
         if self._quit.is_set() and not self.ended:
             raise Quit
+
+    def _drawable(self, position: int) -> Situation:
+        """The situation of a stop. A failure of ours must not reach the program: it is shown in place of the stop."""
+        try:
+            return self.situation_now()
+        except Exception as error:
+            event = self.trace[position]
+            line = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
+            return Situation(
+                position, event.iteration, "forward", type(event).__name__, "this stop can't be drawn", self.title,
+                None, self.seed, "", self.focus, (), (), self.program.parameters(), (), (), (), "running sum", (),
+                None, (line,), "", self.reason,
+            )  # fmt: skip
 
     def _focus_something(self) -> None:
         names = self.program.parameters()

@@ -3,6 +3,8 @@
 import linecache
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from backpropdbg.debugger.explain import explain
 from backpropdbg.debugger.stop import Stop, norm, state_of
 from backpropdbg.events import (
@@ -140,35 +142,40 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
     now = stop.event.use.index if isinstance(stop.event, BackwardUse) else None
     over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
     nodes = [GraphNode("x", 0, "done", "done" if over else "pending")]
+    run = stop.run
+    numbers = {use.index: use.number for use in reversed(run.uses)} if run is not None else {}
+    partials = {use.number: partial for use, partial in run.arrived} if run is not None else {}
     for e in calls:
         forward = "here" if e.index == here else "done"
         backward = "here" if e.index == now else ("done" if e.index in arrived or over else "pending")
-        nodes.append(_call(stop, e, levels[e.index], forward, backward))
+        node = GraphNode(_label(e), levels[e.index], forward, backward, stop.focus in e.parameters)
+        nodes.append(_with_partial(stop, e, node, numbers, partials) if node.focused else node)
     last = "pending" if end is None else ("here" if isinstance(stop.event, LossComputed) else "done")
     begun = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")
     nodes.append(GraphNode("loss", 1 + max(levels.values(), default=0), last, begun))
     return tuple(nodes)
 
 
-def _call(stop: Stop, e: ForwardUse, level: int, forward: str, backward: str) -> GraphNode:
-    label = (
-        f"{e.module}#{e.call}" if e.call else " ".join(f"{n}#{i}" for n, i in zip(e.parameters, e.numbers, strict=True))
-    )
-    if stop.focus not in e.parameters:
-        return GraphNode(label, level, forward, backward)
-    arrived = stop.run.arrived if stop.run is not None else []
-    uses = stop.run.uses if stop.run is not None else ()
-    numbers = [u.number for u in uses if u.index == e.index]
-    if stop.run is not None and not numbers:
-        return GraphNode(label, level, forward, backward, True, "", "none")
-    n = numbers[0] if numbers else e.numbers[e.parameters.index(stop.focus)]
-    found = [(u, p) for u, p in arrived if u.number == n]
-    if not found:
-        state: State = "not computed" if stop.run is not None and stop.run.finished else "pending"
-        return GraphNode(label, level, forward, backward, True, f"A{n}", state)
-    held = found[0][1]
+def _label(e: ForwardUse) -> str:
+    if e.call:
+        return f"{e.module}#{e.call}"
+    return " ".join(f"{name}#{number}" for name, number in zip(e.parameters, e.numbers, strict=True))
+
+
+def _with_partial(
+    stop: Stop, e: ForwardUse, node: GraphNode, numbers: dict[int, int], partials: dict[int, Held | None]
+) -> GraphNode:
+    """A call that uses the focus, with its partial. numbers: of the use, by call; partials: those in, by number."""
+    run = stop.run
+    if run is not None and e.index not in numbers:
+        return replace(node, partial_state="none")
+    n = numbers.get(e.index) or e.numbers[e.parameters.index(stop.focus)]
+    if n not in partials:
+        absent: State = "not computed" if run is not None and run.finished else "pending"
+        return replace(node, partial=f"A{n}", partial_state=absent)
+    held = partials[n]
     size = norm(held) if held is not None else None
-    return GraphNode(label, level, forward, backward, True, f"A{n}", state_of(held, "not computed"), size)
+    return replace(node, partial=f"A{n}", partial_state=state_of(held, "not computed"), partial_norm=size)
 
 
 def source(where: Location | None, caption: str, around: int = 3) -> Source | None:

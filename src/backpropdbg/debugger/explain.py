@@ -3,6 +3,7 @@
 from backpropdbg.debugger.stop import Stop, cancelled_part, percent
 from backpropdbg.events import (
     Accumulated,
+    Anomaly,
     BackwardFinished,
     BackwardStarted,
     BackwardUse,
@@ -34,8 +35,7 @@ def explain(stop: Stop) -> tuple[str, ...]:
         case LossComputed() as e:
             return (f"{e.name} returned the loss. No gradient exists yet: backward starts from here.",)
         case GradCleared() as e:
-            left = "None" if e.to_none else "zeros, so the optimizer will not skip any parameter"
-            return (f"zero_grad: every .grad is now {left}.",)
+            return _cleared(stop, e)
         case BackwardStarted():
             return _backward(stop)
         case BackwardUse() as e:
@@ -49,17 +49,30 @@ def explain(stop: Stop) -> tuple[str, ...]:
         case BackwardFinished() as e:
             return _finished(e)
         case GradChanged() as e:
-            return (f"{e.parameter}.grad is not what backward left: clipped, scaled or assigned since.",)
-        case StepStarted():
-            return _before_step(stop)
+            names = ", ".join(e.grads) if len(e.grads) < 4 else f"{len(e.grads)} parameters"
+            return (f".grad of {names} is not what backward left: clipped, scaled or assigned since.",)
+        case StepStarted() as e:
+            return _before_step(stop, e)
         case StepFinished():
             return why(stop)
         case ManualUpdate() as e:
             return (f"Moved without an optimizer: {', '.join(e.parameters)}.",)
         case ModelSeen():
             return ("A model was called for the first time.",)
+        case Anomaly() as e:
+            return (f"backpropdbg failed to record something here: {e.error}", "The program goes on, untouched.")
         case ProgramFinished() as e:
             return (f"The program raised {e.error}",) if e.error else ("The program ran to its end.",)
+
+
+def _cleared(stop: Stop, e: GradCleared) -> tuple[str, ...]:
+    by = "zero_grad" if e.where is not None else "The program"
+    if stop.focus not in e.grads:
+        return (f"{by} cleared .grad of {len(e.grads)} parameters, {stop.focus} not among them.",)
+    of = f"{stop.focus} and {len(e.grads) - 1} more" if len(e.grads) > 1 else stop.focus
+    if e.grads[stop.focus] is None:
+        return (f"{by} set .grad of {of} to None.",)
+    return (f"{by} filled .grad of {of} with zeros.", "Zeros are not None: the optimizer will not skip a parameter.")
 
 
 def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
@@ -101,16 +114,17 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
 def _element(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     """What the newest partial does to the selected element, beside the ones before it."""
     before = stop.before_this()
-    if e.partial is None or not e.partial.kept or before is None:
+    value = stop.value_at(e.partial)
+    if value is None or before is None:
         return ()
-    name, value, sofar = element_name(stop.focus, stop.element), e.partial.at(stop.element), before.at(stop.element)
+    name = element_name(stop.focus, stop.element)
     others = "the sum of the uses before it"
     if e.order == 2 and stop.run is not None:
         others = f"use #{stop.run.arrived[0][0].number}"
-    cancelled = cancelled_part(value, sofar)
+    cancelled = cancelled_part(value, before)
     if cancelled:
         return (f"{name}: it pulls against {others}; {percent(cancelled)} of the larger pull is cancelled.",)
-    if value * sofar > 0:
+    if value * before > 0:
         return (f"{name}: it pulls the same way as {others}; they reinforce each other.",)
     return ()
 
@@ -122,6 +136,8 @@ def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
     carried = "carried in + " if stop.run.carried is not None else ""
     exact = stop.run.exact()
     proof = {True: ", bit for bit", False: "? No: the two differ. That is a finding", None: ""}[exact]
+    if exact is None and stop.run.hooked:
+        proof = ", as a hook of the program's on this parameter changed it"
     return (f"AccumulateGrad wrote .grad once: .grad = {carried}{arrived}{proof}.", "The weight has not moved.")
 
 
@@ -133,7 +149,9 @@ def _finished(e: BackwardFinished) -> tuple[str, ...]:
     return ("The backward is over. Every weight was compared with its copy: backward changed none, bit for bit.",)
 
 
-def _before_step(stop: Stop) -> tuple[str, ...]:
+def _before_step(stop: Stop, e: StepStarted) -> tuple[str, ...]:
+    if e.closure:
+        return ("step(closure) begins: it runs forward and backward itself, then moves the weights.",)
     if stop.before is None:
         return (f"{stop.focus} is in no group of this optimizer: step() will not move it.",)
     if stop.grad is None:
@@ -170,4 +188,5 @@ def why(stop: Stop) -> tuple[str, ...]:
         return (_unused(stop) + cause,)
     uses = stop.run.arrived if stop.run is not None else []
     of = " + ".join(f"A{u.number}" for u, p in uses if p is not None)
-    return (f"step() moved {stop.focus} by {size:.3g}. Terms by norm: {shares}.", f"The gradient it read: {of}.")
+    moved = f"step() moved {stop.focus} by {size:.3g}. Terms by norm: {shares}."
+    return (moved, f"The gradient it read: {of}.") if of else (moved,)

@@ -1,16 +1,19 @@
 """One position of the trace, seen from one parameter: the facts that a screen is made of."""
 
+import math
 from collections.abc import Sequence
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import TypeVar
 
 from backpropdbg.events import (
     Accumulated,
+    BackwardFinished,
     BackwardStarted,
     BackwardUse,
     Event,
     ForwardUse,
     GradChanged,
+    GradCleared,
     GroupSummed,
     Held,
     Location,
@@ -43,7 +46,7 @@ def norm(held: Held) -> Number | None:
 
 def cancelled_part(value: float, before: float) -> float:
     """The share of the larger of two numbers that the other one cancels, from 0 (same sign) to 1."""
-    if not value * before < 0:
+    if not value * before < 0 or math.isinf(value) or math.isinf(before):
         return 0.0
     small, large = sorted((abs(before), abs(value)))
     return small / large
@@ -78,19 +81,33 @@ class Stop:
 
     @cached_property
     def started(self) -> StepStarted | None:
-        return self._last(StepStarted)
+        """The newest step: of the optimizer that has the focused parameter, where there are several."""
+        steps = [e for e in reversed(self.events) if isinstance(e, StepStarted)]
+        return next((e for e in steps if self.focus in e.grads), steps[0] if steps else None)
 
     @cached_property
     def stepped(self) -> StepFinished | None:
-        return self._last(StepFinished)
+        """The end of `started`; None while it runs."""
+        begun = False
+        for e in self.events:
+            begun = begun or e is self.started
+            if begun and isinstance(e, StepFinished):
+                return e
+        return None
 
-    @property
+    @cached_property
     def phase(self) -> Phase:
         if isinstance(self.event, ProgramFinished):
             return "finished"
-        if self.started is not None:
-            return "update"
-        return "backward" if self.run is not None else "forward"
+        for e in reversed(self.events):
+            match e:
+                case StepStarted() | StepFinished():
+                    return "update"
+                case BackwardStarted() | BackwardUse() | GroupSummed() | Accumulated() | BackwardFinished():
+                    return "backward"
+                case ForwardUse() | LossComputed():
+                    return "forward"
+        return "forward"
 
     @cached_property
     def running(self) -> Held | None:
@@ -98,20 +115,15 @@ class Stop:
 
     @cached_property
     def grad(self) -> Held | None:
-        """The true `.grad` at this stop."""
-        if self.started is not None and self.focus in self.started.grads:
-            return self.started.grads[self.focus]
-        if self.ledger.changes:
-            return self.ledger.changed
-        if self.run is not None:
-            return self.run.grad if self.run.grad is not None else self.run.carried
-        return self._carried_over
-
-    @property
-    def _carried_over(self) -> Held | None:
-        for e in reversed(self._previous):
-            if isinstance(e, StepStarted):
-                return e.grads.get(self.focus)
+        """The true `.grad` at this stop: what the newest event that knows it says."""
+        for e in [*reversed(self.events), *reversed(self._previous)]:
+            match e:
+                case Accumulated() if e.parameter == self.focus:
+                    return e.grad
+                case GradCleared() | GradChanged() | StepStarted() if self.focus in e.grads:
+                    return e.grads[self.focus]
+                case BackwardStarted() if self.focus in e.carried:
+                    return e.carried[self.focus]
         return None
 
     @cached_property
@@ -181,11 +193,12 @@ class Stop:
             case GroupSummed() as e:
                 return f"{e.parameter}, {len(e.numbers)} uses summed"
             case GradChanged() as e:
-                return f"{e.parameter}.grad changed"
+                return f"{next(iter(e.grads))}.grad changed" if len(e.grads) == 1 else f"{len(e.grads)} .grad changed"
             case LossComputed() as e:
                 return e.name
         return {
-            "GradCleared": "zero_grad",
+            "GradCleared": "zero_grad" if getattr(self.event, "where", None) is not None else "gradients cleared",
+            "Anomaly": "internal error",
             "BackwardStarted": "backward begins",
             "BackwardFinished": "backward is over",
             "StepStarted": "before optimizer.step()",
@@ -235,45 +248,56 @@ class Stop:
             return "no use reached the loss"
         if not run.accumulates:
             return "this run doesn't accumulate"
+        if run.hooked and run.grad is not None and run.exact() is None:
+            return "a hook of the program's on this parameter changed it"
         if run.grad is None:
             return "AccumulateGrad has not run yet" if not run.finished else "AccumulateGrad did not run"
         return {True: "= running sum, bit for bit", False: "differs from the running sum", None: ""}[run.exact()]
 
     def _partials(self, run: Run) -> list[Row]:
-        rows, seen, before = [], set(), None
+        rows, seen, before = [], set(), 0.0
         here_use = self.event.use if isinstance(self.event, BackwardUse) else None
         for use, partial in run.arrived:
             seen.add(use.number)
             here = use == here_use and isinstance(self.event, BackwardUse) and self.event.run == run.number
-            note = self._pull(partial, before)
+            value = self.value_at(partial)
+            note = "" if value is None else self._pull(value, before)
             rows.append(
                 self._row("partial", f"A{use.number}", f"use #{use.number}", partial, "not computed", note, here)
             )
-            if partial is not None and partial.kept:
-                before = partial if before is None else before.plus(partial)
+            before += value or 0.0
         missing: State = "not computed" if run.finished else "pending"
         for use in reversed(run.uses):
             if use.number not in seen:
                 rows.append(Row("partial", f"A{use.number}", f"use #{use.number}", missing))
         return rows
 
-    def _pull(self, partial: Held | None, before: Held | None) -> str:
+    def value_at(self, held: Held | None) -> float | None:
+        """The selected element; None where there is no tensor, or none with elements."""
+        return held.at(self.element) if held is not None and held.kept and 0 not in held.shape else None
+
+    def _pull(self, value: float, before: float) -> str:
         """Where this term alone would move the element, and how much of what came before it cancels."""
-        if partial is None or not partial.kept:
-            return ""
-        value = partial.at(self.element)
         if value == 0:
             return "no pull"
-        cancelled = cancelled_part(value, before.at(self.element)) if before is not None else 0.0
-        pull = "pulls it down" if value > 0 else "pulls it up" if value < 0 else ""
+        if math.isnan(value):
+            return ""
+        cancelled = cancelled_part(value, before)
+        up = (value < 0) != self.maximized
+        pull = "pulls it up" if up else "pulls it down"
         return f"{pull}, cancels {percent(cancelled)}" if cancelled else pull
 
-    def before_this(self) -> Held | None:
-        """The sum of the partials that arrived before the newest one; None where it is the first."""
+    @cached_property
+    def maximized(self) -> bool:
+        """True where the optimizer moves the parameter up its gradient."""
+        begun = self._last(BackwardStarted)
+        return begun is not None and self.focus in begun.maximized
+
+    def before_this(self) -> float | None:
+        """The element's sum over the partials that arrived before the newest one; None where it is the first."""
         earlier = [p for _, p in self.run.arrived[:-1] if p is not None] if self.run is not None else []
-        if not earlier or not all(p.kept for p in earlier):
-            return None
-        return reduce(lambda a, b: a.plus(b), earlier)
+        values = [value for p in earlier if (value := self.value_at(p)) is not None]
+        return sum(values) if values and len(values) == len(earlier) else None
 
     def _row(
         self,
@@ -292,6 +316,7 @@ class Stop:
             return Row(kind, term, detail, state, norm(held), note=note, here=here)
         reference = self.reference
         cosine = held.cosine(reference) if reference is not None else None
+        value = self.value_at(held)
         return Row(
             kind,
             term,
@@ -299,7 +324,7 @@ class Stop:
             state,
             norm(held),
             None if cosine is None else number(cosine),
-            number(held.at(self.element)),
+            None if value is None else number(value),
             note,
             here,
         )

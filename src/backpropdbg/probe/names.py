@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from torch import Tensor, nn
 
 T = TypeVar("T")
+_STRANGER = "leaf"
 
 
 class _Labels(Generic[T]):
@@ -55,7 +56,8 @@ class Names:
             if self._modules.get(child) is None:
                 self._modules.set(child, (prefix + path) or type(module).__name__)
         for name, p in found:
-            if self._leaves.get(p) is None:
+            known = self._leaves.get(p)
+            if known is None or known.startswith(_STRANGER):
                 self._leaves.set(p, prefix + name)
         return True
 
@@ -63,7 +65,7 @@ class Names:
         """Return the leaf's name; a leaf in no module is named after its shape and the order of its appearance."""
         known = self._leaves.get(leaf)
         if known is None:
-            known = f"leaf{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
+            known = f"{_STRANGER}{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
             self._strangers += 1
             self._leaves.set(leaf, known)
         return known

@@ -14,6 +14,8 @@ from torch import Tensor
 from backpropdbg.events import Held
 from backpropdbg.probe.tensors import HeldTensor
 
+_ULPS = 32
+
 
 def summary(optimizer: Any) -> str:
     """Return e.g. "SGD lr=0.01 momentum=0.9" (of the first group; zeros are left out)."""
@@ -47,14 +49,28 @@ class OptimizerRecipe:
         with torch.no_grad():
             if self._kind is torch.optim.SGD:
                 parts = self._sgd()
-            elif self._kind in (torch.optim.Adam, torch.optim.AdamW) and not self._group.get("amsgrad"):
+            elif self._is_plain_adam() and not delta.is_complex():
                 parts = self._adam()
             else:
                 return [("difference", HeldTensor(delta), f"{self._kind.__name__}: its terms are not known")]
             rest = delta - sum((t for _, t, _ in parts), torch.zeros_like(delta))
         rows: list[tuple[str, Held, str]] = [(name, HeldTensor(t), note) for name, t, note in parts]
-        rows.append(("rounding", HeldTensor(rest), "what float arithmetic left over"))
+        if self._is_rounding(rest, [t for _, t, _ in parts]):
+            rows.append(("rounding", HeldTensor(rest), "what float arithmetic left over"))
+        else:
+            rows.append(("unexplained", HeldTensor(rest), "more than rounding: something else took part"))
         return rows
+
+    def _is_rounding(self, rest: Tensor, parts: list[Tensor]) -> bool:
+        """True where a few units in the last place of what was added account for the rest, or it is not finite."""
+        value = self._before.value
+        assert isinstance(value, Tensor)
+        unit = torch.finfo(value.dtype).eps
+        reach = _wide(self._before).abs() + sum((t.abs() for t in parts), torch.zeros_like(rest.abs()))
+        return not bool((rest.abs() > _ULPS * unit * reach + torch.finfo(value.dtype).tiny).any())
+
+    def _is_plain_adam(self) -> bool:
+        return self._kind in (torch.optim.Adam, torch.optim.AdamW) and not self._group.get("amsgrad")
 
     def _sgd(self) -> list[tuple[str, Tensor, str]]:
         g = self._group
@@ -68,9 +84,10 @@ class OptimizerRecipe:
         carry = momentum
         if momentum and g["nesterov"]:
             share, carry = 1.0 + momentum * damped, momentum * momentum
-        rows = [("gradient", -lr * share * grad, f"-lr * grad, lr={lr:g}")]
+        up = "+" if g.get("maximize") else "-"
+        rows = [("gradient", -lr * share * grad, f"{up}lr * grad, lr={lr:g}")]
         if momentum:
-            old = torch.zeros_like(grad) if buffer is None else buffer.to("cpu", torch.float64)
+            old = torch.zeros_like(grad) if buffer is None else buffer.to("cpu", grad.dtype)
             note = f"-lr * {momentum:g} * buffer" if buffer is not None else "no buffer yet"
             rows.append(("momentum", -lr * carry * old, note))
         if decay:
@@ -100,11 +117,13 @@ class OptimizerRecipe:
 
     def _moment(self, key: str, like: Tensor) -> Tensor:
         held = self._state.get(key)
-        return torch.zeros_like(like) if held is None else held.to("cpu", torch.float64)
+        return torch.zeros_like(like) if held is None else held.to("cpu", like.dtype)
 
 
 def _wide(held: Held | None) -> Tensor:
     assert held is not None
     value = held.value
     assert isinstance(value, Tensor)
-    return value.detach().to("cpu", torch.float64)
+    value = value.detach()
+    value = value.to_dense() if value.layout != torch.strided else value
+    return value.to("cpu", torch.complex128 if value.is_complex() else torch.float64)

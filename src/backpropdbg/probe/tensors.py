@@ -13,8 +13,13 @@ _BLOCK = 4096
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Compare bit for bit; both of the same shape and dtype, else False."""
-    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
         return False
+    if a.layout == torch.sparse_coo:
+        a, b = a.coalesce(), b.coalesce()
+        return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
+    if a.layout != torch.strided:
+        a, b = a.to_dense(), b.to_dense()
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
     return torch.equal(_words(a), _words(b))
@@ -34,7 +39,8 @@ def norm_of(t: Tensor) -> float:
     if t.is_floating_point() and t.numel() > 2 * _BLOCK and t.is_contiguous() and t.layout == torch.strided:
         flat = t.detach().reshape(-1)
         whole = flat.numel() // _BLOCK * _BLOCK
-        parts = torch.linalg.vector_norm(flat[:whole].view(-1, _BLOCK), dim=1).double()
+        exact = None if t.element_size() > 2 else torch.float32
+        parts = torch.linalg.vector_norm(flat[:whole].view(-1, _BLOCK), dim=1, dtype=exact).double()
         size = math.hypot(float(torch.linalg.vector_norm(parts)), float(torch.linalg.vector_norm(_wide(flat[whole:]))))
         if 1e-15 < size < 1e15:
             return size
@@ -42,11 +48,16 @@ def norm_of(t: Tensor) -> float:
 
 
 def _wide(t: Tensor) -> Tensor:
-    """The tensor on the CPU in float64, dense."""
+    """The tensor on the CPU in float64 (or complex128), dense."""
     t = t.detach()
     t = t.to_dense() if t.layout != torch.strided else t
-    t = t.abs() if t.is_complex() else t
-    return t.to("cpu", torch.float64)
+    return t.to("cpu", torch.complex128 if t.is_complex() else torch.float64)
+
+
+def _real(t: Tensor) -> Tensor:
+    """The same, with magnitudes in place of complex numbers."""
+    wide = _wide(t)
+    return wide.abs() if wide.is_complex() else wide
 
 
 class HeldTensor:
@@ -73,7 +84,6 @@ class HeldTensor:
         return self.tensor
 
     def _wide(self) -> Tensor:
-        """The tensor on the CPU in float64, dense."""
         assert self.tensor is not None
         return _wide(self.tensor)
 
@@ -86,10 +96,11 @@ class HeldTensor:
     def cosine(self, other: Held) -> float | None:
         if self.tensor is None or not isinstance(other, HeldTensor) or other.tensor is None:
             return None
-        size = (self.norm() or 0.0) * (other.norm() or 0.0)
-        if size == 0 or not math.isfinite(size):
+        mine, theirs = self.norm() or 0.0, other.norm() or 0.0
+        if mine == 0 or theirs == 0 or not (math.isfinite(mine) and math.isfinite(theirs)):
             return None
-        return max(-1.0, min(1.0, float((self._wide() * other._wide()).sum()) / size))
+        products = (self._wide() / mine) * (other._wide().conj() / theirs)
+        return max(-1.0, min(1.0, float(products.sum().real)))
 
     def plus(self, other: Held) -> "HeldTensor":
         assert self.tensor is not None and isinstance(other, HeldTensor) and other.tensor is not None
@@ -112,7 +123,8 @@ class HeldTensor:
         return float(cell.abs() if cell.is_complex() else cell)
 
     def vmax(self) -> float:
-        magnitudes = self._wide().abs()
+        assert self.tensor is not None
+        magnitudes = _real(self.tensor).abs()
         magnitudes = magnitudes[torch.isfinite(magnitudes)]
         return float(magnitudes.max()) if magnitudes.numel() else 0.0
 
@@ -127,8 +139,9 @@ class HeldTensor:
             assert self.tensor is not None
             t = self.tensor.detach()
             flat = as_matrix(t.to_dense() if t.layout != torch.strided else t)
-            return _wide(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
-        flat = as_matrix(self._wide())[row0:, col0:]
+            return _real(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
+        assert self.tensor is not None
+        flat = as_matrix(_real(self.tensor))[row0:, col0:]
         row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
         if row_step > 1 or col_step > 1:
             flat = _pool(flat, row_step, col_step)
@@ -144,7 +157,7 @@ def as_matrix(t: Tensor) -> Tensor:
     """View any shape as [rows, cols]: a scalar is 1x1, a vector one row, the rest keeps its first dimension."""
     if t.dim() == 2:
         return t
-    return t.reshape(1, -1) if t.dim() < 2 else t.reshape(t.shape[0], -1)
+    return t.reshape(1, -1) if t.dim() < 2 else t.flatten(1)
 
 
 def _pool(t: Tensor, row_step: int, col_step: int) -> Tensor:

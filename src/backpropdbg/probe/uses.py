@@ -43,7 +43,8 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
     The caller must let the result go before the backward ends: nodes that are kept keep the graph.
     """
     found: list[Edge] = []
-    seen = {t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None}
+    nodes_of = (t.grad_fn if isinstance(t, Tensor) else getattr(t, "node", None) for t in roots)
+    seen = {node for node in nodes_of if node is not None and type(node) is not _Accumulate}
     nodes, stack, shared = list(seen), list(seen), set()
     while stack:
         node = stack.pop()

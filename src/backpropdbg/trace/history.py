@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backpropdbg.events import Event, Held, handles
+from backpropdbg.events import BackwardStarted, Event, Held, handles
 
 DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
@@ -12,7 +12,8 @@ class Trace:
     """Events by position, from 0.
 
     Args:
-        budget: bytes of tensors to keep. Beyond it the oldest iterations keep their norms and say "not kept".
+        budget: bytes of tensors to keep. Beyond it the oldest keep their norms and say "not kept"; what the newest
+            backward (or, without one, the iteration) needs is kept in any case.
         max_events: beyond this many the oldest iterations are forgotten whole.
         statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
     """
@@ -22,6 +23,7 @@ class Trace:
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
         self._kept: dict[int, tuple[Held, int]] = {}
+        self._needed = 0
         self._bytes = 0
         self._starts: dict[int, int] = {}
 
@@ -45,15 +47,17 @@ class Trace:
         events.append(event)
         number = event.iteration
         if number not in self._starts:
-            self._starts[number] = position
+            self._starts[number] = self._needed = position
+        elif isinstance(event, BackwardStarted):
+            self._needed = position
         for held in handles(event):
             if held.kept:
                 # A handle that is used again lives as long as the newest event that shows it.
                 if kept.pop(id(held), None) is None:
                     self._bytes += held.nbytes
-                kept[id(held)] = (held, number)
+                kept[id(held)] = (held, position)
         if self._bytes > self._budget:
-            self._drop_tensors(number)
+            self._drop_tensors()
         if len(events) > self._max_events:
             self._forget(number)
         return position
@@ -72,11 +76,11 @@ class Trace:
             end = min(end, following)
         return self._events[max(start, self._base) - self._base : end - self._base]
 
-    def _drop_tensors(self, current: int) -> None:
+    def _drop_tensors(self) -> None:
         while self._bytes > self._budget and self._kept:
             key = next(iter(self._kept))
-            held, iteration = self._kept[key]
-            if iteration >= current:
+            held, shown = self._kept[key]
+            if shown >= self._needed:
                 return
             del self._kept[key]
             self._bytes -= held.nbytes
@@ -90,7 +94,7 @@ class Trace:
         gone = end - self._base
         for held in (h for event in self._events[:gone] for h in handles(event)):
             kept = self._kept.get(id(held))
-            if kept is not None and kept[1] <= oldest:
+            if kept is not None and kept[1] < end:
                 del self._kept[id(held)]
                 self._bytes -= held.nbytes
         del self._events[:gone]

@@ -56,6 +56,7 @@ class Child:
     ) -> "subprocess.Popen[bytes]":
         fd = listener.fileno()
         environment = {**os.environ, "BACKPROPDBG_FD": str(fd), "BACKPROPDBG_TOKEN": self.token}
+        environment["BACKPROPDBG_PARENT"] = str(os.getpid())
         return subprocess.Popen(
             [*command, msgspec.json.encode(options).decode()],
             env=environment,

@@ -64,14 +64,15 @@ class Host(Protocol):
 
 
 class Server:
-    """Serves one face. `fd` is a listening socket, `token` what `attach` must bring.
+    """Serves one face. `fd` is a listening socket, `token` what `attach` must bring, `parent` who started us.
 
-    Example: `server = Server(fd, token)`, then `server.serve(host)`, then at a stop `server.wait_at_stop(situation)`.
+    Example: `server = Server.from_environment()`, then `server.serve(host)`, then at a stop
+    `server.wait_at_stop(situation)`.
     """
 
-    def __init__(self, fd: int, token: str) -> None:
+    def __init__(self, fd: int, token: str, parent: int) -> None:
         self._pid = os.getpid()
-        self._parent = os.getppid()
+        self._parent = parent
         self._token = token.encode("utf-8", "replace")
         self._listener = socket.socket(fileno=fd)
         self._listener.set_inheritable(False)
@@ -85,6 +86,12 @@ class Server:
         self._ready = self._stopped = self._seen_stop = self._pause_wanted = self._quitting = False
         _close_after_fork(self)
         threading.Thread(target=self._run, name="backpropdbg-wire", daemon=True).start()
+
+    @classmethod
+    def from_environment(cls) -> "Server":
+        """Make the server that the parent asked for, and leave no trace of it in the program's environment."""
+        fd, token, parent = (os.environ.pop(f"BACKPROPDBG_{name}") for name in ("FD", "TOKEN", "PARENT"))
+        return cls(int(fd), token, int(parent))
 
     @property
     def quitting(self) -> bool:

@@ -1,0 +1,231 @@
+"""The backward: a hook on each edge into a parameter hands out that use's partial.
+
+Every hook closes over names and slots, never over a node or a loss, and is removed when its run ends.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backpropdbg.events import (
+    Accumulated,
+    BackwardFinished,
+    BackwardStarted,
+    BackwardUse,
+    GroupSummed,
+    Held,
+    Use,
+)
+from backpropdbg.probe.forward import Forward
+from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
+from backpropdbg.probe.update import Update
+from backpropdbg.probe.uses import Edge, find_edges
+from backpropdbg.probe.watch import Watch, guarded
+
+Gradients = Sequence[Tensor | None]
+Removers = list[Callable[[], object]]
+
+
+class Backward:
+    """The runs of the autograd engine."""
+
+    def __init__(self, watch: Watch, forward: Forward, update: Update) -> None:
+        self.watch, self._forward, self._update = watch, forward, update
+
+    def run(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        """Stand in for `torch.autograd._engine_run_backward`."""
+        watch = self.watch
+        if watch.off or torch.compiler.is_compiling():
+            return original(outputs, *args, **kwargs)
+        watch.prune()
+        watch.maybe_new_iteration()
+        watch.runs += 1
+        run, removers = watch.runs, Removers()
+        self._begin(outputs, run, bool(kwargs.get("accumulate_grad", False)), removers)
+        watch.inside += 1
+        try:
+            result = original(outputs, *args, **kwargs)
+        finally:
+            watch.inside -= 1
+            for remove in removers:
+                remove()
+        self._end(run)
+        return result
+
+    @guarded
+    def _begin(self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers) -> None:
+        watch = self.watch
+        edges = find_edges(outputs)
+        uses = self._number(edges)
+        leaves = {watch.names.of(e.leaf): e.leaf for e in edges}
+        roots = [t for t in outputs if isinstance(t, Tensor)]
+        reached = {use.parameter for use in uses}
+        reached |= {watch.names.of(t) for t in roots if t.grad_fn is None and t.requires_grad}
+        for name, p in watch.names.parameters():
+            leaves.setdefault(name, p)
+        if watch.fresh or not watch.weights:
+            watch.snapshot()
+        loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
+        carried: dict[str, Held | None] = {name: watch.grad_of(name, p) for name, p in leaves.items()}
+        started = BackwardStarted(
+            watch.iteration,
+            run,
+            loss,
+            tuple(uses),
+            carried,
+            dict(watch.weights),
+            user_location(),
+            self._forward.feeds(roots),
+            accumulates,
+            tuple([name for name in reached if leaves[name]._backward_hooks]),
+            self._update.maximized(),
+        )
+        arrivals: dict[str, int] = {}
+        for edge, use in zip(edges, uses, strict=True):
+            removers.append(edge.node.register_hook(self._edge_hook(edge, use, run, arrivals)).remove)
+        for node, members in _groups(edges, uses).items():
+            removers.append(node.register_hook(self._group_hook(node.name(), members, run)).remove)
+        if accumulates:
+            for name in reached:
+                leaf: Any = leaves[name]
+                handle = leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run))
+                removers.append(handle.remove)
+                # Before the program's own hooks, which may step and clear `.grad`.
+                leaf._post_accumulate_grad_hooks.move_to_end(handle.id, last=False)
+        del edges, roots
+        watch.emit(started)
+
+    def _number(self, edges: list[Edge]) -> list[Use]:
+        forward = self._forward
+        names = [self.watch.names.of(e.leaf) for e in edges]
+        totals: dict[str, int] = {}
+        for name in names:
+            totals[name] = totals.get(name, 0) + 1
+        groups: dict[Any, int] = {}
+        seen: dict[str, int] = {}
+        uses = []
+        for edge, name in zip(edges, names, strict=True):
+            seen[name] = number = seen.get(name, 0) + 1
+            index = forward.call_of(edge.node._sequence_nr())
+            call = forward.calls[index] if index is not None else None
+            uses.append(
+                Use(
+                    name,
+                    number,
+                    totals[name],
+                    call.module if call else "",
+                    call.call if call else 0,
+                    edge.node.name(),
+                    call.where if call else None,
+                    -1 if index is None else index,
+                    groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
+                )
+            )
+        return uses
+
+    # -- hooks -----------------------------------------------------------------------------------
+
+    def _edge_hook(
+        self, edge: Edge, use: Use, run: int, arrivals: dict[str, int]
+    ) -> Callable[[Gradients, Gradients], None]:
+        slot, through, shape = edge.slot, edge.through, edge.leaf.shape
+        changes_in_place = bool(edge.leaf._backward_hooks)
+
+        def partial_arrived(grad_inputs: Gradients, grad_outputs: Gradients) -> None:
+            if not self.watch.off:
+                self._arrived(grad_inputs[slot], use, run, arrivals, through, shape, changes_in_place)
+
+        return partial_arrived
+
+    @guarded
+    def _arrived(
+        self,
+        grad: Tensor | None,
+        use: Use,
+        run: int,
+        arrivals: dict[str, int],
+        through: tuple[Any, ...],
+        shape: torch.Size,
+        changes_in_place: bool,
+    ) -> None:
+        held: HeldTensor | None = None
+        if grad is not None:
+            if through or changes_in_place or grad.shape != shape or grad.requires_grad:
+                held = self._mapped(grad, through, shape, changes_in_place)
+            else:
+                # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
+                held = HeldTensor(grad)
+        arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
+        self.watch.emit(BackwardUse(self.watch.iteration, run, use, held, order))
+
+    def _mapped(self, grad: Tensor, through: tuple[Any, ...], shape: torch.Size, changes_in_place: bool) -> HeldTensor:
+        """What flows on from a cast or view, in the parameter's own shape; a copy where it could change later."""
+        with self.watch.inert(), torch.no_grad():
+            for node in through:
+                grad = node(grad)
+            grad = grad.detach()
+            if grad.shape != shape:
+                grad = grad.sum_to_size(shape)
+            return copy(grad) if changes_in_place else HeldTensor(grad)
+
+    def _group_hook(self, node: str, members: list[Use], run: int) -> Callable[[Gradients, Gradients], None]:
+        name, group = members[0].parameter, members[0].group
+        numbers = tuple([use.number for use in members])
+
+        def group_arrived(grad_inputs: Gradients, grad_outputs: Gradients) -> None:
+            if not self.watch.off:
+                self._group_arrived(grad_inputs[0], grad_outputs[0], name, group, numbers, node, run)
+
+        return group_arrived
+
+    @guarded
+    def _group_arrived(
+        self,
+        total: Tensor | None,
+        added: Tensor | None,
+        name: str,
+        group: int,
+        numbers: tuple[int, ...],
+        node: str,
+        run: int,
+    ) -> None:
+        if total is None or added is None:
+            return
+        dtype = str(added.dtype).removeprefix("torch.")
+        held = HeldTensor(total.detach() if total.requires_grad else total)
+        self.watch.emit(GroupSummed(self.watch.iteration, run, name, group, numbers, node, dtype, held))
+
+    def _accumulate_hook(self, name: str, run: int) -> Callable[[Tensor], None]:
+        def accumulated(leaf: Tensor) -> None:
+            if not self.watch.off:
+                self._accumulated(leaf, name, run)
+
+        return accumulated
+
+    @guarded
+    def _accumulated(self, leaf: Tensor, name: str, run: int) -> None:
+        watch = self.watch
+        if leaf.grad is not None:
+            held = watch.grads[name] = copy(leaf.grad) if watch.policy.snapshots else not_kept(leaf.grad)
+            watch.emit(Accumulated(watch.iteration, run, name, held))
+
+    @guarded
+    def _end(self, run: int) -> None:
+        watch = self.watch
+        watch.ran = True
+        moved = watch.snapshot()
+        watch.emit(BackwardFinished(watch.iteration, run, moved, watch.policy.snapshots, user_location()))
+        if not watch.inside:
+            self._update.run_ended()
+
+
+def _groups(edges: list[Edge], uses: list[Use]) -> dict[Any, list[Use]]:
+    """The uses that share a cast or view, by its node."""
+    found: dict[Any, list[Use]] = {}
+    for edge, use in zip(edges, uses, strict=True):
+        if use.group:
+            found.setdefault(edge.through[-1], []).append(use)
+    return found

@@ -1,0 +1,253 @@
+"""The forward: which call took which parameter, what it feeds, and which autograd nodes it made."""
+
+import bisect
+import sys
+from collections.abc import Sequence
+from types import MethodWrapperType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from backpropdbg.events import ForwardUse, GradCleared, Held, Location, LossComputed, ManualUpdate, ModelSeen
+from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.uses import feeders
+from backpropdbg.probe.watch import Call, Watch, guarded, sequence
+
+_running = torch._C._current_graph_task_id
+_tracing = torch._C._get_tracing_state
+_DEEPEST = 16
+
+
+class Forward:
+    """The module calls and bare uses of this iteration."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.calls: list[ForwardUse] = []
+        self._segments: list[tuple[int, int, int]] = []
+        self._counts: dict[str, int] = {}
+        self._floor = sequence()
+
+    def new_iteration(self) -> None:
+        """Count from 1 again."""
+        self.calls, self._segments, self._counts = [], [], {}
+        self._floor = sequence()
+
+    # -- module calls ----------------------------------------------------------------------------
+
+    def before_call(self, module: torch.nn.Module, args: Any) -> None:
+        """Global forward pre-hook."""
+        if torch.compiler.is_compiling() or self.watch.off or _running() != -1 or _tracing() is not None:
+            return
+        here, frame = self.watch.here, sys._getframe(1)
+        if not here.calls:
+            if here.unwatched or not torch.is_grad_enabled():
+                here.unwatched.append(frame)  # no parameter enters a graph here
+                return
+            self._enter_root(module)
+        here.calls.append(Call(module, frame, user_location() if module._parameters else None))
+
+    @guarded
+    def _enter_root(self, module: torch.nn.Module) -> None:
+        watch = self.watch
+        new = watch.names.add_root(module) and any(True for _ in module.parameters())
+        if new and watch.model is None:
+            watch.model = module
+        self.begin(sequence(), new)
+        if new:
+            watch.emit(ModelSeen(watch.iteration, dict(watch.weights)))
+
+    def begin(self, low: int, new: bool = False) -> None:
+        """A forward begins: notice what changed since the last backward or update."""
+        watch = self.watch
+        watch.maybe_new_iteration()
+        if (watch.fresh or watch.ran or new) and not watch.here.steps and watch.policy.snapshots:
+            self._notice_cleared()
+            self._notice_manual_update()
+        if watch.fresh:
+            self._floor = low
+        watch.fresh = watch.ran = False
+
+    def _notice_cleared(self) -> None:
+        watch = self.watch
+        cleared: dict[str, Held | None] = {}
+        for name, p in watch.names.parameters():
+            if p.grad is None and watch.grads.pop(name, None) is not None:
+                cleared[name] = None
+        if cleared:
+            watch.emit(GradCleared(watch.iteration, cleared, None))
+
+    def _notice_manual_update(self) -> None:
+        watch = self.watch
+        moved = watch.snapshot()
+        if moved:
+            watch.emit(ManualUpdate(watch.iteration, moved, {n: watch.weights[n] for n in moved}))
+            if watch.ran:
+                watch.new_iteration()
+
+    def after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        """Global forward hook, also called where the forward raised."""
+        if torch.compiler.is_compiling() or self.watch.off or _running() != -1 or _tracing() is not None:
+            return
+        here = self.watch.here
+        if here.unwatched:
+            here.unwatched.pop()
+            return
+        while here.calls:
+            call = here.calls.pop()
+            if call.module is module:
+                self._leave(call, output, not here.calls)
+                return
+
+    @guarded
+    def _leave(self, call: Call, output: Any, outermost: bool) -> None:
+        if call.module._parameters and torch.is_grad_enabled():
+            self._use(call, output)
+        if outermost and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
+            held = HeldTensor(output.detach())
+            name = type(call.module).__name__
+            self.watch.emit(LossComputed(self.watch.iteration, name, held, user_location(), self.feeds(output)))
+
+    def _use(self, call: Call, output: Any) -> None:
+        own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad]
+        nodes = _nodes(output)
+        if own and nodes and not _is_library(call.module):
+            # Its own code may hand a parameter to a call inside, which counts there, or take none at all.
+            own = [p for p in own if self._takes(nodes, p, call.low)]
+        if own and nodes:
+            self._add(self.watch.names.module(call.module), own, call.low, call.where, output, bare=False)
+
+    # -- bare uses -------------------------------------------------------------------------------
+
+    def is_inside_library(self) -> bool:
+        """True where a module of torch's own is running: its call is the use."""
+        calls = self.watch.here.calls
+        return bool(calls) and _is_library(calls[-1].module)
+
+    @guarded
+    def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
+        """An operation outside of a library module took these parameters."""
+        nodes = _nodes(result)
+        taken = [p for p in parameters if self._takes(nodes, p, low)]
+        if not taken:
+            return
+        calls, owner = self.watch.here.calls, ""
+        if calls:
+            owner = self.watch.names.module(calls[-1].module)
+        else:
+            self.begin(low)
+        self._add(owner, taken, low, user_location(), result, bare=True)
+
+    def _takes(self, nodes: list[Any], leaf: Tensor, low: int) -> bool:
+        """True where a node made since `low`, outside of the calls that are known, has an edge to the leaf."""
+        stack, seen = list(nodes), set()
+        while stack:
+            node = stack.pop()
+            number = node._sequence_nr()
+            if node in seen or number < low:
+                continue
+            seen.add(node)
+            for target, _ in node.next_functions:
+                if target is None:
+                    continue
+                if getattr(target, "variable", None) is not leaf:
+                    stack.append(target)
+                elif self.call_of(number) is None:
+                    return True
+        return False
+
+    # -- both ------------------------------------------------------------------------------------
+
+    def _add(
+        self, module: str, taken: Sequence[Tensor], low: int, where: Location | None, output: Any, *, bare: bool
+    ) -> None:
+        used = tuple([self.watch.names.of(p) for p in taken])
+        feeds, index = self.feeds(output), len(self.calls)
+        call = 0 if bare else self._count("module " + module)
+        numbers = tuple([self._count(name) for name in used])
+        event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare)
+        self.calls.append(event)
+        self._own_nodes(low, sequence(), index)
+        self.watch.emit(event)
+
+    def _count(self, name: str) -> int:
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return self._counts[name]
+
+    def feeds(self, output: Any) -> tuple[int, ...]:
+        """Indices of the calls whose output flows directly into `output`."""
+        return feeders(_nodes(output), self.call_of, self._floor) if self.watch.policy.graph else ()
+
+    def _own_nodes(self, low: int, high: int, index: int) -> None:
+        """Give the nodes from `low` to before `high` to a call, but for those of the calls inside it."""
+        inside = []
+        while self._segments and self._segments[-1][0] >= low:
+            inside.append(self._segments.pop())
+        for start, end, owner in reversed(inside):
+            if low < start:
+                self._segments.append((low, start, index))
+            self._segments.append((start, end, owner))
+            low = end
+        if low < high:
+            self._segments.append((low, high, index))
+
+    def call_of(self, number: int) -> int | None:
+        """The index of the innermost call whose forward made the node with this sequence number."""
+        at = bisect.bisect_right(self._segments, (number, sys.maxsize, 0)) - 1
+        if at >= 0 and number < self._segments[at][1]:
+            return self._segments[at][2]
+        return None
+
+
+class BareUses(TorchFunctionMode):
+    """Sees operations that take a parameter outside of a library module's own call."""
+
+    def __init__(self, forward: Forward) -> None:
+        super().__init__()
+        self._forward = forward
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        forward = self._forward
+        if type(func) is MethodWrapperType or forward.watch.off or not torch.is_grad_enabled():
+            return func(*args, **kwargs)  # an attribute, or nobody looks
+        if _running() != -1 or forward.is_inside_library() or _tracing() is not None:
+            return func(*args, **kwargs)
+        taken = [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]
+        if not taken:
+            return func(*args, **kwargs)
+        low = sequence()
+        result = func(*args, **kwargs)
+        forward.bare_use(taken, low, result)
+        return result
+
+
+_library: dict[type, bool] = {}
+
+
+def _is_library(module: torch.nn.Module) -> bool:
+    """True for a module of torch's own."""
+    kind = type(module)
+    known = _library.get(kind)
+    if known is None:
+        known = _library[kind] = kind.__module__.startswith("torch.nn.")
+    return known
+
+
+def _tensors(value: Any, depth: int = 0) -> list[Tensor]:
+    """The tensors in a nest of lists, tuples and dicts, which may contain itself."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [t for v in value for t in _tensors(v, depth + 1)] if depth < _DEEPEST else []
+
+
+def _nodes(output: Any) -> list[Any]:
+    """The autograd nodes behind what a call returned."""
+    return [t.grad_fn for t in _tensors(output) if t.grad_fn is not None]

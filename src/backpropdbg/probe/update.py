@@ -1,0 +1,133 @@
+"""The update: what the optimizer reads, what it moves, and what clears the gradients."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+
+from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
+from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.optimizers import OptimizerRecipe, summary
+from backpropdbg.probe.tensors import copy
+from backpropdbg.probe.watch import Watch, guarded
+
+
+class Update:
+    """Optimizer steps and `zero_grad`."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self._stepped_inside = False
+        self._before: dict[str, Held] = {}
+        self._optimizer: Optimizer | None = None
+
+    def new_optimizer(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Stand in for `Optimizer.__init__`: the first optimizer is known before its first step."""
+        original(optimizer, *args, **kwargs)
+        if not self.watch.off and self.watch.optimizer is None:
+            self.watch.optimizer = optimizer
+
+    def maximized(self) -> tuple[str, ...]:
+        """Names of the parameters that the optimizer moves up their gradient."""
+        groups = self.watch.optimizer.param_groups if self.watch.optimizer is not None else []
+        return tuple([self.watch.names.of(p) for g in groups if g.get("maximize") for p in g["params"]])
+
+    # -- step ------------------------------------------------------------------------------------
+
+    def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Global step pre-hook."""
+        watch = self.watch
+        if torch.compiler.is_compiling() or watch.off:
+            return
+        watch.prune()
+        steps = watch.here.steps
+        steps.append(sys._getframe(1))
+        if len(steps) > 1:
+            return
+        watch.optimizer = optimizer
+        if watch.policy.partials:
+            closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+            self._before, self._optimizer = {}, optimizer
+            self._begin(optimizer, closure is not None)
+
+    @guarded
+    def _begin(self, optimizer: Optimizer, closure: bool) -> None:
+        watch = self.watch
+        watch.snapshot()
+        grads: dict[str, Held | None] = {}
+        before: dict[str, Held] = {}
+        recipes: dict[str, Recipe] = {}
+        changed: dict[str, Held | None] = {}
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                name = watch.names.of(p)
+                left = watch.grads.get(name)
+                grads[name] = watch.grad_of(name, p)
+                comparable = watch.policy.snapshots or p.grad is None
+                if left is not None and grads[name] is not left and comparable:
+                    changed[name] = grads[name]
+                if watch.policy.snapshots:
+                    held = watch.weights.get(name) or watch.weights.setdefault(name, copy(p))
+                    before[name] = self._before.setdefault(name, held)
+                    if before[name] is held:
+                        recipes[name] = OptimizerRecipe(optimizer, group, p, held, grads[name])
+        if changed:
+            watch.emit(GradChanged(watch.iteration, changed))
+        watch.emit(StepStarted(watch.iteration, summary(optimizer), grads, before, recipes, user_location(), closure))
+
+    def run_ended(self) -> None:
+        """A backward is over. Inside `step(closure)` the optimizer reads its gradients only now."""
+        here = self.watch.here
+        if len(here.steps) == 1 and self._optimizer is not None:
+            self._begin(self._optimizer, False)
+        elif self._stepped_inside:
+            self._stepped_inside, self.watch.stepped = False, True
+
+    def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Global step post-hook; torch does not call it where the step raised."""
+        watch = self.watch
+        if torch.compiler.is_compiling() or watch.off:
+            return
+        if watch.here.steps:
+            watch.here.steps.pop()
+        if watch.here.steps:
+            return
+        self._optimizer = None
+        if not watch.policy.partials:
+            watch.new_iteration()
+            return
+        self._end()
+
+    @guarded
+    def _end(self) -> None:
+        watch = self.watch
+        watch.snapshot()
+        # Several optimizers may step, one after the other: the iteration ends with whatever comes next.
+        if watch.inside:
+            self._stepped_inside = True
+        else:
+            watch.stepped = True
+        watch.emit(StepFinished(watch.iteration, dict(watch.weights), user_location()))
+
+    # -- zero_grad -------------------------------------------------------------------------------
+
+    def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
+        """Stand in for `zero_grad` of optimizers and modules."""
+        result = original(owner, *args, **kwargs)
+        if not self.watch.off and not torch.compiler.is_compiling():
+            self.watch.prune()
+            self._cleared(owner)
+        return result
+
+    @guarded
+    def _cleared(self, owner: Any) -> None:
+        watch = self.watch
+        watch.maybe_new_iteration()
+        groups = owner.param_groups if isinstance(owner, Optimizer) else [{"params": owner.parameters()}]
+        own = {id(p) for group in groups for p in group["params"]}
+        grads: dict[str, Held | None] = {
+            name: watch.grad_of(name, p) for name, p in watch.names.parameters() if id(p) in own
+        }
+        watch.emit(GradCleared(watch.iteration, grads, user_location()))

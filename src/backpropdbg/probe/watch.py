@@ -1,0 +1,229 @@
+"""What the hooks of one program share: names, the iteration, the copies of weights and gradients, and the way out.
+
+Nothing of ours may fail into the program: what a `guarded` hook body raises becomes an `Anomaly`.
+"""
+
+import functools
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from backpropdbg.events import Anomaly, Event
+from backpropdbg.probe.names import Names
+from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+sequence = torch._C._autograd._get_sequence_nr
+# Around our own look at tensors: else each attribute would pass through our own and the user's function modes.
+unseen = torch._C.DisableTorchFunction
+
+
+class Policy(Struct, frozen=True):
+    """What the probe watches and keeps.
+
+    Attributes:
+        partials: references to every partial; without them only the iterations are counted (idle).
+        snapshots: copies of the weights before and after, of `.grad`, and of the optimizer's state.
+        bare: watch operations that take a parameter outside of a library module (slows small operations).
+        graph: find which call feeds which.
+    """
+
+    partials: bool = True
+    snapshots: bool = True
+    bare: bool = True
+    graph: bool = True
+
+
+class Call:
+    """A module call that has not returned yet."""
+
+    __slots__ = ("frame", "low", "module", "where")
+
+    def __init__(self, module: torch.nn.Module, frame: FrameType, where: Any) -> None:
+        self.module, self.frame, self.where = module, frame, where
+        self.low = sequence()
+
+
+class _Here(threading.local):
+    """What one thread is inside of: module calls, those without gradients, optimizer steps, or our own hooks."""
+
+    def __init__(self) -> None:
+        self.off = False
+        self.calls: list[Call] = []
+        self.unwatched: list[FrameType] = []
+        self.steps: list[FrameType] = []
+
+
+class Watch:
+    """One program under watch.
+
+    Attributes:
+        fresh: no forward has begun in this iteration. ran: a backward ended since the last forward began.
+        stepped: an optimizer stepped, so the next forward, backward or zero_grad begins another iteration.
+        runs: engine runs in this iteration. inside: how many of them are in progress.
+        weights, grads: the newest copies, by parameter.
+    """
+
+    def __init__(self, sink: Callable[[Event], None], policy: Policy) -> None:
+        self.sink, self.policy = sink, policy
+        self.names = Names()
+        self.iteration = 1
+        self.model: Any = None
+        self.optimizer: Any = None
+        self.here = _Here()
+        self.fresh, self.ran, self.stepped = True, False, False
+        self.runs = self.inside = 0
+        self.weights: dict[str, HeldTensor] = {}
+        self.grads: dict[str, HeldTensor] = {}
+        self.on_new_iteration: Callable[[], None] = lambda: None
+        self._inert = 0
+        self._reporting = False
+
+    @property
+    def off(self) -> bool:
+        """True where a hook of this thread has to keep quiet."""
+        return self.here.off or self._inert > 0
+
+    @contextmanager
+    def inert(self) -> Iterator[None]:
+        """Let code run unseen, in whatever thread (expressions of the user at a stop)."""
+        self._inert += 1
+        try:
+            yield
+        finally:
+            self._inert -= 1
+
+    def switch_off(self) -> None:
+        """For good: in a forked worker."""
+        self._inert = 1 << 30
+
+    def emit(self, event: Event) -> None:
+        """Hand an event out; it may block there, or raise a BaseException to end the program."""
+        here = self.here
+        before, here.off = here.off, True
+        try:
+            with unseen():
+                self.sink(event)
+        finally:
+            here.off = before
+
+    def report(self, error: Exception) -> None:
+        """Tell of a failure of ours."""
+        if self._reporting:
+            return
+        self._reporting = True
+        try:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            line = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+            text = str(error).splitlines()[0] if str(error) else ""
+            self.emit(Anomaly(self.iteration, f"{type(error).__name__}: {text}{line}"))
+        except Exception:
+            pass
+        finally:
+            self._reporting = False
+
+    # -- iterations ------------------------------------------------------------------------------
+
+    def maybe_new_iteration(self) -> None:
+        """Begin another iteration where the last one had its update."""
+        if self.stepped and not self.inside and not self.here.steps:
+            self.new_iteration()
+
+    def new_iteration(self) -> None:
+        """Begin another iteration."""
+        self.iteration += 1
+        self.fresh, self.ran, self.stepped, self.runs = True, False, False, 0
+        self.on_new_iteration()
+
+    def prune(self) -> None:
+        """Forget calls and steps that a swallowed exception ended: torch calls no hook then."""
+        here = self.here
+        if not (here.calls or here.unwatched or here.steps):
+            return
+        alive: set[int] = set()
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            alive.add(id(frame))
+            frame = frame.f_back
+        here.calls = [call for call in here.calls if id(call.frame) in alive]
+        here.unwatched = [f for f in here.unwatched if id(f) in alive]
+        here.steps = [f for f in here.steps if id(f) in alive]
+
+    # -- copies ----------------------------------------------------------------------------------
+
+    def snapshot(self) -> tuple[str, ...]:
+        """Bring the copies of the weights up to date; return the names that had moved since the last time."""
+        if not self.policy.snapshots:
+            return ()
+        moved = []
+        alive = dict(self.names.parameters())
+        for name in self.weights.keys() - alive.keys():
+            del self.weights[name]
+        for name, p in alive.items():
+            held = self.weights.get(name)
+            if held is None or held.tensor is None or not same_bits(held.tensor, p.detach()):
+                if held is not None and held.tensor is not None:
+                    moved.append(name)
+                self.weights[name] = copy(p)
+        return tuple(moved)
+
+    def grad_of(self, name: str, p: Tensor) -> HeldTensor | None:
+        """`.grad` now; the copy that there is already, where it has the same bits."""
+        if p.grad is None:
+            self.grads.pop(name, None)
+            return None
+        if not self.policy.snapshots:
+            return not_kept(p.grad)
+        held = self.grads.get(name)
+        if held is None or held.tensor is None or not same_bits(held.tensor, p.grad.detach()):
+            held = self.grads[name] = copy(p.grad)
+        return held
+
+
+class Watching(Protocol):
+    """Whoever has hooks."""
+
+    watch: Watch
+
+
+W = TypeVar("W", bound=Watching)
+
+
+def guarded(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P], R | None]:
+    """Make a method the body of a hook: unseen by function modes, and its failures are told, not raised."""
+
+    @functools.wraps(method)
+    def safe(self: W, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            with unseen():
+                return method(self, *args, **kwargs)
+        except Exception as error:
+            self.watch.report(error)
+            return None
+
+    return cast(Callable[Concatenate[W, P], R | None], safe)
+
+
+def off_after_fork(watch: Watch) -> None:
+    """A forked worker inherits the hooks; they do nothing there."""
+    reference = weakref.ref(watch)
+
+    def switch_off() -> None:
+        alive = reference()
+        if alive is not None:
+            alive.switch_off()
+
+    os.register_at_fork(after_in_child=switch_off)
