@@ -65,6 +65,9 @@ class Held(Protocol):
 class Recipe(Protocol):
     """How one optimizer moves one parameter: knows its own arithmetic."""
 
+    def state(self) -> list[Held]:
+        """The tensors that it keeps for that."""
+
     def terms(self, after: Held) -> list[tuple[str, Held, str]]:
         """Return (name, term, note) rows that add up to the weight's change in float64."""
 
@@ -246,11 +249,12 @@ class ManualUpdate(Struct, frozen=True):
     weights: dict[str, Held]
 
 
-class ModelSeen(Struct, frozen=True):
-    """A model's first call begins: its parameters have names now. Nothing to stop at."""
+class IterationStarted(Struct, frozen=True):
+    """An iteration begins, or a model is called for the first time: what there is to start from. Nothing to stop at."""
 
     iteration: int
     weights: dict[str, Held]
+    grads: dict[str, Held | None]
 
 
 class Anomaly(Struct, frozen=True):
@@ -280,7 +284,7 @@ Event = (
     | StepStarted
     | StepFinished
     | ManualUpdate
-    | ModelSeen
+    | IterationStarted
     | Anomaly
     | ProgramFinished
 )
@@ -298,10 +302,12 @@ _HANDLES: dict[type, Callable[[Any], list[Held]]] = {
     Accumulated: lambda e: [e.grad],
     GradCleared: lambda e: _present(*e.grads.values()),
     GradChanged: lambda e: _present(*e.grads.values()),
-    StepStarted: lambda e: _present(*e.grads.values(), *e.before.values()),
+    StepStarted: lambda e: _present(
+        *e.grads.values(), *e.before.values(), *(held for recipe in e.recipes.values() for held in recipe.state())
+    ),
     StepFinished: lambda e: list(e.after.values()),
     ManualUpdate: lambda e: list(e.weights.values()),
-    ModelSeen: lambda e: list(e.weights.values()),
+    IterationStarted: lambda e: _present(*e.weights.values(), *e.grads.values()),
 }
 
 

@@ -37,8 +37,8 @@ class _Program:
     def show(self, value: object) -> str:
         return self._evaluator.show(value)
 
-    def truth(self, value: object) -> bool:
-        return self._evaluator.truth(value)
+    def truth(self, value: object, text: str) -> bool:
+        return self._evaluator.truth(value, text)
 
     def stack(self) -> list[Any]:
         from backpropdbg.probe.frames import user_stack
@@ -60,10 +60,9 @@ def main() -> int:
     with warnings.catch_warnings():
         # torch warns about a numpy that is not installed; that is no message of the program's.
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
-        import torch  # noqa: F401
+        from backpropdbg.probe.hooks import Probe
     from backpropdbg.debugger.core import Debugger, Quit
     from backpropdbg.demo.training import Settings, train
-    from backpropdbg.probe.hooks import Probe
     from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
     settings = Settings(**options.get("demo", {}))

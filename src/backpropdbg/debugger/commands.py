@@ -139,7 +139,7 @@ def command(check: Check, *aliases: str, moves: bool = False) -> Callable[[Actio
 
 
 def without_comment(line: str) -> str:
-    """Return a line up to a `#` that begins a word outside of quotes.
+    """Return a line up to a `#` that begins a word outside of quotes (but for `#2`, which is half a target).
 
     Example: `until backward a#2  # the second` is cut before "# the second", and `say "a # b"` stays whole.
     """
@@ -149,8 +149,8 @@ def without_comment(line: str) -> str:
             quote = "" if sign == quote else quote
         elif sign in "'\"":
             quote = sign
-        elif sign == "#" and (at == 0 or line[at - 1].isspace()):
-            return line[:at].rstrip()
+        elif sign == "#" and (not line[:at].strip() or (line[at - 1].isspace() and not line[at + 1 :][:1].isdigit())):
+            return line[:at].strip()
     return line.strip()
 
 
@@ -329,7 +329,7 @@ def whatis(d: Debugger, text: str) -> str:
 @command(_expression)
 def expect(d: Debugger, text: str) -> str:
     """expect EXPR: fail unless EXPR is true; of a comparison it shows both sides."""
-    if d.program.truth(d.evaluate(text)):
+    if d.program.truth(d.evaluate(text), text):
         return ""
     raise CommandError(f"expected {text}{_sides(d, text)}")
 
@@ -339,9 +339,14 @@ def _sides(d: Debugger, text: str) -> str:
 
     tree = ast.parse(text, mode="eval").body
     if not isinstance(tree, ast.Compare) or len(tree.ops) != 1:
-        return f": it is {d.program.show(d.evaluate(text))}"
+        return f": it is {_line(d, text)}"
     sides = [ast.unparse(side) for side in (tree.left, tree.comparators[0])]
-    return ": " + ", ".join(f"{s} is {d.program.show(d.evaluate(s))}" for s in sides if not _is_literal(s))
+    return ": " + ", ".join(f"{s} is {_line(d, s)}" for s in sides if not _is_literal(s))
+
+
+def _line(d: Debugger, text: str) -> str:
+    """The value of an expression on one line."""
+    return " ".join(d.program.show(d.evaluate(text)).split())
 
 
 def _is_literal(text: str) -> bool:

@@ -18,7 +18,7 @@ from backpropdbg.events import (
     BackwardUse,
     Event,
     ForwardUse,
-    ModelSeen,
+    IterationStarted,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -47,8 +47,8 @@ class Program(Protocol):
     def show(self, value: object) -> str:
         """A value as text."""
 
-    def truth(self, value: object) -> bool:
-        """A value as a condition."""
+    def truth(self, value: object, text: str) -> bool:
+        """A value as a condition. text: the expression, for the error."""
 
     def stack(self) -> list[Any]:
         """The user's frames, innermost first."""
@@ -108,7 +108,7 @@ class Debugger:
         if self._quit.is_set():
             raise Quit
         position = self.trace.append(event)
-        if isinstance(event, ModelSeen):
+        if isinstance(event, IterationStarted):
             return
         if self._should_stop(event, position):
             self._halt(position)
@@ -124,8 +124,6 @@ class Debugger:
         hit = self._breakpoint_hit(event, position)
         if hit is not None:
             self.reason = f"breakpoint {hit.number}"
-            if hit.temporary:
-                self.breakpoints.remove(hit)
             return True
         if self._paused.is_set():
             self.reason = "interrupted"
@@ -133,20 +131,25 @@ class Debugger:
         return self._wanted(event)
 
     def _breakpoint_hit(self, event: Event, position: int) -> Breakpoint | None:
+        """Count a hit for each breakpoint that is here; return the first that stops."""
+        stops = []
         for b in list(self.breakpoints):
             if not b.enabled or not b.location.matches(event):
                 continue
-            if b.condition and not self._condition_holds(b, position):
+            if b.condition and not self._condition_holds(b, event, position):
                 continue
             b.hits += 1
             if b.hits > b.ignore:
-                return b
-        return None
+                stops.append(b)
+                if b.temporary:
+                    self.breakpoints.remove(b)
+        return stops[0] if stops else None
 
-    def _condition_holds(self, b: Breakpoint, position: int) -> bool:
-        self._stop = None
+    def _condition_holds(self, b: Breakpoint, event: Event, position: int) -> bool:
+        """Where a condition can't be evaluated, stop and say why."""
+        stop = self._look(position, _subject(event, self.focus))
         try:
-            return self.program.truth(self.evaluate(b.condition, position))
+            return self.program.truth(self._evaluate(b.condition, stop), b.condition)
         except CommandError as e:
             self.error = f"breakpoint {b.number}, condition {e}"
             return True
@@ -181,11 +184,15 @@ class Debugger:
             self.element = None
 
     def _at(self, position: int) -> Stop:
-        stop = Stop(self.trace, position, self.focus, self.element or ())
+        self._stop = stop = self._look(position, self.focus)
+        return stop
+
+    def _look(self, position: int, parameter: str) -> Stop:
+        stop = Stop(self.trace, position, parameter, self.element or ())
         shape = stop.weight.shape if stop.weight is not None else None
-        if shape is not None and (self.element is None or len(self.element) != len(shape)):
+        fits = self.element is not None and parameter == self.focus
+        if shape is not None and not (fits and len(stop.element) == len(shape)):
             stop.element = tuple(0 for _ in shape)
-        self._stop = stop
         return stop
 
     # -- what a face asks ------------------------------------------------------------------------
@@ -277,9 +284,11 @@ class Debugger:
         """Raise CommandError where a LOC names nothing that is known."""
         check_target(location, (*self.program.modules(), *self.program.parameters()))
 
-    def evaluate(self, text: str, position: int | None = None) -> object:
-        """Value of an expression at the present stop, or at an event that may become one."""
-        stop = self.stop if position is None else self._at(position)
+    def evaluate(self, text: str) -> object:
+        """Value of an expression at the present stop."""
+        return self._evaluate(text, self.stop)
+
+    def _evaluate(self, text: str, stop: Stop) -> object:
         event = stop.event
         shown = tensors(stop)
         run = stop.run
@@ -295,7 +304,17 @@ class Debugger:
             "loss": loss,
         }
         if isinstance(event, ForwardUse):
-            names["use"] = event.numbers[event.parameters.index(self.focus) if self.focus in event.parameters else 0]
-        if isinstance(event, BackwardUse):
-            names["partial"] = event.partial
+            names["use"] = event.numbers[event.parameters.index(stop.focus) if stop.focus in event.parameters else 0]
         return self.program.evaluate(text, names)
+
+
+def _subject(event: Event, focus: str) -> str:
+    """The parameter whose tensors a condition at this event is about: its own, else the focused one."""
+    match event:
+        case BackwardUse(use=use):
+            return use.parameter
+        case Accumulated() as e:
+            return e.parameter
+        case ForwardUse() as e if focus not in e.parameters:
+            return e.parameters[0]
+    return focus

@@ -80,23 +80,26 @@ def matrices(stop: Stop) -> tuple[Matrix, ...]:
     """The three matrices of a stop: before, difference and after in the update, else partial, sum and weight."""
     if stop.phase == "update":
         later: State = "none" if stop.stepped is not None else "pending"
+        lost: State = "not kept" if stop.before is not None and stop.after is not None else later
         return (
             _matrix("before", "weight before", stop.before, "none", "weight"),
-            _matrix("delta", "difference", stop.delta, later, "delta", stop.moved_note()),
+            _matrix("delta", "difference", stop.delta, lost, "delta", stop.moved_note()),
             _matrix("after", "weight after", stop.after, later, "weight"),
         )
     run = stop.run
     absent: State = "pending" if run is None or (run.uses and not run.finished) else "none"
+    never: State = "not computed" if run is not None and run.uses and run.finished else absent
+    summed = "not kept" if run is not None and not all(p.kept for p in run.partials) else absent
     title = "partial"
     if run is not None and run.arrived:
         newest = stop.event.use if isinstance(stop.event, BackwardUse) else None
         use = newest if newest is not None and newest.parameter == stop.focus else run.arrived[-1][0]
         title = f"A{use.number}  partial"
         if run.arrived[-1][1] is None:
-            absent = "not computed"
+            never = "not computed"
     return (
-        _matrix("partial", title, stop.partial, absent, "gradient"),
-        _matrix("running", "running sum", stop.running, absent, "gradient"),
+        _matrix("partial", title, stop.partial, never, "gradient"),
+        _matrix("running", "running sum", stop.running, summed, "gradient"),
         _matrix("weight", "weight", stop.weight, "pending", "weight", proof(stop)),
     )
 

@@ -11,9 +11,9 @@ from backpropdbg.events import (
     GradChanged,
     GradCleared,
     GroupSummed,
+    IterationStarted,
     LossComputed,
     ManualUpdate,
-    ModelSeen,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -57,8 +57,8 @@ def explain(stop: Stop) -> tuple[str, ...]:
             return why(stop)
         case ManualUpdate() as e:
             return (f"Moved without an optimizer: {', '.join(e.parameters)}.",)
-        case ModelSeen():
-            return ("A model was called for the first time.",)
+        case IterationStarted():
+            return ("An iteration begins.",)
         case Anomaly() as e:
             return (f"backpropdbg failed to record something here: {e.error}", "The program goes on, untouched.")
         case ProgramFinished() as e:
@@ -188,5 +188,8 @@ def why(stop: Stop) -> tuple[str, ...]:
         return (_unused(stop) + cause,)
     uses = stop.run.arrived if stop.run is not None else []
     of = " + ".join(f"A{u.number}" for u, p in uses if p is not None)
-    moved = f"step() moved {stop.focus} by {size:.3g}. Terms by norm: {shares}."
-    return (moved, f"The gradient it read: {of}.") if of else (moved,)
+    moved = f"step() moved {stop.focus} by {size:.3g}." + (f" Terms by norm: {shares}." if shares else "")
+    if not of:
+        return (moved,)
+    changed = ", changed since: clipped, scaled or assigned" if stop.ledger.changes else ""
+    return (moved, f"The gradient it read: {of}{changed}.")

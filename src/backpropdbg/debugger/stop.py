@@ -16,10 +16,10 @@ from backpropdbg.events import (
     GradCleared,
     GroupSummed,
     Held,
+    IterationStarted,
     Location,
     LossComputed,
     ManualUpdate,
-    ModelSeen,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -67,9 +67,6 @@ class Stop:
         self.event: Event = trace[position]
         self.position, self.focus, self.element = position, focus, element
         self.events: Sequence[Event] = trace.iteration(self.event.iteration, position)
-        self._previous = trace.iteration(self.event.iteration - 1)
-        if isinstance(self.event, ProgramFinished) and len(self.events) == 1:
-            self.events = [*self._previous, self.event]
         self.ledger: Ledger = fold(focus, self.events)
 
     def _last(self, kind: type[T]) -> T | None:
@@ -116,11 +113,11 @@ class Stop:
     @cached_property
     def grad(self) -> Held | None:
         """The true `.grad` at this stop: what the newest event that knows it says."""
-        for e in [*reversed(self.events), *reversed(self._previous)]:
+        for e in reversed(self.events):
             match e:
                 case Accumulated() if e.parameter == self.focus:
                     return e.grad
-                case GradCleared() | GradChanged() | StepStarted() if self.focus in e.grads:
+                case GradCleared() | GradChanged() | StepStarted() | IterationStarted() if self.focus in e.grads:
                     return e.grads[self.focus]
                 case BackwardStarted() if self.focus in e.carried:
                     return e.carried[self.focus]
@@ -136,12 +133,12 @@ class Stop:
     @cached_property
     def weight(self) -> Held | None:
         """The focused parameter's value at this stop."""
-        for e in [*reversed(self.events), *reversed(self._previous)]:
+        for e in reversed(self.events):
             if isinstance(e, StepFinished) and self.focus in e.after:
                 return e.after[self.focus]
             if isinstance(e, StepStarted) and self.focus in e.before:
                 return e.before[self.focus]
-            if isinstance(e, (BackwardStarted, ManualUpdate, ModelSeen)) and self.focus in e.weights:
+            if isinstance(e, (BackwardStarted, ManualUpdate, IterationStarted)) and self.focus in e.weights:
                 return e.weights[self.focus]
         return None
 
@@ -204,7 +201,7 @@ class Stop:
             "StepStarted": "before optimizer.step()",
             "StepFinished": "after optimizer.step()",
             "ManualUpdate": "weights moved by hand",
-            "ModelSeen": "a model was found",
+            "IterationStarted": "an iteration begins",
             "ProgramFinished": "the program has ended",
         }[type(self.event).__name__]
 
@@ -348,7 +345,8 @@ class Stop:
         rows = [self._row("term", "before", "", self.before)]
         rows += [self._row("term", name, "", held, note=note) for name, held, note in self.terms]
         here = isinstance(self.event, StepFinished)
-        rows.append(self._row("term", "difference", "", self.delta, note=self.moved_note(), here=here))
+        absent: State = "none" if self.before is None or self.after is None else "not kept"
+        rows.append(self._row("term", "difference", "", self.delta, absent, self.moved_note(), here))
         return (*rows, self._row("term", "after", "", self.after))
 
     def moved_note(self) -> str:

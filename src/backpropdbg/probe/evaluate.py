@@ -110,13 +110,13 @@ class Evaluator:
             return f"{text[:_LONGEST]}… ({len(text)} characters in all)"
         return text
 
-    def truth(self, value: object) -> bool:
+    def truth(self, value: object, text: str) -> bool:
         """Return bool(value), with an error of one line where it has none."""
         try:
             with self._probe.inert(), torch._C.DisableTorchFunction():
                 return bool(value)
         except BaseException as e:
-            raise CommandError(f"the condition is neither true nor false: {_one_line(e)}") from None
+            raise CommandError(f"{text.strip()} is neither true nor false: {_one_line(e)}") from None
 
     def raw(self, held: Held | None) -> object:
         """Return the tensor behind a handle."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from backpropdbg.events import ForwardUse, GradCleared, Held, Location, LossComputed, ManualUpdate, ModelSeen
+from backpropdbg.events import ForwardUse, GradCleared, Held, Location, LossComputed, ManualUpdate
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.uses import feeders
@@ -58,7 +58,7 @@ class Forward:
             watch.model = module
         self.begin(sequence(), new)
         if new:
-            watch.emit(ModelSeen(watch.iteration, dict(watch.weights)))
+            watch.emit(watch.state())
 
     def begin(self, low: int, new: bool = False) -> None:
         """A forward begins: notice what changed since the last backward or update."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from backpropdbg.events import Held
-from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.tensors import HeldTensor, copy
 
 _ULPS = 32
 
@@ -35,15 +35,17 @@ class OptimizerRecipe:
     def __init__(self, optimizer: Any, group: dict[str, Any], p: Tensor, before: Held, grad: Held | None) -> None:
         self._kind = type(optimizer)
         self._group = {k: v for k, v in group.items() if k != "params"}
-        self._state = {
-            k: v.detach().clone() if isinstance(v, Tensor) else v for k, v in optimizer.state.get(p, {}).items()
-        }
+        self._state = {k: copy(v) if isinstance(v, Tensor) else v for k, v in optimizer.state.get(p, {}).items()}
         self._before, self._grad = before, grad
+
+    def state(self) -> list[Held]:
+        """The copies of the optimizer's state."""
+        return [held for held in self._state.values() if isinstance(held, HeldTensor)]
 
     def terms(self, after: Held) -> list[tuple[str, Held, str]]:
         """Rows that add up to `after - before`; only the difference for an unknown optimizer, none if skipped."""
         before, grad = self._before, self._grad
-        if grad is None or not (before.kept and after.kept and grad.kept):
+        if grad is None or not (before.kept and after.kept and grad.kept and all(h.kept for h in self.state())):
             return []
         delta = _wide(after) - _wide(before)
         with torch.no_grad():
@@ -87,7 +89,7 @@ class OptimizerRecipe:
         up = "+" if g.get("maximize") else "-"
         rows = [("gradient", -lr * share * grad, f"{up}lr * grad, lr={lr:g}")]
         if momentum:
-            old = torch.zeros_like(grad) if buffer is None else buffer.to("cpu", grad.dtype)
+            old = torch.zeros_like(grad) if buffer is None else _wide(buffer)
             note = f"-lr * {momentum:g} * buffer" if buffer is not None else "no buffer yet"
             rows.append(("momentum", -lr * carry * old, note))
         if decay:
@@ -101,7 +103,8 @@ class OptimizerRecipe:
         sign = -1.0 if g.get("maximize") else 1.0
         grad, weight = sign * _wide(self._grad), _wide(self._before)
         first, second = (self._moment(k, grad) for k in ("exp_avg", "exp_avg_sq"))
-        step = float(self._state.get("step", 0)) + 1
+        step = self._state.get("step", 0)
+        step = (float(_wide(step)) if isinstance(step, HeldTensor) else float(step)) + 1
         decoupled = self._kind is torch.optim.AdamW or bool(g.get("decoupled_weight_decay"))
         total = grad if decoupled else grad + decay * weight
         second_now = beta2 * second + (1 - beta2) * total * total
@@ -117,7 +120,7 @@ class OptimizerRecipe:
 
     def _moment(self, key: str, like: Tensor) -> Tensor:
         held = self._state.get(key)
-        return torch.zeros_like(like) if held is None else held.to("cpu", like.dtype)
+        return torch.zeros_like(like) if held is None else _wide(held)
 
 
 def _wide(held: Held | None) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from backpropdbg.events import Anomaly, Event
+from backpropdbg.events import Anomaly, Event, Held, IterationStarted
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
 
@@ -147,6 +147,14 @@ class Watch:
         self.iteration += 1
         self.fresh, self.ran, self.stepped, self.runs = True, False, False, 0
         self.on_new_iteration()
+        if self.policy.partials:
+            self.emit(self.state())
+
+    def state(self) -> IterationStarted:
+        """What there is to start from."""
+        weights: dict[str, Held] = {**self.weights}
+        grads: dict[str, Held | None] = {name: self.grads.get(name) for name, _ in self.names.parameters()}
+        return IterationStarted(self.iteration, weights, grads)
 
     def prune(self) -> None:
         """Forget calls and steps that a swallowed exception ended: torch calls no hook then."""

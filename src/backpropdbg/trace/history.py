@@ -63,6 +63,8 @@ class Trace:
         return position
 
     def __getitem__(self, position: int) -> Event:
+        if position < self._base:
+            raise IndexError(f"no event {position}: the oldest that is still known is {self._base}")
         return self._events[position - self._base]
 
     def iteration(self, number: int, until: int | None = None) -> Sequence[Event]:
