@@ -214,28 +214,51 @@ def again(trace: Trace, position: int) -> Any:
 @pytest.mark.parametrize(("uses", "clear"), [((2,), True), ((3, 0, 1), False)], ids=["cleared", "carried in"])
 @pytest.mark.parametrize("budget", [0, 1, *range(500, 7500, 1500)])
 def test_a_stop_on_what_was_dropped_still_describes_itself(budget, uses, clear):
-    """Wherever the budget cuts: what was a value is "not kept" now, its norm stays, and no state turns into another."""
+    """What was a value is "not kept" now, its norm stays, and no state turns into another."""
     kept, situations = whole(uses, clear)
     cut = train(budget, uses=uses, clear=clear).trace
     assert len(cut) == len(kept)
-    dropped = 0
-    for position, then in enumerate(situations):
-        stop, now = again(cut, position)
-        assert (then.where, then.phase, then.shape, then.proof) == (now.where, now.phase, now.shape, now.proof)
-        assert [r.term for r in now.ledger] == [r.term for r in then.ledger]
-        assert {"before", "difference", "after"} & {r.term for r in then.update} <= {r.term for r in now.update}
-        for rows in ("ledger", "update"):
-            before = {r.term: r for r in getattr(then, rows)}
-            dropped += sum(check_state(r, before[r.term], position) for r in getattr(now, rows))
-        for old, new in zip(then.matrices, now.matrices, strict=True):
-            assert new.state == old.state or (old.state, new.state) == ("value", "not kept"), (position, old, new)
-            assert (window(stop, new.name, 9, 9, 0, 0, True) is not None) == (new.state == "value")
-        for old, new in zip(then.graph, now.graph, strict=True):
-            states = (old.partial_state, new.partial_state)
-            assert states[0] == states[1] or states == ("value", "not kept"), (position, old, new)
-            assert old.partial_norm == new.partial_norm
-        assert not any(s.endswith(": .") for s in now.explanation), now.explanation
+    dropped = sum(check_dropped(cut, position, then) for position, then in enumerate(situations))
     assert dropped > 5 or kept.nbytes < 1.5 * budget
+
+
+@pytest.mark.parametrize("clear", [True, False], ids=["cleared", "carried in"])
+def test_no_state_turns_into_another_wherever_the_budget_cuts(clear):
+    """The tensors of the weight go one by one, the oldest first; after each one every stop of an iteration is right."""
+    _, situations = whole((2,), clear)
+    cut, oldest_first = train(LARGE, clear=clear).trace, {}
+    for position in range(len(cut)):
+        for held in handles(cut[position]):
+            oldest_first.pop(id(held), None)
+            oldest_first[id(held)] = held
+    second = [p for p in range(len(cut)) if cut[p].iteration == 2]
+    dropped = []
+    for held in oldest_first.values():
+        if held.shape == (5, 5):
+            held.drop()
+            dropped.append(sum(check_dropped(cut, p, situations[p]) for p in second))
+    assert dropped == sorted(dropped) and len(set(dropped)) > 5
+
+
+def check_dropped(cut: Trace, position: int, then: Any) -> int:
+    """Compare a stop with what it was before tensors were dropped; return how many rows lost their value."""
+    stop, now = again(cut, position)
+    assert (then.where, then.phase, then.shape, then.proof) == (now.where, now.phase, now.shape, now.proof)
+    assert [r.term for r in now.ledger] == [r.term for r in then.ledger]
+    assert {"before", "difference", "after"} & {r.term for r in then.update} <= {r.term for r in now.update}
+    for old, new in zip(then.matrices, now.matrices, strict=True):
+        assert new.state == old.state or (old.state, new.state) == ("value", "not kept"), (position, old, new)
+        assert (window(stop, new.name, 9, 9, 0, 0, True) is not None) == (new.state == "value")
+    for old, new in zip(then.graph, now.graph, strict=True):
+        states = (old.partial_state, new.partial_state)
+        assert states[0] == states[1] or states == ("value", "not kept"), (position, old, new)
+        assert old.partial_norm == new.partial_norm
+    assert not any(s.endswith(": .") for s in now.explanation), now.explanation
+    lost = 0
+    for rows in ("ledger", "update"):
+        before = {r.term: r for r in getattr(then, rows)}
+        lost += sum(check_state(r, before[r.term], position) for r in getattr(now, rows))
+    return lost
 
 
 def check_state(now: Any, then: Any, position: int) -> bool:

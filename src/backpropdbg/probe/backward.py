@@ -91,10 +91,11 @@ class Backward:
         if accumulates:
             for name in reached:
                 leaf: Any = leaves[name]
-                handle = leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run))
-                removers.append(handle.remove)
-                # Before the program's own hooks, which may step and clear `.grad`.
-                leaf._post_accumulate_grad_hooks.move_to_end(handle.id, last=False)
+                theirs = dict(leaf._post_accumulate_grad_hooks or {})
+                if theirs:  # ours goes first: theirs may step and clear `.grad`
+                    leaf._post_accumulate_grad_hooks.clear()
+                removers.append(leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run)).remove)
+                leaf._post_accumulate_grad_hooks.update(theirs)
         del edges, roots
         watch.emit(started)
 

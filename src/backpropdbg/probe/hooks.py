@@ -35,7 +35,7 @@ class Probe:
         self.watch = watch = Watch(sink, policy or Policy())
         self._forward, self._update = Forward(watch), Update(watch)
         self._backward = Backward(watch, self._forward, self._update)
-        watch.on_new_iteration = self._forward.new_iteration
+        watch.on_new_iteration = [self._forward.new_iteration, self._update.new_iteration]
         self._undo: list[Callable[[], object]] = []
         off_after_fork(watch)
 

@@ -20,6 +20,7 @@ class Update:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._stepped_inside = False
+        self._stepped: set[int] = set()
         self._before: dict[str, Held] = {}
         self._optimizer: Optimizer | None = None
 
@@ -34,6 +35,10 @@ class Update:
         groups = self.watch.optimizer.param_groups if self.watch.optimizer is not None else []
         return tuple([self.watch.names.of(p) for g in groups if g.get("maximize") for p in g["params"]])
 
+    def new_iteration(self) -> None:
+        """No optimizer has stepped yet."""
+        self._stepped = set()
+
     # -- step ------------------------------------------------------------------------------------
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -43,14 +48,17 @@ class Update:
             return
         watch.prune()
         steps = watch.here.steps
-        steps.append(sys._getframe(1))
-        if len(steps) > 1:
+        if steps:
+            steps.append(sys._getframe(1))
             return
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None) is not None
+        if closure or id(optimizer) in self._stepped:
+            watch.maybe_new_iteration()
+        steps.append(sys._getframe(1))
         watch.optimizer = optimizer
         if watch.policy.partials:
-            closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
             self._before, self._optimizer = {}, optimizer
-            self._begin(optimizer, closure is not None)
+            self._begin(optimizer, closure)
 
     @guarded
     def _begin(self, optimizer: Optimizer, closure: bool) -> None:
@@ -95,6 +103,7 @@ class Update:
         if watch.here.steps:
             return
         self._optimizer = None
+        self._stepped.add(id(optimizer))
         if not watch.policy.partials:
             watch.new_iteration()
             return

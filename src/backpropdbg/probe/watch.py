@@ -86,7 +86,7 @@ class Watch:
         self.runs = self.inside = 0
         self.weights: dict[str, HeldTensor] = {}
         self.grads: dict[str, HeldTensor] = {}
-        self.on_new_iteration: Callable[[], None] = lambda: None
+        self.on_new_iteration: list[Callable[[], None]] = []
         self._inert = 0
         self._reporting = False
 
@@ -146,7 +146,8 @@ class Watch:
         """Begin another iteration."""
         self.iteration += 1
         self.fresh, self.ran, self.stepped, self.runs = True, False, False, 0
-        self.on_new_iteration()
+        for tell in self.on_new_iteration:
+            tell()
         if self.policy.partials:
             self.emit(self.state())
 
