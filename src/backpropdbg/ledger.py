@@ -51,6 +51,13 @@ class Run(Struct):
         """The partials that arrived, in order of arrival."""
         return [p for _, p in self.arrived if p is not None]
 
+    @property
+    def lost(self) -> bool:
+        """True where the running sum can't be added up again: something of it was let go."""
+        waiting = (p for group in self.waiting.values() for p in group)
+        carried = [self.carried] if self.carried is not None and self.accumulates else []
+        return not all(held.kept for held in (*carried, *self.terms, *waiting))
+
     def total(self) -> Held | None:
         """The partials so far, added as the engine does; None where there are none or one was not kept."""
         terms = [*self.terms, *(p for group in self.waiting.values() for p in group)]

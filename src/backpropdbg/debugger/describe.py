@@ -89,7 +89,7 @@ def matrices(stop: Stop) -> tuple[Matrix, ...]:
     run = stop.run
     absent: State = "pending" if run is None or (run.uses and not run.finished) else "none"
     never: State = "not computed" if run is not None and run.uses and run.finished else absent
-    summed = "not kept" if run is not None and not all(p.kept for p in run.partials) else absent
+    summed = "not kept" if run is not None and run.lost else absent
     title = "partial"
     if run is not None and run.arrived:
         newest = stop.event.use if isinstance(stop.event, BackwardUse) else None
@@ -150,8 +150,10 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
     partials = {use.number: partial for use, partial in run.arrived} if run is not None else {}
     for e in calls:
         forward = "here" if e.index == here else "done"
-        backward = "here" if e.index == now else ("done" if e.index in arrived or over else "pending")
-        node = GraphNode(_label(e), levels[e.index], forward, backward, stop.focus in e.parameters)
+        focused = stop.focus in e.parameters
+        back = numbers.get(e.index) in partials if focused else e.index in arrived
+        backward = "here" if e.index == now else ("done" if back or over else "pending")
+        node = GraphNode(_label(e), levels[e.index], forward, backward, focused)
         nodes.append(_with_partial(stop, e, node, numbers, partials) if node.focused else node)
     last = "pending" if end is None else ("here" if isinstance(stop.event, LossComputed) else "done")
     begun = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")

@@ -71,6 +71,8 @@ def parse_location(text: str) -> Location:
     found = re.fullmatch(r"([^#\s]+)(?:#(\d+))?", words[0])
     if found is None or (found[2] is not None and int(found[2]) < 1):
         raise CommandError(f"{words[0]!r} is no TARGET[#N]: N counts uses from 1, e.g. middle_linear#2")
+    if found[2] is not None and phase in ("accumulate", "update"):
+        raise CommandError(f"{words[0]!r}: {phase} happens once for all uses; leave out #{found[2]}")
     return Location(text, phase, found[1], int(found[2] or 0))
 
 

@@ -229,7 +229,7 @@ class Stop:
             rows.append(self._row("carried", prefix + "carried in", "", r.carried))
             rows += self._partials(r)
         absent: State = "none" if run.finished or not run.uses else "pending"
-        if run.partials and not all(p.kept for p in run.partials):
+        if run.lost:
             rows.append(Row("running", "running sum", "", "not kept"))
         else:
             rows.append(self._row("running", "running sum", "", self.running, absent))

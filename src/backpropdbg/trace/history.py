@@ -1,5 +1,6 @@
 """The append-only history of events: the only state there is. What is kept obeys a budget."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from backpropdbg.events import BackwardStarted, Event, Held, handles
@@ -22,7 +23,8 @@ class Trace:
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
-        self._kept: dict[int, tuple[Held, int]] = {}
+        # An OrderedDict: taking the first of a dict gets slower with each one taken.
+        self._kept: OrderedDict[int, tuple[Held, int]] = OrderedDict()
         self._needed = 0
         self._bytes = 0
         self._starts: dict[int, int] = {}
