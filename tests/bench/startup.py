@@ -1,6 +1,7 @@
 """How long a user waits: from the command to the first paint on a terminal, and to the first stop.
 
-Medians over several starts, beside the time of a bare `import torch` in the same Python. Run:
+Medians over several starts, beside two things in the same Python without us: a bare `import torch`, and a program that
+also makes its first optimizer (for which torch imports its compiler) and so is where the demo's first stop is. Run:
 `python tests/bench/startup.py [--runs N]`.
 """
 
@@ -32,10 +33,16 @@ def start_once() -> tuple[float, float]:
         app.close(force=True)
 
 
-def import_torch() -> float:
-    """Return the seconds that a bare `import torch` takes in a fresh Python."""
+PLAIN = {
+    "import torch": "import torch",
+    "plain program": "import torch; m = torch.nn.Linear(4, 5); torch.optim.SGD(m.parameters()); m(torch.ones(1, 4))",
+}
+
+
+def plain(code: str) -> float:
+    """Return the seconds that code takes in a fresh Python."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-W", "ignore", "-c", "import torch"], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - begun
 
 
@@ -45,9 +52,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     runs = parser.parse_args().runs
     start_once()
-    found: dict[str, list[float]] = {"import torch": [], "first paint": [], "first stop": []}
+    found: dict[str, list[float]] = {name: [] for name in (*PLAIN, *GOALS)}
     for _ in range(runs):
-        found["import torch"].append(import_torch())
+        for name, code in PLAIN.items():
+            found[name].append(plain(code))
         painted, stopped = start_once()
         found["first paint"].append(painted)
         found["first stop"].append(stopped)

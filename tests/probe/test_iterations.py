@@ -118,7 +118,7 @@ def test_names_keep_nothing_alive():
         assert len(list(seen.probe.names.parameters())) == 0
         nn.Linear(3, 1)(torch.ones(1, 3)).sum().backward()
         assert len(seen.probe.watch.weights) == 2
-        assert len(seen.probe.names._leaves._found) < 300
+        assert len(seen.probe.names._leaves.found) < 300
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -28,9 +28,14 @@ def is_users(path: str) -> bool:
 def user_frame() -> FrameType | None:
     """Return the innermost frame of the user's program in this thread."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not is_users(frame.f_code.co_filename):
+    known = _users
+    while frame is not None:
+        path = frame.f_code.co_filename
+        theirs = known.get(path)
+        if theirs or (theirs is None and is_users(path)):
+            return frame
         frame = frame.f_back
-    return frame
+    return None
 
 
 def user_location() -> Location | None:

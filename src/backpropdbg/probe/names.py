@@ -1,7 +1,6 @@
 """The names that a program's owner gave to its modules and parameters."""
 
 import weakref
-from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
@@ -14,25 +13,22 @@ class _Labels(Generic[T]):
     """Names by identity (a module may have no hash); they keep nothing alive."""
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[str, weakref.ref[Any]]] = {}
+        self.found: dict[int, tuple[str, weakref.ref[Any]]] = {}
         self._full = 64
 
     def get(self, thing: T) -> str | None:
-        found = self._found.get(id(thing))
-        return found[0] if found is not None and found[1]() is thing else None
+        known = self.found.get(id(thing))
+        return known[0] if known is not None and known[1]() is thing else None
 
     def set(self, thing: T, name: str) -> None:
-        if len(self._found) >= self._full:
-            self._found = {key: pair for key, pair in self._found.items() if pair[1]() is not None}
-            self._full = 64 + 2 * len(self._found)
-        self._found[id(thing)] = (name, weakref.ref(thing))
+        if len(self.found) >= self._full:
+            self.found = {key: pair for key, pair in self.found.items() if pair[1]() is not None}
+            self._full = 64 + 2 * len(self.found)
+        self.found[id(thing)] = (name, weakref.ref(thing))
 
-    def pairs(self) -> Iterator[tuple[str, T]]:
+    def pairs(self) -> list[tuple[str, T]]:
         """Those that are alive, in the order in which they were named."""
-        for name, reference in list(self._found.values()):
-            thing = reference()
-            if thing is not None:
-                yield name, thing
+        return [(name, thing) for name, reference in self.found.values() if (thing := reference()) is not None]
 
 
 class Names:
@@ -64,19 +60,20 @@ class Names:
     def of(self, leaf: Tensor) -> str:
         """Return the leaf's name; a leaf in no module is named after its shape and the order of its appearance."""
         known = self._leaves.get(leaf)
-        if known is None:
-            known = f"{_STRANGER}{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
-            self._strangers += 1
-            self._leaves.set(leaf, known)
-        return known
+        if known is not None:
+            return known
+        name = f"{_STRANGER}{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
+        self._strangers += 1
+        self._leaves.set(leaf, name)
+        return name
 
     def module(self, module: nn.Module) -> str:
         """Return the module's path; its class name where it belongs to no known root."""
         return self._modules.get(module) or type(module).__name__
 
-    def parameters(self) -> Iterator[tuple[str, Tensor]]:
+    def parameters(self) -> list[tuple[str, Tensor]]:
         """Every known leaf that requires a gradient, in the owner's order."""
-        yield from (pair for pair in self._leaves.pairs() if pair[1].requires_grad)
+        return [pair for pair in self._leaves.pairs() if pair[1].requires_grad]
 
     def all(self) -> tuple[str, ...]:
         """Names of all parameters."""
