@@ -15,6 +15,8 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     """Compare bit for bit; both of the same shape and dtype, else False."""
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
         return False
+    if a.numel() == 0:
+        return True
     if a.layout == torch.sparse_coo:
         a, b = a.coalesce(), b.coalesce()
         return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
@@ -22,16 +24,15 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
         a, b = a.to_dense(), b.to_dense()
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
-    return torch.equal(_words(a), _words(b))
+    a, b = (t if t.is_contiguous() else t.contiguous() for t in (a, b))
+    words = torch.int64 if _widens(a) and _widens(b) else _INTEGER[a.element_size()]
+    return torch.equal(a.view(words), b.view(words))
 
 
-def _words(t: Tensor) -> Tensor:
-    """The bits as integers, the widest that fit."""
-    flat = t.contiguous().reshape(-1)
-    size = flat.element_size()
-    if (flat.numel() * size) % 8 == 0 and (flat.storage_offset() * size) % 8 == 0:
-        return flat.view(torch.int64)
-    return flat.view(_INTEGER[size])
+def _widens(t: Tensor) -> bool:
+    """True where the bits of a contiguous tensor can be read as 64-bit integers."""
+    size = t.element_size()
+    return t.dim() > 0 and t.shape[-1] * size % 8 == 0 and t.storage_offset() * size % 8 == 0
 
 
 def norm_of(t: Tensor) -> float:
@@ -44,7 +45,13 @@ def norm_of(t: Tensor) -> float:
         size = math.hypot(float(torch.linalg.vector_norm(parts)), float(torch.linalg.vector_norm(_wide(flat[whole:]))))
         if 1e-15 < size < 1e15:
             return size
-    return float(torch.linalg.vector_norm(_wide(t)))
+    wide = _wide(t)
+    size = float(torch.linalg.vector_norm(wide))
+    if t.numel() and not 1e-150 < size < 1e150:  # squares may have left the range of float64
+        largest = float(wide.abs().max())
+        if 0 < largest < math.inf:
+            return largest * float(torch.linalg.vector_norm(wide / largest))
+    return size
 
 
 def _wide(t: Tensor) -> Tensor:
