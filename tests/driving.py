@@ -63,9 +63,16 @@ def debugged(
     At each stop the commands run first (`.results` collects them), then `at_stop(situation, debugger)`; it returns the
     command that moves on, None for `step`.
     """
-    seen = SimpleNamespace(results=[], stops=0)
+    seen = SimpleNamespace(results=[], stops=0, failed=[])
 
     def wait(situation: Any) -> None:
+        try:
+            stop(situation)
+        except Exception as error:  # the probe keeps it from the program; the test shall see it
+            seen.failed.append(error)
+            raise
+
+    def stop(situation: Any) -> None:
         seen.stops += 1
         seen.results += [(type(debugger.stop.event).__name__, debugger.execute(line)) for line in commands]
         move = at_stop(situation, debugger) or "step"
@@ -81,6 +88,8 @@ def debugged(
         yield seen
     finally:
         seen.probe.remove()
+        if seen.failed:
+            raise seen.failed[0]
 
 
 def make_net(net: str, uses: int | None, sizes: tuple[int, int, int, int] = (8, 4, 5, 3)) -> tuple[Any, Tensor, Tensor]:

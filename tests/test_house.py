@@ -99,7 +99,7 @@ def test_no_room_imports_a_face_but_the_command_line_starts_them():
 
 
 def test_nothing_about_the_demo_is_known_outside_of_its_caller():
-    assert {name.split("/")[0] for name in importers({"backpropdbg.demo"})} == {"demo", "program.py"}
+    assert {name.split("/")[0] for name in importers({"backpropdbg.demo"})} == {"demo", "launch.py"}
 
 
 def test_nothing_is_pickled():
@@ -115,7 +115,9 @@ def test_no_import_hides_from_these_tests():
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
-            assert name not in ("import_module", "__import__", "exec"), path
+            assert name not in ("import_module", "__import__"), path
+            # The program under test is what launch.py executes, as `__main__`.
+            assert name != "exec" or path.name == "launch.py", path
 
 
 # -- what is truly loaded ------------------------------------------------------------------------

@@ -119,11 +119,44 @@ def demo_options(words: Sequence[str]) -> dict[str, object]:
     return _options(parser.parse_args(list(words)))
 
 
+def run_options(words: Sequence[str]) -> dict[str, object]:
+    """Return the child's options for the words after `run`. Raises UsageError.
+
+    Example: `run_options(["train.py", "--lr", "1"])` names the script "train.py" and its arguments ["--lr", "1"].
+    """
+    parser = _Parser(prog="run", add_help=False, allow_abbrev=False)
+    _add_run_options(parser)
+    return _program(parser.parse_args(list(words)))
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
+    parser.add_argument(
+        "--keep", type=_bytes, default=DEFAULT_KEEP, metavar="SIZE", help=f"memory for the history ({DEFAULT_KEEP})"
+    )
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS]", help="the script and its arguments")
+
+
+def _program(given: argparse.Namespace) -> dict[str, object]:
+    words = list(given.words)
+    script = None
+    if given.module is None:
+        if not words:
+            raise UsageError("run: which script? e.g. run train.py --lr 0.1, or run -m package.module")
+        script = words.pop(0)
+        if not os.path.isfile(script):
+            what = "is a folder" if os.path.isdir(script) else "no such file"
+            raise UsageError(f"run {script}: {what}; give a Python script")
+    return {"program": "run", "script": script, "module": given.module, "args": words, "keep": given.keep}
+
+
 def _build() -> argparse.ArgumentParser:
     parser = _Parser(prog="backpropdbg", description="Step through PyTorch's autograd.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     demo = commands.add_parser("demo", help="debug the tutorial's DynamicNet", allow_abbrev=False)
     _add_demo_options(demo)
+    run = commands.add_parser("run", help="debug a script of yours, unmodified", allow_abbrev=False)
+    _add_run_options(run)
     replay = commands.add_parser("replay", help="run a script of commands", allow_abbrev=False)
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
     replay.add_argument("--format", choices=["text", "jsonl"], default="text", help="what goes to stdout")
@@ -160,6 +193,13 @@ def _replay(given: argparse.Namespace) -> int:
     return _show(script.options, script, given.play)
 
 
+def _run(given: argparse.Namespace) -> int:
+    options = _program(given)
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise UsageError("run: needs a terminal; without one, put `run SCRIPT` in a .bpdb file and replay that")
+    return _show(options, None, 1.0)
+
+
 def _show(options: dict[str, object], script: "Script | None", speed: float) -> int:
     from backpropdbg.wire.client import ChildSession
 
@@ -169,7 +209,8 @@ def _show(options: dict[str, object], script: "Script | None", speed: float) -> 
         from backpropdbg.tui.app import DebuggerApp
 
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
-        app = DebuggerApp(session, script=lines, speed=speed)
+        own_code = script is None and options["program"] == "run"
+        app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code)
         app.run()
         return app.return_code or 0
     finally:
@@ -186,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         given = _build().parse_args(argv)
-        return _demo(given) if given.command == "demo" else _replay(given)
+        return {"demo": _demo, "run": _run, "replay": _replay}[given.command](given)
     except UsageError as error:
         return _complain(error, 2)
     except BackpropdbgError as error:

@@ -201,13 +201,19 @@ class Accumulated(Struct, frozen=True):
 
 
 class BackwardFinished(Struct, frozen=True):
-    """An engine run ended. moved: parameters whose bits differ from those at its start (normally none)."""
+    """An engine run ended.
+
+    Attributes:
+        moved: parameters whose bits differ from those at its start (normally none). compared: that was looked at.
+        failed: it raised.
+    """
 
     iteration: int
     run: int
     moved: tuple[str, ...]
     compared: bool
     where: Location | None
+    failed: bool = False
 
 
 class GradChanged(Struct, frozen=True):
@@ -265,10 +271,10 @@ class Anomaly(Struct, frozen=True):
 
 
 class ProgramFinished(Struct, frozen=True):
-    """The program ran to its end, or raised `error` (one line; "" where it did not)."""
+    """The program ran to its end. code: what it exits with."""
 
     iteration: int
-    error: str
+    code: int
 
 
 Event = (

@@ -62,32 +62,35 @@ def main() -> int:
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
         from backpropdbg.probe.hooks import Probe
     from backpropdbg.debugger.core import Debugger, Quit
-    from backpropdbg.demo.training import Settings, train
+    from backpropdbg.launch import launch
     from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
-    settings = Settings(**options.get("demo", {}))
+    program = launch(options)
     trace = Trace(int(options.get("keep", DEFAULT_BUDGET)))
     probe = Probe(lambda event: debugger.on_event(event))
-    title = "DynamicPolynomial" if settings.net == "parameter" else "DynamicNet"
 
     def redraw(situation: Situation) -> None:
         server.event("stopped", {"reason": "redraw", "threadId": 1, "situation": situation})
 
-    seed = settings.chosen_seed
-    debugger = Debugger(_Program(probe), trace, server.wait_at_stop, title, seed, settings.focus, redraw)
+    wait = server.wait_at_stop
+    debugger = Debugger(_Program(probe), trace, wait, program.title, program.seed, program.focus, redraw)
     server.serve(debugger)
     probe.install()
+    code = 0
     try:
-        train(settings)
+        program.run()
     except Quit:
         return 0
+    except SystemExit as error:
+        code = _exit_code(error)
     except BaseException as error:
         probe.remove()
-        return _raised(server, error)
+        _raised(server, error)
+        return program.raised
     probe.remove()
     _flush()
-    debugger.finish("")
-    return 0
+    debugger.finish(code)
+    return code
 
 
 def _flush() -> None:
@@ -96,20 +99,31 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _raised(server: Server, error: BaseException) -> int:
+def _exit_code(error: SystemExit) -> int:
+    """What Python makes of `sys.exit(…)`: a text is printed, and the code is 1."""
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    print(error.code, file=sys.stderr, flush=True)
+    return 1
+
+
+def _raised(server: Server, error: BaseException) -> None:
     """Show the program's own traceback, without our frames."""
     here = os.path.dirname(os.path.abspath(__file__))
-    demo = os.path.join(here, "demo")
+    ours, demo = (here, "<frozen runpy>"), os.path.join(here, "demo")
     shown = traceback.TracebackException.from_exception(error)
-    shown.stack = traceback.StackSummary.from_list(
-        [f for f in shown.stack if not f.filename.startswith(here) or f.filename.startswith(demo)]
-    )
+    chain: list[traceback.TracebackException | None] = [shown]
+    while chain:
+        part = chain.pop()
+        if part is not None:
+            theirs = [f for f in part.stack if not f.filename.startswith(ours) or f.filename.startswith(demo)]
+            part.stack = traceback.StackSummary.from_list(theirs)
+            chain += [part.__cause__, part.__context__, *(part.exceptions or ())]
     _flush()
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print("".join(shown.format()), end="", file=sys.stderr, flush=True)
     line = str(error).splitlines()[0] if str(error) else ""
     server.event("backpropdbg/raised", {"error": f"{type(error).__name__}: {line}".rstrip(": ")})
-    return 3
 
 
 if __name__ == "__main__":

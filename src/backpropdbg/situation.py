@@ -150,6 +150,7 @@ class Situation(Struct, frozen=True):
         cosine_to: "running sum" or "final sum".
         element: index of the selected element, one int per dimension.
         explanation: one or two plain sentences.
+        exit_code: of a program that has ended, else None.
         proof: "" or the proof by values that backward left the weights alone.
     """
 
@@ -175,3 +176,4 @@ class Situation(Struct, frozen=True):
     explanation: tuple[str, ...]
     proof: str = ""
     reason: str = "step"
+    exit_code: int | None = None

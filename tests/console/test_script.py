@@ -22,7 +22,7 @@ def test_a_good_script(write) -> None:
         ("step\n", 1, "'step'"),
         ("demo\nstep\nfrobnicate 3\n", 3, "'frobnicate'"),
         ("demo\nstep\ndemo\n", 3, "first"),
-        ("run train.py\n", 1, "'run'"),
+        ("run train.py\n", 1, "run train.py: no such file"),
         ("demo --hidden 0\n", 1, "'0'"),
         ("demo --nonsense\n", 1, "--nonsense"),
         ("demo extra\n", 1, "extra"),

@@ -47,7 +47,7 @@ class FakeSession:
 
     def __init__(self, first: Situation | None = STOP) -> None:
         self.first, self.sent, self.windows = first, [], []
-        self.closed = False
+        self.closed, self.step = False, 1
         self._say: Callable[[Message], None] = lambda message: None
         self._queue: queue.Queue[Message | None] = queue.Queue()
 
@@ -77,7 +77,7 @@ class FakeSession:
 
     def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         self.windows.append((name, rows, cols) if pool else (name, rows, cols, row0, col0))
-        self.say(Cells(name, Window(name, (3, 3), PARTIAL, vmax=1.253, scale_vmax=1.59)))
+        self.say(Cells(name, Window(name, (3, 3), PARTIAL, 0, 0, self.step, 1, 1.253, 1.59)))
 
     def interrupt(self) -> None:
         self.sent.append("<interrupt>")

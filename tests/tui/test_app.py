@@ -60,7 +60,7 @@ async def test_all_panes_at_once() -> None:
     async with opened() as (app, _, _pilot):
         text = screen(app)
     for part in (
-        " backpropdbg    DynamicNet   iteration 1   BACKWARD   middle_linear#2 of 3   loss 59.92   seed 1816   SGD",
+        " backpropdbg   DynamicNet  iteration 1  BACKWARD  middle_linear#2 of 3  loss 59.92  seed 1816  SGD",
         "fwd  x -> input_linear", "you are here", "A1 pending", "middle_linear.weight  [3, 3]",
         "pulls up, cancels 89 %",
         "dynamic_net.py:32", "> 32", "0  +.726  +.081  -.316", "NaN!", "+Inf!", "±1.59", "weight [now]",
@@ -73,7 +73,7 @@ async def test_all_panes_at_once() -> None:
     ("key", "command"),
     [("s", "step"), ("n", "next"), ("f", "finish"), ("c", "continue"),
      ("tab", "focus middle_linear.bias"), ("shift+tab", "focus middle_linear.bias"), ("up", "element 1,0"),
-     ("right", "element 2,1"), ("r", "<restart>")],
+     ("right", "element 2,1"), ("R", "<restart>")],
 )  # fmt: skip
 async def test_key(key: str, command: str) -> None:
     async with opened() as (_, session, pilot):
@@ -109,12 +109,14 @@ async def test_running_ignores_steps_and_interrupts(key: str) -> None:
 
 async def test_command_line() -> None:
     async with opened() as (app, session, pilot):
-        await pilot.press("colon", *"info", "tab", "enter")
-        await until(pilot, lambda: "did info" in screen(app))
-        await pilot.press(*"bad", "enter")
+        await pilot.press("colon", *":info", "tab")
+        await until(pilot, lambda: "back to the keys" in screen(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "did info" in screen(app) and "arrows element" in screen(app))
+        await pilot.press("colon", *"bad", "enter")
         await until(pilot, lambda: "no such command: [red]bad[/red]" in screen(app))
-        assert app.query_one(Results).has_class("error")
-        await pilot.press("up", "up")
+        assert app.query_one(Results).has_class("error") and app.focused is None
+        await pilot.press("colon", "up", "up")
         assert app.query_one(CommandLine).value == "info"
         await pilot.press("escape")
         assert app.focused is None
@@ -180,9 +182,15 @@ async def test_long_lines_of_output_are_wrapped_also_after_a_resize() -> None:
 
 
 async def test_zoom_asks_for_true_cells_around_the_element() -> None:
-    async with opened() as (_, session, pilot):
+    async with opened() as (app, session, pilot):
         await until(pilot, lambda: bool(session.windows))
         assert all(len(asked) == 3 for asked in session.windows)
+        await pilot.press("z")
+        await until(pilot, lambda: "every cell here is a true one" in screen(app))
+        session.step = 2
+        await pilot.press("up")
+        app.show(STOP)
+        await until(pilot, lambda: "largest of 2x1" in screen(app))
         await pilot.press("z")
         await until(pilot, lambda: len(session.windows[-1]) == 5)
         assert session.windows[-1][3:] == (0, 0)
@@ -202,7 +210,7 @@ async def test_ended(raised: bool, code: int, exit_code: int) -> None:
         session.say(Ended("the program raised ValueError: [x]", code, raised))
         await until(pilot, lambda: screen(app).count("the program raised ValueError: [x]") == 2)
         await pilot.press("s")
-        assert session.sent == [] and "r restarts" in app.query_one(Results).text
+        assert session.sent == [] and "R restarts" in app.query_one(Results).text
         await pilot.press("q")
         await until(pilot, lambda: app.return_code is not None)
     assert app.return_code == exit_code
@@ -212,7 +220,7 @@ async def test_restart_after_end() -> None:
     async with opened() as (app, session, pilot):
         session.say(Ended("killed by SIGKILL", -9))
         await until(pilot, lambda: app.ended)
-        await pilot.press("r")
+        await pilot.press("R")
         await until(pilot, lambda: not app.ended and not app.running)
         assert app.exit_code == 0
 

@@ -34,17 +34,20 @@ class Script(Struct, frozen=True):
 
 def parse(path: str) -> Script:
     """Read a script. Raises UsageError with `file:line: what was wrong`."""
-    from backpropdbg.cli import demo_options
+    from backpropdbg.cli import demo_options, run_options
 
+    kinds = {"demo": demo_options, "run": run_options}
     lines = _read(path, ())
     if not lines:
-        raise UsageError(f"{path}:1: no command here; the first must be `demo [options]`")
+        raise UsageError(f"{path}:1: no command here; the first must be `demo [options]` or `run SCRIPT [ARGS]`")
     first, rest = lines[0], lines[1:]
     words = _split(first)
-    if words[0] != "demo":
-        raise UsageError(f"{first.place}: the first command must be `demo [options]`, not {words[0]!r}")
+    if words[0] not in kinds:
+        raise UsageError(
+            f"{first.place}: the first command must be `demo [options]` or `run SCRIPT [ARGS]`, not {words[0]!r}"
+        )
     try:
-        options = demo_options(words[1:])
+        options = kinds[words[0]](words[1:])
     except UsageError as error:
         raise UsageError(f"{first.place}: {error}") from None
     return Script(path, options, tuple(rest))

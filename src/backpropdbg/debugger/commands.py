@@ -4,6 +4,7 @@ A command is a function whose docstring is its help. It gets the debugger and it
 print; a command marked `moves` lets the program run on.
 """
 
+import inspect
 import linecache
 import shlex
 from collections.abc import Callable
@@ -209,13 +210,15 @@ def finish(d: Debugger, text: str) -> str:
 
 @command(_location, moves=True)
 def until(d: Debugger, text: str) -> str:
-    """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan."""
+    """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan.
+    `update` is just after optimizer.step(); `n` also stops before it.
+    """
     location = parse_location(text)
     d.check_target(location)
     now = d.stop.event.iteration
     if location.iteration and location.iteration <= now:
         raise CommandError(f"iteration {location.iteration} is not ahead: this is iteration {now}")
-    d.run_until(location.matches, f"until {text}")
+    d.run_until(lambda event: location.matches(event, d.focus), f"until {text}")
     return ""
 
 
@@ -313,7 +316,10 @@ def clear(d: Debugger, text: str) -> str:
 
 @command(_expression, "p")
 def print_(d: Debugger, text: str) -> str:
-    """print (p) EXPR: the value of an expression, e.g. partial.norm()"""
+    """print (p) EXPR: the value of an expression, e.g. partial.norm() or A2 + A3.
+    Names: partial running carried grad weight before after A1 A2 …, use uses iteration loss phase event, model
+    optimizer torch math, and those of the program's own frame (also in `locals`).
+    """
     return d.program.show(d.evaluate(text))
 
 
@@ -468,7 +474,7 @@ def help_(d: Debugger, text: str) -> str:
     if text:
         if text not in TABLE:
             raise CommandError(f"unknown command {text!r}{suggest(text, TABLE)}")
-        return TABLE[text].help
+        return inspect.cleandoc(TABLE[text].action.__doc__ or "")
     return "\n".join(dict.fromkeys(row.help for row in TABLE.values()))
 
 

@@ -100,6 +100,7 @@ class Debugger:
         self._quit = threading.Event()
         self._stop: Stop | None = None
         self._numbers = 0
+        self._iteration = 0
 
     # -- what the probe drives -------------------------------------------------------------------
 
@@ -113,12 +114,12 @@ class Debugger:
         if self._should_stop(event, position):
             self._halt(position)
 
-    def finish(self, error: str) -> None:
+    def finish(self, code: int = 0) -> None:
         """The program is over: a last stop, from which the past can still be looked at."""
         self.ended = True
         iteration = self.trace[len(self.trace) - 1].iteration if len(self.trace) > self.trace.first else 1
         self.reason = "finished"
-        self._halt(self.trace.append(ProgramFinished(iteration, error)))
+        self._halt(self.trace.append(ProgramFinished(iteration, code)))
 
     def _should_stop(self, event: Event, position: int) -> bool:
         hit = self._breakpoint_hit(event, position)
@@ -133,26 +134,30 @@ class Debugger:
     def _breakpoint_hit(self, event: Event, position: int) -> Breakpoint | None:
         """Count a hit for each breakpoint that is here; return the first that stops."""
         stops = []
+        begins, self._iteration = event.iteration != self._iteration, event.iteration
         for b in list(self.breakpoints):
-            if not b.enabled or not b.location.matches(event):
+            if not b.enabled or not b.location.matches(event, self.focus) or (b.location.iteration and not begins):
                 continue
-            if b.condition and not self._condition_holds(b, event, position):
-                continue
+            error = ""
+            if b.condition:
+                holds, error = self._condition(b, event, position)
+                if not holds:
+                    continue
             b.hits += 1
             if b.hits > b.ignore:
+                self.error = self.error or error
                 stops.append(b)
                 if b.temporary:
                     self.breakpoints.remove(b)
         return stops[0] if stops else None
 
-    def _condition_holds(self, b: Breakpoint, event: Event, position: int) -> bool:
-        """Where a condition can't be evaluated, stop and say why."""
+    def _condition(self, b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
+        """Whether it holds, and why it can't be evaluated (then it counts as true)."""
         stop = self._look(position, _subject(event, self.focus))
         try:
-            return self.program.truth(self._evaluate(b.condition, stop), b.condition)
+            return self.program.truth(self._evaluate(b.condition, stop), b.condition), ""
         except CommandError as e:
-            self.error = f"breakpoint {b.number}, condition {e}"
-            return True
+            return True, f"breakpoint {b.number}, condition {e}"
 
     def _halt(self, position: int) -> None:
         self._paused.clear()
@@ -189,7 +194,8 @@ class Debugger:
 
     def _look(self, position: int, parameter: str) -> Stop:
         stop = Stop(self.trace, position, parameter, self.element or ())
-        shape = stop.weight.shape if stop.weight is not None else None
+        shown = next((held for held in (stop.weight, stop.grad, stop.partial) if held is not None), None)
+        shape = shown.shape if shown is not None else None
         fits = self.element is not None and parameter == self.focus
         if shape is not None and not (fits and len(stop.element) == len(shape)):
             stop.element = tuple(0 for _ in shape)
@@ -303,6 +309,8 @@ class Debugger:
             "event": type(event).__name__,
             "loss": loss,
         }
+        names |= {f"A{use.number}": None for use in run.uses} if run is not None else {}
+        names |= {f"A{use.number}": partial for use, partial in run.arrived} if run is not None else {}
         if isinstance(event, ForwardUse):
             names["use"] = event.numbers[event.parameters.index(stop.focus) if stop.focus in event.parameters else 0]
         return self.program.evaluate(text, names)

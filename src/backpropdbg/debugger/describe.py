@@ -15,8 +15,10 @@ from backpropdbg.events import (
     Held,
     Location,
     LossComputed,
+    ProgramFinished,
     StepStarted,
 )
+from backpropdbg.ledger import Run
 from backpropdbg.situation import GraphNode, Matrix, Situation, Source, State, Window, number
 
 
@@ -50,6 +52,7 @@ def describe(
         explanation=explain(stop),
         proof=proof(stop),
         reason=reason,
+        exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
     )
 
 
@@ -145,19 +148,21 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
     now = stop.event.use.index if isinstance(stop.event, BackwardUse) else None
     over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
     nodes = [GraphNode("x", 0, "done", "done" if over else "pending")]
-    run = stop.run
-    numbers = {use.index: use.number for use in reversed(run.uses)} if run is not None else {}
-    partials = {use.number: partial for use, partial in run.arrived} if run is not None else {}
+    reached = {use.index for e in stop.events if isinstance(e, BackwardStarted) for use in e.uses}
+    uses = {use.index: (run, use.number) for run in stop.ledger.runs for use in reversed(run.uses)}
+    partials = {(run.number, use.number): p for run in stop.ledger.runs for use, p in run.arrived}
     for e in calls:
         forward = "here" if e.index == here else "done"
         focused = stop.focus in e.parameters
-        back = numbers.get(e.index) in partials if focused else e.index in arrived
-        backward = "here" if e.index == now else ("done" if back or over else "pending")
+        run, number = uses.get(e.index, (None, 0))
+        back = run is not None and (run.number, number) in partials if focused else e.index in arrived
+        passed = back or (over and e.index in reached)
+        backward = "here" if e.index == now else ("done" if passed else "pending")
         node = GraphNode(_label(e), levels[e.index], forward, backward, focused)
-        nodes.append(_with_partial(stop, e, node, numbers, partials) if node.focused else node)
+        nodes.append(_with_partial(stop, e, node, run, number, partials) if node.focused else node)
     last = "pending" if end is None else ("here" if isinstance(stop.event, LossComputed) else "done")
     begun = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")
-    nodes.append(GraphNode("loss", 1 + max(levels.values(), default=0), last, begun))
+    nodes.append(GraphNode("..." if end is None else "loss", 1 + max(levels.values(), default=0), last, begun))
     return tuple(nodes)
 
 
@@ -168,19 +173,24 @@ def _label(e: ForwardUse) -> str:
 
 
 def _with_partial(
-    stop: Stop, e: ForwardUse, node: GraphNode, numbers: dict[int, int], partials: dict[int, Held | None]
+    stop: Stop,
+    e: ForwardUse,
+    node: GraphNode,
+    run: Run | None,
+    number: int,
+    partials: dict[tuple[int, int], Held | None],
 ) -> GraphNode:
-    """A call that uses the focus, with its partial. numbers: of the use, by call; partials: those in, by number."""
-    run = stop.run
-    if run is not None and e.index not in numbers:
-        return replace(node, partial_state="none")
-    n = numbers.get(e.index) or e.numbers[e.parameters.index(stop.focus)]
-    if n not in partials:
-        absent: State = "not computed" if run is not None and run.finished else "pending"
-        return replace(node, partial=f"A{n}", partial_state=absent)
-    held = partials[n]
+    """A call that uses the focus, with its partial. run, number: which use it is; partials: those in, by both."""
+    if run is None:
+        if stop.run is not None and stop.phase != "forward":
+            return replace(node, partial_state="none")
+        number = e.numbers[e.parameters.index(stop.focus)]
+        return replace(node, partial=f"A{number}", partial_state="pending")
+    if (run.number, number) not in partials:
+        return replace(node, partial=f"A{number}", partial_state="not computed" if run.finished else "pending")
+    held = partials[run.number, number]
     size = norm(held) if held is not None else None
-    return replace(node, partial=f"A{n}", partial_state=state_of(held, "not computed"), partial_norm=size)
+    return replace(node, partial=f"A{number}", partial_state=state_of(held, "not computed"), partial_norm=size)
 
 
 def source(where: Location | None, caption: str, around: int = 3) -> Source | None:

@@ -33,7 +33,8 @@ def explain(stop: Stop) -> tuple[str, ...]:
         case ForwardUse() as e:
             return _forward(stop, e)
         case LossComputed() as e:
-            return (f"{e.name} returned the loss. No gradient exists yet: backward starts from here.",)
+            unused = (f"This forward did not use {stop.focus} at all.",) if stop.uses == 0 else ()
+            return (f"{e.name} returned the loss. No gradient of it exists yet: backward starts from here.", *unused)
         case GradCleared() as e:
             return _cleared(stop, e)
         case BackwardStarted():
@@ -62,11 +63,13 @@ def explain(stop: Stop) -> tuple[str, ...]:
         case Anomaly() as e:
             return (f"backpropdbg failed to record something here: {e.error}", "The program goes on, untouched.")
         case ProgramFinished() as e:
-            return (f"The program raised {e.error}",) if e.error else ("The program ran to its end.",)
+            return (f"The program ended with exit code {e.code}." if e.code else "The program ran to its end.",)
 
 
 def _cleared(stop: Stop, e: GradCleared) -> tuple[str, ...]:
     by = "zero_grad" if e.where is not None else "The program"
+    if not e.grads:
+        return ("zero_grad ran before any model was called: there was no gradient to clear.",)
     if stop.focus not in e.grads:
         return (f"{by} cleared .grad of {len(e.grads)} parameters, {stop.focus} not among them.",)
     of = f"{stop.focus} and {len(e.grads) - 1} more" if len(e.grads) > 1 else stop.focus
@@ -83,8 +86,9 @@ def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
             f"Forward use #{n}: {by} {stop.focus} for the {ordinal(n)} time in this iteration.",
             "Each use will send back its own partial gradient.",
         )
-    name = f"{e.module}#{e.call}" if e.call else " and ".join(e.parameters)
-    return (f"Forward: {name} ran. It does not use {stop.focus}.",)
+    if not e.call:
+        return (f"Forward: an operation took {' and '.join(e.parameters)}, not {stop.focus}.",)
+    return (f"Forward: {e.module}#{e.call} ran. It does not use {stop.focus}.",)
 
 
 def _backward(stop: Stop) -> tuple[str, ...]:
@@ -97,7 +101,9 @@ def _backward(stop: Stop) -> tuple[str, ...]:
 
 def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.parameter != stop.focus:
-        return (f"The gradient of {e.use.parameter}, use #{e.use.number} of {e.use.total}, arrived.",)
+        of = f"The gradient of {e.use.parameter}, use #{e.use.number} of {e.use.total}, arrived"
+        size = f": norm {e.partial.norm():.4g}" if e.partial is not None else ", not computed by this run"
+        return (f"{of}{size}.", f"focus {e.use.parameter} shows its ledger; n goes on with {stop.focus}.")
     if e.partial is None:
         return (f"Use #{e.use.number}: this run does not need its gradient, so it was not computed.",)
     first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}"
@@ -142,6 +148,8 @@ def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
 
 
 def _finished(e: BackwardFinished) -> tuple[str, ...]:
+    if e.failed:
+        return ("The backward raised an exception: what had not arrived by then was not computed.",)
     if not e.compared:
         return ("The backward is over.",)
     if e.moved:
@@ -159,6 +167,9 @@ def _before_step(stop: Stop, e: StepStarted) -> tuple[str, ...]:
             f"{_unused(stop)}.grad is None, so the optimizer skips {stop.focus}:",
             "no gradient, no momentum, no weight decay.",
         )
+    if stop.run is not None and not stop.uses and stop.grad.kept and stop.grad.norm() == 0:
+        zeros = f"{_unused(stop)}.grad is zeros, not None, so the optimizer will not skip {stop.focus}:"
+        return (zeros, "momentum and weight decay act all the same.")
     return (f"{_unused(stop)}step() has not run. It will read .grad once, however many uses it sums.",)
 
 
@@ -185,9 +196,10 @@ def why(stop: Stop) -> tuple[str, ...]:
     size = stop.delta.norm() if stop.delta is not None else 0.0
     if stop.grad.kept and stop.grad.norm() == 0:
         cause = f"Its gradient is zero, yet it moved by {size:.3g}: {shares} (norms)."
-        return (_unused(stop) + cause,)
+        return (_unused(stop) + cause, "Zeros count as a gradient; with None the optimizer would have skipped it.")
+    carried = ["carried in"] if stop.run is not None and stop.run.carried is not None else []
     uses = stop.run.arrived if stop.run is not None else []
-    of = " + ".join(f"A{u.number}" for u, p in uses if p is not None)
+    of = " + ".join([*carried, *(f"A{u.number}" for u, p in uses if p is not None)])
     moved = f"step() moved {stop.focus} by {size:.3g}." + (f" Terms by norm: {shares}." if shares else "")
     if not of:
         return (moved,)

@@ -26,8 +26,11 @@ class Location(Struct, frozen=True):
     iteration: int = 0
     nan: bool = False
 
-    def matches(self, event: Event) -> bool:
-        """True where the program has reached this place with `event`."""
+    def matches(self, event: Event, focus: str = "") -> bool:
+        """True where the program has reached this place with `event`.
+
+        focus: where a module with this parameter is meant, it is its use that counts, not that of its bias or weight.
+        """
         if self.nan:
             return (isinstance(event, BackwardUse) and event.partial is not None and not event.partial.finite()) or (
                 isinstance(event, LossComputed) and not event.loss.finite()
@@ -39,7 +42,10 @@ class Location(Struct, frozen=True):
                 names = [(event.module, event.call), *zip(event.parameters, event.numbers, strict=True)]
                 return any(self._is(name, number) for name, number in names)
             case BackwardUse(use=use) if self.phase in ("", "backward"):
-                return self._is(use.module, use.call) or self._is(use.parameter, use.number)
+                if self._is(use.parameter, use.number):
+                    return True
+                meant = use.parameter == focus or focus.rpartition(".")[0] != use.module
+                return bool(use.module) and meant and self._is(use.module, use.call)
             case Accumulated() if self.phase == "accumulate" or (not self.phase and not self.number):
                 return self._is(event.parameter, 0) or self._is(event.parameter.rpartition(".")[0], 0)
             case StepFinished() if self.phase == "update":

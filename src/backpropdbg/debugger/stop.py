@@ -29,6 +29,7 @@ from backpropdbg.situation import Number, Phase, Row, State, number
 from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
+_NOISE = 0.005  # a share below this is not worth a word
 
 
 def state_of(held: Held | None, absent: State = "none") -> State:
@@ -184,7 +185,10 @@ class Stop:
             case ForwardUse() as e:
                 return f"{e.module}#{e.call}" if e.call else f"{e.parameters[0]}#{e.numbers[0]}"
             case BackwardUse(use=use):
-                return f"{use.module if use.call else use.parameter}#{use.number} of {use.total}"
+                if not use.call:
+                    return f"{use.parameter}#{use.number} of {use.total}"
+                which = "" if use.call == use.number else f", use {use.number}"
+                return f"{use.module}#{use.call}{which} of {use.total}"
             case Accumulated() as e:
                 return f"{e.parameter} accumulated"
             case GroupSummed() as e:
@@ -220,9 +224,11 @@ class Stop:
     def rows(self) -> tuple[Row, ...]:
         run = self.run
         if run is None:
-            rows = [self._row("carried", "carried in", "", self.grad)]
+            rows = [Row("carried", "carried in", "", "pending")]
             rows += [Row("partial", f"A{n}", f"use #{n}", "pending") for n in range(self.uses, 0, -1)]
-            return (*rows, Row("running", "running sum", "", "pending"), self._row("grad", ".grad", "", self.grad))
+            left = "" if self.grad is None or self._cleared else "left by an earlier backward"
+            last = self._row("grad", ".grad", "", self.grad, note=left)
+            return (*rows, Row("running", "running sum", "", "pending"), last)
         rows = []
         for r in self.ledger.runs:
             prefix = f"run {r.number}: " if len(self.ledger.runs) > 1 else ""
@@ -232,7 +238,7 @@ class Stop:
         if run.lost:
             rows.append(Row("running", "running sum", "", "not kept"))
         else:
-            rows.append(self._row("running", "running sum", "", self.running, absent))
+            rows.append(self._row("running", "running sum", "", self.running, absent, self._cancelled_in_all(run)))
         if self.ledger.changes:
             rows.append(
                 self._row("label", "changed", "", self.ledger.changed, note="after the backward, before the step")
@@ -240,15 +246,32 @@ class Stop:
         here = isinstance(self.event, Accumulated) and self.event.parameter == self.focus
         return (*rows, self._row("grad", ".grad", "", self.grad, note=self._grad_note(run), here=here))
 
+    @property
+    def _cleared(self) -> bool:
+        """True where `.grad` was set to None or zeros in this iteration."""
+        return any(isinstance(e, GradCleared) and self.focus in e.grads for e in self.events)
+
+    def _cancelled_in_all(self, run: Run) -> str:
+        """How much of the pulls on the element the sum of the partials has lost."""
+        values = [self.value_at(p) for p in run.partials]
+        pulls = [abs(v) for v in values if v is not None]
+        total = sum(v for v in values if v is not None)
+        if len(pulls) < 2 or len(pulls) < len(values) or not 0 < sum(pulls) < math.inf:
+            return ""
+        lost = 1 - abs(total) / sum(pulls)
+        return f"in all {percent(lost)} cancelled" if lost >= _NOISE else "the pulls add up"
+
     def _grad_note(self, run: Run) -> str:
         if not run.uses:
-            return "no use reached the loss"
+            return "zeros from zero_grad" if self._cleared and self.grad is not None else "no use reached the loss"
         if not run.accumulates:
             return "this run doesn't accumulate"
+        if self.ledger.changes:
+            return "changed since the backward"
         if run.hooked and run.grad is not None and run.exact() is None:
             return "a hook of the program's on this parameter changed it"
         if run.grad is None:
-            return "AccumulateGrad has not run yet" if not run.finished else "AccumulateGrad did not run"
+            return "AccumulateGrad has not run" if not run.finished else "AccumulateGrad did not run"
         return {True: "= running sum, bit for bit", False: "differs from the running sum", None: ""}[run.exact()]
 
     def _partials(self, run: Run) -> list[Row]:
@@ -271,7 +294,9 @@ class Stop:
 
     def value_at(self, held: Held | None) -> float | None:
         """The selected element; None where there is no tensor, or none with elements."""
-        return held.at(self.element) if held is not None and held.kept and 0 not in held.shape else None
+        if held is None or not held.kept or 0 in held.shape or len(held.shape) != len(self.element):
+            return None
+        return held.at(self.element)
 
     def _pull(self, value: float, before: float) -> str:
         """Where this term alone would move the element, and how much of what came before it cancels."""
@@ -282,7 +307,7 @@ class Stop:
         cancelled = cancelled_part(value, before)
         up = (value < 0) != self.maximized
         pull = "pulls it up" if up else "pulls it down"
-        return f"{pull}, cancels {percent(cancelled)}" if cancelled else pull
+        return f"{pull}, cancels {percent(cancelled)}" if cancelled >= _NOISE else pull
 
     @cached_property
     def maximized(self) -> bool:
@@ -353,4 +378,4 @@ class Stop:
         """Whether the weight moved, by its bits."""
         if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
             return ""
-        return "the weight did not move, bit for bit" if self.before.same_bits(self.after) else "after - before"
+        return "did not move, bit for bit" if self.before.same_bits(self.after) else "after - before"

@@ -32,12 +32,18 @@ class Settings(Struct, frozen=True):
     tutorial: bool = False
 
     @property
+    def title(self) -> str:
+        """The net's class."""
+        return (DynamicPolynomial if self.net == "parameter" else DynamicNet).__name__
+
+    @property
     def focus(self) -> str:
         """The parameter that the demo is about."""
         return "e" if self.net == "parameter" else "middle_linear.weight"
 
     @property
     def chosen_seed(self) -> int:
+        """The seed that was given, else one that shows a lively net."""
         return self.seed if self.seed is not None else (20787 if self.net == "module" else 35)
 
 

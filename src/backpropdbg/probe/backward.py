@@ -34,12 +34,14 @@ class Backward:
 
     def __init__(self, watch: Watch, forward: Forward, update: Update) -> None:
         self.watch, self._forward, self._update = watch, forward, update
+        self._watched: dict[int, frozenset[str]] = {}
 
     def run(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """Stand in for `torch.autograd._engine_run_backward`."""
         watch = self.watch
         if watch.off or torch.compiler.is_compiling():
             return original(outputs, *args, **kwargs)
+        watch.enter_thread()
         watch.prune()
         watch.maybe_new_iteration()
         watch.runs += 1
@@ -48,12 +50,21 @@ class Backward:
         watch.inside += 1
         try:
             result = original(outputs, *args, **kwargs)
-        finally:
-            watch.inside -= 1
-            for remove in removers:
-                remove()
-        self._end(run)
+        except Exception:
+            self._leave(removers)
+            self._end(run, failed=True)
+            raise
+        except BaseException:
+            self._leave(removers)
+            raise
+        self._leave(removers)
+        self._end(run, failed=False)
         return result
+
+    def _leave(self, removers: Removers) -> None:
+        self.watch.inside -= 1
+        for remove in removers:
+            remove()
 
     @guarded
     def _begin(self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers) -> None:
@@ -64,10 +75,13 @@ class Backward:
         roots = [t for t in outputs if isinstance(t, Tensor)]
         reached = {use.parameter for use in uses}
         reached |= {watch.names.of(t) for t in roots if t.grad_fn is None and t.requires_grad}
-        for name, p in watch.names.parameters():
+        for name, p in watch.names.parameters() if watch.alone else []:
             leaves.setdefault(name, p)
-        if watch.fresh or not watch.weights:
+        if not watch.inside and not watch.here.steps:
+            watch.notice_moved()
+        else:
             watch.snapshot()
+        self._watched[run] = frozenset(watch.weights)
         loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
         carried: dict[str, Held | None] = {name: watch.grad_of(name, p) for name, p in leaves.items()}
         started = BackwardStarted(
@@ -110,8 +124,7 @@ class Backward:
         uses = []
         for edge, name in zip(edges, names, strict=True):
             seen[name] = number = seen.get(name, 0) + 1
-            index = forward.call_of(edge.node._sequence_nr())
-            call = forward.calls[index] if index is not None else None
+            call, index = forward.use_of(edge.node._sequence_nr())
             uses.append(
                 Use(
                     name,
@@ -121,7 +134,7 @@ class Backward:
                     call.call if call else 0,
                     edge.node.name(),
                     call.where if call else None,
-                    -1 if index is None else index,
+                    index,
                     groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
                 )
             )
@@ -211,14 +224,16 @@ class Backward:
         watch = self.watch
         if leaf.grad is not None:
             held = watch.grads[name] = copy(leaf.grad) if watch.policy.snapshots else not_kept(leaf.grad)
+            watch.pending.add(name)
             watch.emit(Accumulated(watch.iteration, run, name, held))
 
     @guarded
-    def _end(self, run: int) -> None:
+    def _end(self, run: int, failed: bool) -> None:
         watch = self.watch
         watch.ran = True
-        moved = watch.snapshot()
-        watch.emit(BackwardFinished(watch.iteration, run, moved, watch.policy.snapshots, user_location()))
+        known = self._watched.pop(run, frozenset())
+        moved = tuple([name for name in watch.snapshot() if name in known])
+        watch.emit(BackwardFinished(watch.iteration, run, moved, watch.policy.snapshots, user_location(), failed))
         if not watch.inside:
             self._update.run_ended()
 

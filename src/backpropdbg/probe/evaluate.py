@@ -84,6 +84,9 @@ class Evaluator:
         try:
             with self._probe.inert(), torch._C.DisableTorchFunction(), torch.no_grad(), _random_state():
                 return eval(code, scope)
+        except NameError as e:
+            known = ", ".join(name for name in ours if name not in ("model", "optimizer", "torch", "math"))
+            raise CommandError(f"{text.strip()}: {_one_line(e)}; names: {known}, and the program's own") from None
         except BaseException as e:  # also SystemExit: nothing that is typed may end the program
             raise CommandError(f"{text.strip()}: {_one_line(e)}") from None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from backpropdbg.events import ForwardUse, GradCleared, Held, Location, LossComputed, ManualUpdate
+from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.uses import feeders
@@ -19,6 +19,7 @@ from backpropdbg.probe.watch import Call, Watch, guarded, sequence
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
 _DEEPEST = 16
+Segments = list[tuple[int, int, int]]
 
 
 class Forward:
@@ -27,12 +28,14 @@ class Forward:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.calls: list[ForwardUse] = []
-        self._segments: list[tuple[int, int, int]] = []
+        self._segments: Segments = []
+        self._before: tuple[Segments, list[ForwardUse]] = ([], [])
         self._counts: dict[str, int] = {}
         self._floor = sequence()
 
     def new_iteration(self) -> None:
         """Count from 1 again."""
+        self._before = self._segments, self.calls
         self.calls, self._segments, self._counts = [], [], {}
         self._floor = sequence()
 
@@ -53,6 +56,7 @@ class Forward:
     @guarded
     def _enter_root(self, module: torch.nn.Module) -> None:
         watch = self.watch
+        watch.enter_thread()
         new = watch.names.add_root(module) and any(True for _ in module.parameters())
         if new and watch.model is None:
             watch.model = module
@@ -65,28 +69,31 @@ class Forward:
         watch = self.watch
         watch.maybe_new_iteration()
         if (watch.fresh or watch.ran or new) and not watch.here.steps and watch.policy.snapshots:
-            self._notice_cleared()
-            self._notice_manual_update()
+            self._notice_grads()
+            if watch.notice_moved() and watch.ran:
+                watch.new_iteration()
         if watch.fresh:
             self._floor = low
         watch.fresh = watch.ran = False
 
-    def _notice_cleared(self) -> None:
+    def _notice_grads(self) -> None:
+        """Tell of gradients that were cleared or changed by hand."""
         watch = self.watch
         cleared: dict[str, Held | None] = {}
+        changed: dict[str, Held | None] = {}
         for name, p in watch.names.parameters():
-            if p.grad is None and watch.grads.pop(name, None) is not None:
+            if not watch.alone:
+                return
+            left = watch.grads.get(name)
+            now = watch.grad_of(name, p)
+            if left is not None and now is None:
                 cleared[name] = None
+            elif left is not None and now is not left:
+                changed[name] = now
         if cleared:
             watch.emit(GradCleared(watch.iteration, cleared, None))
-
-    def _notice_manual_update(self) -> None:
-        watch = self.watch
-        moved = watch.snapshot()
-        if moved:
-            watch.emit(ManualUpdate(watch.iteration, moved, {n: watch.weights[n] for n in moved}))
-            if watch.ran:
-                watch.new_iteration()
+        if changed:
+            watch.emit(GradChanged(watch.iteration, changed))
 
     def after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Global forward hook, also called where the forward raised."""
@@ -196,10 +203,21 @@ class Forward:
 
     def call_of(self, number: int) -> int | None:
         """The index of the innermost call whose forward made the node with this sequence number."""
-        at = bisect.bisect_right(self._segments, (number, sys.maxsize, 0)) - 1
-        if at >= 0 and number < self._segments[at][1]:
-            return self._segments[at][2]
-        return None
+        return _owner(self._segments, number)
+
+    def use_of(self, number: int) -> tuple[ForwardUse | None, int]:
+        """The call that made a node and its index; -1 for a call of the iteration before, or where none is known."""
+        index = self.call_of(number)
+        if index is not None:
+            return self.calls[index], index
+        segments, calls = self._before
+        earlier = _owner(segments, number)
+        return (None if earlier is None else calls[earlier]), -1
+
+
+def _owner(segments: Segments, number: int) -> int | None:
+    at = bisect.bisect_right(segments, (number, sys.maxsize, 0)) - 1
+    return segments[at][2] if at >= 0 and number < segments[at][1] else None
 
 
 class BareUses(TorchFunctionMode):
@@ -212,8 +230,15 @@ class BareUses(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         forward = self._forward
-        if type(func) is MethodWrapperType or forward.watch.off or not torch.is_grad_enabled():
-            return func(*args, **kwargs)  # an attribute, or nobody looks
+        if forward.watch.off or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
+            low = sequence()
+            result = func(*args, **kwargs)
+            made = isinstance(result, Tensor) and result.grad_fn is not None and args[0].is_leaf
+            if made and _running() == -1 and not forward.is_inside_library():
+                forward.bare_use([args[0]], low, result)
+            return result
         if _running() != -1 or forward.is_inside_library() or _tracing() is not None:
             return func(*args, **kwargs)
         taken = [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]

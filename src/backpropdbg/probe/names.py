@@ -4,6 +4,7 @@ import weakref
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 T = TypeVar("T")
 _STRANGER = "leaf"
@@ -50,7 +51,7 @@ class Names:
         prefix = _free(type(module).__name__, taken) + "." if any(name in taken for name, _ in found) else ""
         for path, child in module.named_modules():
             if self._modules.get(child) is None:
-                self._modules.set(child, (prefix + path) or type(module).__name__)
+                self._modules.set(child, (prefix + path).rstrip(".") or type(module).__name__)
         for name, p in found:
             known = self._leaves.get(p)
             if known is None or known.startswith(_STRANGER):
@@ -73,7 +74,7 @@ class Names:
 
     def parameters(self) -> list[tuple[str, Tensor]]:
         """Every known leaf that requires a gradient, in the owner's order."""
-        return [pair for pair in self._leaves.pairs() if pair[1].requires_grad]
+        return [pair for pair in self._leaves.pairs() if pair[1].requires_grad and not is_lazy(pair[1])]
 
     def all(self) -> tuple[str, ...]:
         """Names of all parameters."""

@@ -34,7 +34,7 @@ class OptimizerRecipe:
 
     def __init__(self, optimizer: Any, group: dict[str, Any], p: Tensor, before: Held, grad: Held | None) -> None:
         self._kind = type(optimizer)
-        self._group = {k: v for k, v in group.items() if k != "params"}
+        self._group = {k: _plain(v) for k, v in group.items() if k != "params"}
         self._state = {k: copy(v) if isinstance(v, Tensor) else v for k, v in optimizer.state.get(p, {}).items()}
         self._before, self._grad = before, grad
 
@@ -58,9 +58,9 @@ class OptimizerRecipe:
             rest = delta - sum((t for _, t, _ in parts), torch.zeros_like(delta))
         rows: list[tuple[str, Held, str]] = [(name, HeldTensor(t), note) for name, t, note in parts]
         if self._is_rounding(rest, [t for _, t, _ in parts]):
-            rows.append(("rounding", HeldTensor(rest), "what float arithmetic left over"))
+            rows.append(("rounding", HeldTensor(rest), "what float rounding left"))
         else:
-            rows.append(("unexplained", HeldTensor(rest), "more than rounding: something else took part"))
+            rows.append(("unexplained", HeldTensor(rest), "something else took part"))
         return rows
 
     def _is_rounding(self, rest: Tensor, parts: list[Tensor]) -> bool:
@@ -87,13 +87,14 @@ class OptimizerRecipe:
         if momentum and g["nesterov"]:
             share, carry = 1.0 + momentum * damped, momentum * momentum
         up = "+" if g.get("maximize") else "-"
-        rows = [("gradient", -lr * share * grad, f"{up}lr * grad, lr={lr:g}")]
+        times = f"{share:g} * " if share != 1 else ""
+        rows = [("gradient", -lr * share * grad, f"{up}lr * {times}grad, lr={lr:g}")]
         if momentum:
             old = torch.zeros_like(grad) if buffer is None else _wide(buffer)
-            note = f"-lr * {momentum:g} * buffer" if buffer is not None else "no buffer yet"
+            note = f"-lr * {carry:g} * buffer" if buffer is not None else "no buffer yet"
             rows.append(("momentum", -lr * carry * old, note))
         if decay:
-            rows.append(("weight decay", -lr * share * decay * weight, f"-lr * {decay:g} * weight"))
+            rows.append(("weight decay", -lr * share * decay * weight, f"-lr * {times}{decay:g} * weight"))
         return rows
 
     def _adam(self) -> list[tuple[str, Tensor, str]]:
@@ -110,7 +111,7 @@ class OptimizerRecipe:
         second_now = beta2 * second + (1 - beta2) * total * total
         scale = -lr / (1 - beta1**step) / (second_now.sqrt() / math.sqrt(1 - beta2**step) + eps)
         rows = [
-            ("gradient", scale * (1 - beta1) * grad, f"step {step:g}, over the root of the 2nd moment"),
+            ("gradient", scale * (1 - beta1) * grad, f"/ sqrt(2nd moment), step {step:g}"),
             ("1st moment", scale * beta1 * first, f"{beta1:g} of the moving mean"),
         ]
         if decay:
@@ -121,6 +122,13 @@ class OptimizerRecipe:
     def _moment(self, key: str, like: Tensor) -> Tensor:
         held = self._state.get(key)
         return torch.zeros_like(like) if held is None else _wide(held)
+
+
+def _plain(setting: Any) -> Any:
+    """A setting of a group as a number: a scheduler may change a tensor in place later."""
+    if isinstance(setting, (tuple, list)):
+        return tuple([_plain(part) for part in setting])
+    return float(setting) if isinstance(setting, Tensor) and setting.numel() == 1 else setting
 
 
 def _wide(held: Held | None) -> Tensor:

@@ -22,6 +22,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
         return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
     if a.layout != torch.strided:
         a, b = a.to_dense(), b.to_dense()
+    a, b = a.resolve_conj().resolve_neg(), b.resolve_conj().resolve_neg()
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
     a, b = (t if t.is_contiguous() else t.contiguous() for t in (a, b))
@@ -149,6 +150,8 @@ class HeldTensor:
             return _real(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
         assert self.tensor is not None
         flat = as_matrix(_real(self.tensor))[row0:, col0:]
+        if flat.numel() == 0:
+            return [], 1, 1
         row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
         if row_step > 1 or col_step > 1:
             flat = _pool(flat, row_step, col_step)

@@ -1,6 +1,7 @@
 """The update: what the optimizer reads, what it moves, and what clears the gradients."""
 
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +22,14 @@ class Update:
         self.watch = watch
         self._stepped_inside = False
         self._stepped: set[int] = set()
+        self._optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._before: dict[str, Held] = {}
         self._optimizer: Optimizer | None = None
 
     def new_optimizer(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Stand in for `Optimizer.__init__`: the first optimizer is known before its first step."""
         original(optimizer, *args, **kwargs)
+        self._optimizers.add(optimizer)
         if not self.watch.off and self.watch.optimizer is None:
             self.watch.optimizer = optimizer
 
@@ -55,6 +58,7 @@ class Update:
         if closure or id(optimizer) in self._stepped:
             watch.maybe_new_iteration()
         steps.append(sys._getframe(1))
+        self._optimizers.add(optimizer)
         watch.optimizer = optimizer
         if watch.policy.partials:
             self._before, self._optimizer = {}, optimizer
@@ -63,7 +67,10 @@ class Update:
     @guarded
     def _begin(self, optimizer: Optimizer, closure: bool) -> None:
         watch = self.watch
-        watch.snapshot()
+        if self._before:
+            watch.snapshot()  # inside a step: what moved, the optimizer itself moved
+        else:
+            watch.notice_moved()
         grads: dict[str, Held | None] = {}
         before: dict[str, Held] = {}
         recipes: dict[str, Recipe] = {}
@@ -81,6 +88,7 @@ class Update:
                     before[name] = self._before.setdefault(name, held)
                     if before[name] is held:
                         recipes[name] = OptimizerRecipe(optimizer, group, p, held, grads[name])
+        watch.pending -= grads.keys()
         if changed:
             watch.emit(GradChanged(watch.iteration, changed))
         watch.emit(StepStarted(watch.iteration, summary(optimizer), grads, before, recipes, user_location(), closure))
@@ -133,10 +141,22 @@ class Update:
     @guarded
     def _cleared(self, owner: Any) -> None:
         watch = self.watch
-        watch.maybe_new_iteration()
         groups = owner.param_groups if isinstance(owner, Optimizer) else [{"params": owner.parameters()}]
         own = {id(p) for group in groups for p in group["params"]}
-        grads: dict[str, Held | None] = {
-            name: watch.grad_of(name, p) for name, p in watch.names.parameters() if id(p) in own
-        }
+        cleared = {name: p for name, p in watch.names.parameters() if id(p) in own}
+        watch.pending -= cleared.keys()
+        if not self._another_waits(owner):
+            watch.maybe_new_iteration()
+        grads: dict[str, Held | None] = {name: watch.grad_of(name, p) for name, p in cleared.items()}
         watch.emit(GradCleared(watch.iteration, grads, user_location()))
+
+    def _another_waits(self, owner: Any) -> bool:
+        """True where another optimizer has gradients of this iteration that it has not read yet."""
+        waiting = self.watch.pending
+        return any(
+            optimizer is not owner
+            and id(optimizer) not in self._stepped
+            and any(self.watch.names.of(p) in waiting for group in optimizer.param_groups for p in group["params"])
+            for optimizer in self._optimizers
+            if waiting
+        )

@@ -17,7 +17,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from backpropdbg.events import Anomaly, Event, Held, IterationStarted
+from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpdate
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
 
@@ -73,22 +73,43 @@ class Watch:
         stepped: an optimizer stepped, so the next forward, backward or zero_grad begins another iteration.
         runs: engine runs in this iteration. inside: how many of them are in progress.
         weights, grads: the newest copies, by parameter.
+        pending: parameters whose gradient was accumulated, and neither read by an optimizer nor cleared since.
     """
 
     def __init__(self, sink: Callable[[Event], None], policy: Policy) -> None:
         self.sink, self.policy = sink, policy
         self.names = Names()
         self.iteration = 1
-        self.model: Any = None
-        self.optimizer: Any = None
+        self._model: weakref.ref[Any] | None = None
+        self._optimizer: weakref.ref[Any] | None = None
+        self.pending: set[str] = set()
         self.here = _Here()
         self.fresh, self.ran, self.stepped = True, False, False
         self.runs = self.inside = 0
         self.weights: dict[str, HeldTensor] = {}
         self.grads: dict[str, HeldTensor] = {}
         self.on_new_iteration: list[Callable[[], None]] = []
+        self._threads: set[int] = set()
         self._inert = 0
         self._reporting = False
+
+    @property
+    def model(self) -> Any:
+        """The first model that was called, while it lives."""
+        return self._model() if self._model is not None else None
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = weakref.ref(model)
+
+    @property
+    def optimizer(self) -> Any:
+        """The first optimizer that was made, then the one that stepped last, while it lives."""
+        return self._optimizer() if self._optimizer is not None else None
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Any) -> None:
+        self._optimizer = weakref.ref(optimizer)
 
     @property
     def off(self) -> bool:
@@ -134,6 +155,15 @@ class Watch:
             pass
         finally:
             self._reporting = False
+
+    def enter_thread(self) -> None:
+        """The program runs forward or backward in this thread."""
+        self._threads.add(threading.get_ident())
+
+    @property
+    def alone(self) -> bool:
+        """True while one thread trains. Else only it may read its gradients: the engine writes them without the GIL."""
+        return len(self._threads) < 2
 
     # -- iterations ------------------------------------------------------------------------------
 
@@ -181,6 +211,8 @@ class Watch:
         alive = dict(self.names.parameters())
         for name in self.weights.keys() - alive.keys():
             del self.weights[name]
+        for name in self.grads.keys() - alive.keys():
+            del self.grads[name]
         for name, p in alive.items():
             held = self.weights.get(name)
             if held is None or held.tensor is None or not same_bits(held.tensor, p.detach()):
@@ -188,6 +220,13 @@ class Watch:
                     moved.append(name)
                 self.weights[name] = copy(p)
         return tuple(moved)
+
+    def notice_moved(self) -> tuple[str, ...]:
+        """Tell of weights that moved outside of any optimizer; return their names."""
+        moved = self.snapshot()
+        if moved:
+            self.emit(ManualUpdate(self.iteration, moved, {name: self.weights[name] for name in moved}))
+        return moved
 
     def grad_of(self, name: str, p: Tensor) -> HeldTensor | None:
         """`.grad` now; the copy that there is already, where it has the same bits."""

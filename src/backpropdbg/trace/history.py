@@ -7,6 +7,7 @@ from backpropdbg.events import BackwardStarted, Event, Held, handles
 
 DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
+MOST_IN_ONE = 200_000
 
 
 class Trace:
@@ -15,7 +16,8 @@ class Trace:
     Args:
         budget: bytes of tensors to keep. Beyond it the oldest keep their norms and say "not kept"; what the newest
             backward (or, without one, the iteration) needs is kept in any case.
-        max_events: beyond this many the oldest iterations are forgotten whole.
+        max_events: beyond this many the oldest iterations are forgotten whole; of one that has MOST_IN_ONE by itself,
+            all but its newest backward.
         statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
     """
 
@@ -92,9 +94,10 @@ class Trace:
 
     def _forget(self, current: int) -> None:
         oldest = min(self._starts)
-        if oldest >= current:
+        if oldest >= current and len(self._events) < MOST_IN_ONE:
             return
-        end = self._starts.get(oldest + 1, self._base)
+        # Of a current iteration without end, keep what the newest backward needs.
+        end = self._starts.get(oldest + 1, self._base) if oldest < current else self._needed
         gone = end - self._base
         for held in (h for event in self._events[:gone] for h in handles(event)):
             kept = self._kept.get(id(held))
@@ -104,3 +107,4 @@ class Trace:
         del self._events[:gone]
         self._base = end
         del self._starts[oldest]
+        self._starts.setdefault(current, end)

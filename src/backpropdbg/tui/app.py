@@ -10,9 +10,10 @@ from rich.text import Text
 from textual import events, work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal
+from textual.containers import Container, Horizontal, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
+from textual.scroll_view import ScrollView
 from textual.widgets import Input, Static
 
 from backpropdbg.situation import Matrix, Situation
@@ -50,7 +51,8 @@ class DebuggerApp(App[None]):
 
     Attributes:
         situation: the last stop, or None before the first.
-        exit_code: what the app will exit with: 3 once the program raised or was killed, else 0.
+        own_code: exit with the program's own code, as the program does without us.
+        exit_code: what the app will exit with: else 3 once the program raised or was killed, and 0.
         busy: True while the program runs, or while a step key waits for its answer.
     """
 
@@ -60,9 +62,12 @@ class DebuggerApp(App[None]):
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
-    def __init__(self, session: wire.Session, script: Script | None = None, speed: float = 1.0) -> None:
+    def __init__(
+        self, session: wire.Session, script: Script | None = None, speed: float = 1.0, own_code: bool = False
+    ) -> None:
         super().__init__()
         self.session = session
+        self.own_code = own_code
         self.situation: Situation | None = None
         self.exit_code = 0
         self.running = True
@@ -133,6 +138,7 @@ class DebuggerApp(App[None]):
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = False
+                self.exit_code = (situation.exit_code or 0) if self.own_code else 0
                 self.show(situation)
             case wire.Running():
                 self.running = True
@@ -177,7 +183,7 @@ class DebuggerApp(App[None]):
                 pane.show(shown[n], self.situation.element)
         tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
         frame = 2 if self.base.has_class("compact") else 3
-        self.base.query_one("#matrices").styles.height = max(frame + 4, min(tallest + frame, self.size.height // 3))
+        self.base.query_one("#matrices").styles.height = max(frame + 4, min(tallest + frame, self.size.height // 4 + 1))
         self.call_after_refresh(self.ask_cells)
 
     def shown_matrices(self, situation: Situation) -> list[Matrix]:
@@ -212,9 +218,11 @@ class DebuggerApp(App[None]):
         self.running = self.waiting = False
         self.ended = True
         self.exit_code = 3 if ended.raised or ended.code < 0 else 0
+        if self.own_code:
+            self.exit_code = ended.code if ended.code >= 0 else 128 - ended.code
         self.base.query_one(Header).show(self.situation, "ended")
         self.base.query_one(Explanation).say(ended.cause, alarm=True)
-        self.hint("r restarts the program, q quits")
+        self.hint("R restarts the program, q quits")
         output = self.base.query_one(OutputPane)
         output.open_line = False
         output.write("end", f"{ended.cause} (exit code {ended.code})\n")
@@ -247,7 +255,7 @@ class DebuggerApp(App[None]):
     def free(self) -> bool:
         """Return True where a command may be sent now; else say why not."""
         if self.ended:
-            self.hint("the program has ended: r restarts it, q quits")
+            self.hint("the program has ended: R restarts it, q quits")
         elif self.busy:
             self.hint("the program is running: i interrupts it, q quits")
         return not (self.busy or self.ended)
@@ -289,9 +297,10 @@ class DebuggerApp(App[None]):
             self.base.query_one(Results).show("")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Send what was typed; the command line keeps the keyboard."""
-        line = event.value.strip()
+        """Send what was typed, and go back to the keys."""
+        line = event.value.strip().removeprefix(":").strip()
         self.base.query_one(CommandLine).remember(line)
+        self.screen.set_focus(None)
         if not line:
             return
         word = line.split()[0]
@@ -340,13 +349,22 @@ class DebuggerApp(App[None]):
     def action_zoom(self) -> None:
         """Show true cells around the selected element, or all of a large tensor, pooled."""
         self.zoomed = not self.zoomed
+        pooled = [p for p in self.base.query(MatrixPane) if p.display and p.is_pooled]
+        if self.zoomed and not pooled:
+            self.zoomed = False
+            self.hint("every cell here is a true one already; z is for tensors that don't fit")
+            return
         self.hint("true cells around the selected element: z shows all" if self.zoomed else "")
         self.ask_cells()
 
     def action_page(self, way: int) -> None:
-        """Scroll the results where there are some, else the output."""
-        results, output = self.base.query_one(Results), self.base.query_one(OutputPane)
-        pane = results if results.display and results.max_scroll_y > 0 else output
+        """Scroll the results where there are some, else the ledger, else the output."""
+        results, ledger = self.base.query_one(Results), self.base.query_one(Ledger)
+        pane: ScrollView | VerticalScroll = self.base.query_one(OutputPane)
+        if results.display and results.max_scroll_y > 0:
+            pane = results
+        elif ledger.max_scroll_y > 0:
+            pane = ledger
         pane.scroll_relative(y=way * max(1, pane.size.height - 1), animate=False)
 
     def action_restart(self) -> None:
@@ -413,10 +431,23 @@ class DebuggerApp(App[None]):
         self.fit(event.size.width, event.size.height)
         self.call_after_refresh(self.show_matrices)
 
+    def show_keys(self) -> None:
+        """Name the keys that work now."""
+        typing = isinstance(self.focused, CommandLine)
+        self.base.query_one("#keys", Static).update(key_line(self.size.width, typing))
+
+    def on_descendant_focus(self) -> None:
+        """The command line has the keyboard."""
+        self.show_keys()
+
+    def on_descendant_blur(self) -> None:
+        """The keys are back."""
+        self.call_after_refresh(self.show_keys)
+
     def fit(self, width: int, height: int) -> None:
         """Choose between the whole screen and the small one."""
         screen = self.base
         screen.set_class(width < 100 or height < 30, "compact")
-        screen.query_one("#keys", Static).update(key_line(width))
+        self.show_keys()
         number = next((n for n in (1, 2, 3) if screen.has_class(f"tab-{n}")), 1)
         screen.query_one("#tabs", Static).update(tab_line(number))

@@ -36,10 +36,9 @@ class Header(Static):
         room = self.size.width or 10_000
         for dropped in ("", "program", "seed", "optimizer"):
             parts.pop(dropped, None)
-            for gap in ("   ", "  "):
-                line = Text(gap, no_wrap=True).join([name, *parts.values()])
-                if line.cell_len <= room:
-                    return line
+            line = Text("  ", no_wrap=True).join([name, *parts.values()])
+            if line.cell_len <= room:
+                return line
         return line
 
     def parts(self) -> dict[str, Text]:

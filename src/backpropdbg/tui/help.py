@@ -17,7 +17,7 @@ KEYS = (
     (":", "command"),
     ("tab", "focus"),
     ("arrows", "element"),
-    ("r", "restart"),
+    ("R", "restart"),
     ("?", "help"),
     ("q", "quit"),
 )
@@ -28,7 +28,7 @@ n  next turning point of the parameter: its uses, the sum, the update
 f  finish: to the end of the phase
 c  continue to the next breakpoint
 i  interrupt a running program (or ctrl+c)
-r  restart: same seed, breakpoints kept
+R  restart: same seed; breakpoints, focus and element kept
 
 b  break ...        :  command line      esc  leave it
 tab        the next parameter of the same module
@@ -36,17 +36,22 @@ shift+tab  the next parameter of all
 arrows     the neighbouring element      m  the next matrices
 z          zoom: true cells of a large tensor around the element
 1 2 3      matrices, source, output (on a small screen)
-page up, page down  scroll results or output
+page up, page down  scroll results, else the ledger, else the output
 space      pause a playing script
 ctrl+s     save the screen as backpropdbg.svg
 q  quit
 
+norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
+orange +, blue -; a positive gradient pulls its element down.
+
 any key closes this"""
+TYPING = (("enter", "run"), ("esc", "back to the keys"), ("up", "history"), ("help", "all commands"))
 
 
-def key_line(width: int) -> Text:
-    """Return the line of keys, shorter on a narrow screen."""
+def key_line(width: int, typing: bool = False) -> Text:
+    """Return the line of keys, shorter on a narrow screen; typing: those of the command line."""
     keys = KEYS if width >= 100 else tuple(pair for pair in KEYS if pair[0] in COMPACT)
+    keys = TYPING if typing else keys
     text = Text(" ", no_wrap=True)
     for key, word in keys:
         text.append(key, f"bold {paint.ACCENT}")

@@ -22,7 +22,7 @@ BINDINGS = [
     Binding("shift+tab", "parameter(True)", show=False, priority=True),
     Binding("m", "more", show=False),
     Binding("z", "zoom", show=False),
-    Binding("r", "restart", show=False),
+    Binding("R", "restart", show=False),
     Binding("space", "pause", show=False),
     Binding("question_mark", "help", show=False),
     Binding("pageup", "page(-1)", show=False),

@@ -1,11 +1,17 @@
 """The ledger of the focused parameter, and beneath it the terms of the update."""
 
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
+from backpropdbg.tui.select import next_parameter
+
+FEW = 4
 
 
 def heading(situation: Situation, width: int) -> Text:
@@ -48,6 +54,16 @@ def row_text(row: Row, width: int) -> Text:
     return line
 
 
+def folded(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with a long stretch of pending partials as one."""
+    pending = [row for row in rows if row.kind == "partial" and row.state == "pending"]
+    if len(pending) <= FEW:
+        return list(rows)
+    ends = f"{pending[0].term} .. {pending[-1].term}"
+    one = Row("partial", ends, f"{len(pending)} uses", "pending")
+    return [one if row is pending[0] else row for row in rows if row not in pending[1:]]
+
+
 def ledger_lines(situation: Situation, ruled: bool = True) -> tuple[list[Text], int]:
     """Return the rows under the titles, and the index of the row that the stop is about (or -1).
 
@@ -61,7 +77,7 @@ def ledger_lines(situation: Situation, ruled: bool = True) -> tuple[list[Text], 
     for n, block in enumerate(blocks):
         if n:
             lines.append(Text(f"  update, {situation.optimizer}".rstrip(", "), paint.ACCENT, no_wrap=True))
-        for row in block:
+        for row in folded(block):
             if row.kind == "running" and lines and ruled:
                 lines.append(Text("  " + "-" * (width + 30), paint.DIM, no_wrap=True))
             here = len(lines) if row.here else here
@@ -87,6 +103,8 @@ class Ledger(VerticalScroll, can_focus=False):
         self.situation = situation
         shape = ", ".join(map(str, situation.shape))
         self.border_title = Text(f"{paint.clean(situation.focus)}  [{shape}]")
+        other = next_parameter(situation.parameters, situation.focus)
+        self.border_subtitle = Text(f"tab: {paint.clean(other)}" if other else "")
         self.heading.update(heading(situation, term_width(situation)))
         self.draw()
 
@@ -94,9 +112,13 @@ class Ledger(VerticalScroll, can_focus=False):
         """Draw the rows; where they would not all fit, without the line above the sum."""
         if self.situation is None:
             return
-        lines, self.here = ledger_lines(self.situation)
-        if len(lines) > max(1, self.size.height - 1):
-            lines, self.here = ledger_lines(self.situation, ruled=False)
+        room, situation = max(1, self.size.height - 1), self.situation
+        lines, self.here = ledger_lines(situation)
+        if len(lines) > room:
+            lines, self.here = ledger_lines(situation, ruled=False)
+        if len(lines) > room:  # what is None needs no row
+            rows = tuple(row for row in situation.ledger if row.kind != "carried" or row.state != "none")
+            lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False)
         self.rows.update(Text("\n").join(lines))
         self.call_after_refresh(self.reveal)
 

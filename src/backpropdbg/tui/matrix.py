@@ -105,6 +105,12 @@ class MatrixPane(Widget):
         self.border_subtitle = Text("" if small else scale)
         self.refresh()
 
+    @property
+    def is_pooled(self) -> bool:
+        """True where a cell stands for several of the tensor."""
+        window = self.window_shown
+        return window is not None and (window.row_step > 1 or window.col_step > 1)
+
     def room(self) -> tuple[int, int]:
         """Return how many rows and columns of cells fit."""
         margin = len(str(max(1, flat_shape(self.matrix.shape)[0] if self.matrix else 1) - 1))

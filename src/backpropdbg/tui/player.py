@@ -102,6 +102,8 @@ class Player:
                 text = " ".join(words[1:])
                 self._caption(text)
                 await self._wait(reading_time(text))
+            elif words in (["ledger"], ["info", "ledger"]):  # it is on the screen already
+                await self._wait(PACE)
             elif words[0] == "sleep":
                 await self._wait(seconds_of(words))
             else:

@@ -26,3 +26,8 @@ class Results(VerticalScroll, can_focus=False):
         self.set_class(kind == "error", "error")
         self.body.update(Text(self.text, KINDS[kind]))
         self.scroll_home(animate=False)
+        self.call_after_refresh(self.tell_more)
+
+    def tell_more(self) -> None:
+        """Say on the frame where not all of the text shows."""
+        self.border_subtitle = "page down: more" if self.max_scroll_y > 0 else ""

@@ -33,7 +33,7 @@ from backpropdbg.wire.process import Child, default_command
 from backpropdbg.wire.session import Cells, Ended, Message, ProgramOutput, Result, Running, Stopped
 
 NO_PROGRAM = "the program has ended; `restart` starts it again"
-_KEPT = re.compile(r"(b|break|tbreak|condition|ignore|enable|disable|clear)\b")
+_KEPT = re.compile(r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element)\b")
 _SILENCE = 2.0  # a child that closed its socket but lives on is killed after this
 _LATE = 1.7  # for close(): the pump must have ended by then
 
@@ -262,7 +262,7 @@ class ChildSession:
         child.close_files()
         self._child = None
         self._kill_at = float("inf")
-        raised = code == 3 and bool(self._raised)
+        raised = code > 0 and bool(self._raised)
         self._emit(Ended(self._failure or _cause(code, self._raised if raised else ""), code, raised))
 
     def _fail(self, cause: str) -> None:
@@ -302,11 +302,17 @@ class ChildSession:
             if not body.moves and self._child is not None:
                 self._child.drain(self._emit_output)
             if response.success and _KEPT.match(line.strip()):
-                self._kept.append(line.strip())
+                self._keep(line.strip())
             self._emit(Result(line, text, response.success, body.moves))
 
         if not self._request("evaluate", EvaluateArguments(line), answer):
             self._emit(Result(line, NO_PROGRAM, ok=False))
+
+    def _keep(self, line: str) -> None:
+        """Remember a line for the next start: every breakpoint, the last focus, and the last element of that."""
+        word = line.split()[0]
+        outdated = {"focus": ("focus", "element"), "element": ("element",)}.get(word, ())
+        self._kept = [*(kept for kept in self._kept if kept.split()[0] not in outdated), line]
 
     def _send_window(self, want: TensorArguments) -> None:
         def answer(response: Response) -> None:

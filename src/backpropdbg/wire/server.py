@@ -266,7 +266,11 @@ class Server:
         peer = self._peer
         assert peer is not None
         while True:
-            body = self._framer.next()
+            try:
+                body = self._framer.next()
+            except WireError as error:
+                self._send_raw_error(str(error))
+                return
             if body is None:
                 self._wait_readable(peer)
                 data = peer.recv(65536)
