@@ -1,13 +1,14 @@
 """The command line: arguments of each subcommand, and nothing else. Imports neither torch nor textual."""
 
 import argparse
+import atexit
 import contextlib
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from backpropdbg.errors import BackpropdbgError, UsageError
 
@@ -204,6 +205,7 @@ def _show(options: dict[str, object], script: "Script | None", speed: float) -> 
     from backpropdbg.wire.client import ChildSession
 
     session = ChildSession(options)
+    _restore_terminal_at_exit()
     try:
         session.prepare()  # the child imports torch while this process imports textual
         from backpropdbg.tui.app import DebuggerApp
@@ -215,6 +217,28 @@ def _show(options: dict[str, object], script: "Script | None", speed: float) -> 
         return app.return_code or 0
     finally:
         session.close()
+
+
+def _restore_terminal_at_exit() -> None:
+    """Set the terminal's modes back to what they are now, however the screen goes down.
+
+    Textual takes over what it finds after a SIGCONT, which may be its own modes. At exit, and not before: its threads
+    that read the terminal have to end first.
+    """
+    try:
+        import termios
+    except ImportError:  # not on Windows
+        return
+    with contextlib.suppress(OSError, ValueError, termios.error):
+        modes = termios.tcgetattr(sys.stdin.fileno())
+        atexit.register(_set_modes, sys.stdin.fileno(), modes)
+
+
+def _set_modes(fd: int, modes: "list[Any]") -> None:
+    import termios
+
+    with contextlib.suppress(OSError, termios.error):
+        termios.tcsetattr(fd, termios.TCSANOW, modes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

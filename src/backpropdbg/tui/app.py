@@ -31,6 +31,7 @@ from backpropdbg.tui.player import Player, Script, words_of
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.select import neighbour, next_parameter
 from backpropdbg.tui.source import SourcePane
+from backpropdbg.tui.terminal import watch_signals
 from backpropdbg.wire import session as wire
 
 PANES = 3
@@ -52,7 +53,7 @@ class DebuggerApp(App[None]):
     Attributes:
         situation: the last stop, or None before the first.
         own_code: exit with the program's own code, as the program does without us.
-        exit_code: what the app will exit with: else 3 once the program raised or was killed, and 0.
+        exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
         busy: True while the program runs, or while a step key waits for its answer.
     """
 
@@ -118,6 +119,7 @@ class DebuggerApp(App[None]):
         self.base.query_one(Header).show(None, "starting")
         self.base.query_one(Explanation).say("starting the program ...")
         self.session.start(self.receive)
+        watch_signals(self, self.shut)
         if self.player is not None:
             self.run_player(self.player)
 
@@ -217,7 +219,7 @@ class DebuggerApp(App[None]):
         """Say why the program is gone; the app stays up."""
         self.running = self.waiting = False
         self.ended = True
-        self.exit_code = 3 if ended.raised or ended.code < 0 else 0
+        self.exit_code = 3 if ended.raised or ended.code < 0 else min(ended.code, 1)
         if self.own_code:
             self.exit_code = ended.code if ended.code >= 0 else 128 - ended.code
         self.base.query_one(Header).show(self.situation, "ended")
@@ -430,24 +432,25 @@ class DebuggerApp(App[None]):
         """Lay out for the new size, and fetch cells that fit."""
         self.fit(event.size.width, event.size.height)
         self.call_after_refresh(self.show_matrices)
+        self.call_after_refresh(self.base.refresh)  # whole: the terminal may have lost what we think it shows
 
-    def show_keys(self) -> None:
+    def show_keys(self, width: int) -> None:
         """Name the keys that work now."""
         typing = isinstance(self.focused, CommandLine)
-        self.base.query_one("#keys", Static).update(key_line(self.size.width, typing))
+        self.base.query_one("#keys", Static).update(key_line(width, typing))
 
     def on_descendant_focus(self) -> None:
         """The command line has the keyboard."""
-        self.show_keys()
+        self.show_keys(self.size.width)
 
     def on_descendant_blur(self) -> None:
         """The keys are back."""
-        self.call_after_refresh(self.show_keys)
+        self.call_after_refresh(self.show_keys, self.size.width)
 
     def fit(self, width: int, height: int) -> None:
         """Choose between the whole screen and the small one."""
         screen = self.base
         screen.set_class(width < 100 or height < 30, "compact")
-        self.show_keys()
+        self.show_keys(width)
         number = next((n for n in (1, 2, 3) if screen.has_class(f"tab-{n}")), 1)
         screen.query_one("#tabs", Static).update(tab_line(number))

@@ -68,7 +68,7 @@ def number_text(value: Number | None, digits: int = 4, signed: bool = False) -> 
     odd = odd_text(v)
     if odd:
         return odd if odd != "·" else "0"
-    if abs(v) < 10.0 ** (-digits / 2) or abs(v) >= 1e4:
+    if abs(v) < 10.0 ** (-digits / 2) or abs(v) >= (1e4 if digits > 2 else 1e6):
         text = short_power(v, max(1, digits - 2))
         return text if signed or v < 0 else text[1:]
     return f"{v:{'+' if signed else ''}.{digits}f}"

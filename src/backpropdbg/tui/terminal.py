@@ -1,0 +1,31 @@
+"""Signals of the terminal that textual leaves alone, or takes for others."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+
+from textual.app import App
+
+
+def watch_signals(app: App[None], end: Callable[[int], object]) -> None:
+    """Call `end(exit code)` on SIGTERM, and redraw on a SIGCONT that no Ctrl-Z came before.
+
+    After `kill -STOP` textual has not left its screen; were it to enter it once more, a second thread would read the
+    keyboard for ever. Nothing happens outside of the main thread, or where there are no such signals.
+    """
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, 128 + signal.SIGTERM)
+    resume = getattr(signal, "SIGCONT", None)
+    theirs = None if resume is None else signal.getsignal(resume)
+    if resume is None or not callable(theirs):
+        return
+
+    def continued(number: int, frame: object) -> None:
+        if getattr(app._driver, "_must_signal_resume", True):
+            theirs(number, frame)  # type: ignore[arg-type]
+        else:
+            app.call_later(app.screen_stack[0].refresh)
+
+    with contextlib.suppress(ValueError):
+        signal.signal(resume, continued)
