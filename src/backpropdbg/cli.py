@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DEFAULT_KEEP = "256MB"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _FIRST_DEMO = "shared_weight.bpdb"
+_ANY_DEMO = "iteration.bpdb"
+# The first one holds with these; with any other option, one that holds for every net is played.
+_HOLDS_WITH = {"seed", "batch", "d_in", "d_out", "iterations", "tutorial"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -173,10 +176,13 @@ def _demo(given: argparse.Namespace) -> int:
 
     from backpropdbg.console.replay import parse, replay
 
-    with resources.as_file(resources.files("backpropdbg.demo") / _FIRST_DEMO) as path:
+    mine = options["demo"]
+    assert isinstance(mine, dict)
+    name = _FIRST_DEMO if mine.keys() <= _HOLDS_WITH else _ANY_DEMO
+    with resources.as_file(resources.files("backpropdbg.demo") / name) as path:
         script = parse(str(path))
-    base, mine = script.options["demo"], options["demo"]
-    assert isinstance(base, dict) and isinstance(mine, dict)
+    base = script.options["demo"]
+    assert isinstance(base, dict)
     script.options.update(options, demo={**base, **mine})
     return replay(script)
 
