@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ from backpropdbg.tui.terminal import watch_signals
 from backpropdbg.wire import session as wire
 
 PANES = 3
+MOST_PRINTED = 64  # pieces of output that wait to be drawn, of 64 KB at most; older ones are left out
 PANE_WIDTH = 36
 GRACE = 1.9
 
@@ -70,6 +72,8 @@ class DebuggerApp(App[None]):
         self.session = session
         self.own_code = own_code
         self.situation: Situation | None = None
+        self.printed: deque[wire.ProgramOutput] = deque(maxlen=MOST_PRINTED)
+        self.printing = threading.Lock()
         self.exit_code = 0
         self.running = True
         self.waiting = False
@@ -129,14 +133,33 @@ class DebuggerApp(App[None]):
             threading.Thread(target=self.session.close, daemon=True).start()
 
     def receive(self, message: wire.Message) -> None:
-        """Hand a message over to the app's thread; safe from any thread, also after the app is gone."""
+        """Hand a message over to the app's thread; safe from any thread, also after the app is gone.
+
+        Output is collected until the app has time for it, so that a flood of it holds up no key.
+        """
+        if isinstance(message, wire.ProgramOutput):
+            with self.printing:
+                first = not self.printed
+                self.printed.append(message)
+            if not first:
+                return
         with contextlib.suppress(RuntimeError):
             self.post_message(Heard(message))
+
+    def show_printed(self) -> None:
+        """Draw what was printed since the last time."""
+        with self.printing:
+            printed = list(self.printed)
+            self.printed.clear()
+        output = self.base.query_one(OutputPane)
+        for message in printed:
+            output.write(message.stream, message.text)
 
     def on_heard(self, heard: Heard) -> None:
         """Draw one message."""
         if self.quitting or not self.screen_stack or not self.base.query(Header):
             return  # the screen is going down
+        self.show_printed()
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = False
@@ -151,8 +174,6 @@ class DebuggerApp(App[None]):
                 for pane in self.base.query(MatrixPane):
                     if pane.matrix is not None and pane.matrix.name == name:
                         pane.fill(window)
-            case wire.ProgramOutput(stream, text):
-                self.base.query_one(OutputPane).write(stream, text)
             case wire.Ended() as ended:
                 self.show_end(ended)
         if self.player is not None:
@@ -196,6 +217,11 @@ class DebuggerApp(App[None]):
             return [*found[self.first_matrix :], *found[: self.first_matrix]][:room]
         chosen = sorted(found, key=lambda matrix: matrix.state != "value")[:room]
         return [matrix for matrix in found if matrix in chosen]
+
+    def on_matrix_pane_sized(self) -> None:
+        """Fetch the cells that fit now."""
+        if self.screen_stack:
+            self.ask_cells()
 
     def ask_cells(self) -> None:
         """Ask for the cells that the panes have room for."""

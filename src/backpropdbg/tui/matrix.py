@@ -5,6 +5,7 @@ from math import prod
 
 from rich.style import Style
 from rich.text import Text
+from textual.message import Message
 from textual.widget import Widget
 
 from backpropdbg.situation import Matrix, Window
@@ -79,11 +80,18 @@ def scale_text(matrix: Matrix, window: Window | None) -> str:
 class MatrixPane(Widget):
     """The frame of one matrix."""
 
+    class Sized(Message):
+        """The pane has another size, so other cells have room."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.matrix: Matrix | None = None
         self.window_shown: Window | None = None
         self.element: tuple[int, ...] = ()
+
+    def on_resize(self) -> None:
+        """Tell who has the cells."""
+        self.post_message(self.Sized())
 
     def show(self, matrix: Matrix, element: tuple[int, ...]) -> None:
         """Draw the frame; the cells follow."""

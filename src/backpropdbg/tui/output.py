@@ -23,6 +23,13 @@ STYLES = {
 }
 
 
+def wrap(text: str, width: int) -> list[str]:
+    """Cut a line into rows of at most `width` columns; ASCII, which programs print by the megabyte, by plain slices."""
+    if not text.isascii():
+        return chop_cells(text, width) or [""]
+    return [text[start : start + width] for start in range(0, len(text), width)] or [""]
+
+
 class OutputPane(ScrollView, can_focus=False):
     """The last lines of output, wrapped to the pane; keeps to the end unless scrolled up.
 
@@ -64,7 +71,7 @@ class OutputPane(ScrollView, can_focus=False):
 
     def add(self, stream: str, text: str) -> None:
         """Add one whole line and its rows."""
-        wrapped = chop_cells(text, self.size.width or 80) or [""]
+        wrapped = wrap(text, self.size.width or 80)
         self.lines.append((stream, text))
         self.rows += [(stream, row) for row in wrapped]
         self.counts.append(len(wrapped))
