@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.demo.dynamic_net import DynamicNet, DynamicPolynomial
-from backpropdbg.events import BackwardUse, Event
+from backpropdbg.events import Anomaly, BackwardUse, Event
 from backpropdbg.ledger import Ledger, fold
 from backpropdbg.probe import frames
 from backpropdbg.probe.hooks import Policy, Probe
@@ -32,8 +32,10 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 
 @contextmanager
-def probed(sink: Callable[[Event], None] | None = None, policy: Policy | None = None) -> Iterator[Any]:
-    """A probe at work: `.events` so far, `.probe`."""
+def probed(
+    sink: Callable[[Event], None] | None = None, policy: Policy | None = None, fails: bool = False
+) -> Iterator[Any]:
+    """A probe at work: `.events` so far, `.probe`. fails: the sink does so on purpose; else nothing of ours may."""
     seen = SimpleNamespace(events=[])
 
     def both(event: Event) -> None:
@@ -47,6 +49,8 @@ def probed(sink: Callable[[Event], None] | None = None, policy: Policy | None = 
         yield seen
     finally:
         seen.probe.remove()
+        anomalies = [e.error for e in seen.events if isinstance(e, Anomaly)]
+        assert fails or not anomalies, anomalies
 
 
 @contextmanager
@@ -90,6 +94,9 @@ def debugged(
         seen.probe.remove()
         if seen.failed:
             raise seen.failed[0]
+        events = [seen.trace[n] for n in range(seen.trace.first, len(seen.trace))]
+        anomalies = [e.error for e in events if isinstance(e, Anomaly)]
+        assert not anomalies, anomalies
 
 
 def make_net(net: str, uses: int | None, sizes: tuple[int, int, int, int] = (8, 4, 5, 3)) -> tuple[Any, Tensor, Tensor]:

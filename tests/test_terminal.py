@@ -508,7 +508,7 @@ def test_program_that_dies_and_starts_again(start: Start) -> None:
     t.ends(CTRL_Q, 3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, None])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, None])
 def test_signal_or_no_terminal(start: Start, number: signal.Signals | None) -> None:
     t = start(*LONG)
     t.see("FORWARD")
@@ -516,7 +516,7 @@ def test_signal_or_no_terminal(start: Start, number: signal.Signals | None) -> N
     if number is None:
         t.ends(t.app.ptyproc.fileobj.close, -signal.SIGHUP, 128 + signal.SIGHUP, restored=False)
     else:
-        t.ends(lambda: t.signal(number, signal.SIGCONT), -number, 128 + number, restored=number == signal.SIGTERM)
+        t.ends(lambda: t.signal(number, signal.SIGCONT), -number, 128 + number, restored=number != signal.SIGKILL)
 
 
 def test_killed_while_the_program_starts(start: Start) -> None:

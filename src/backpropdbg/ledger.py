@@ -97,7 +97,7 @@ class Ledger(Struct):
     """One parameter in one iteration.
 
     Attributes:
-        changed: `.grad` where something changed it after the backward. changes: how often that happened.
+        changed: `.grad` where something changed it after the newest backward. changes: how often that happened.
     """
 
     parameter: str
@@ -122,6 +122,8 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                 run = Run(event.run, event.carried.get(parameter), uses, event.accumulates)
                 run.hooked = parameter in event.hooked
                 ledger.runs.append(run)
+                if uses and event.accumulates:  # what changed it before is carried into this run
+                    ledger.changed, ledger.changes = None, 0
             case BackwardUse(use=use) if use.parameter == parameter:
                 for run in ledger.runs:
                     if run.number == event.run:

@@ -41,6 +41,7 @@ LOOPS = {
     "to zeros": lambda m, o, f: (o.zero_grad(set_to_none=False), f().backward(), o.step()),
     "never": lambda m, o, f: (f().backward(), o.step()),
     "by hand": lambda m, o, f: (f().backward(), o.step(), [setattr(p, "grad", None) for p in m.parameters()]),
+    "zeros by hand": lambda m, o, f: (f().backward(), o.step(), [p.grad.zero_() for p in m.parameters()]),
     "clipped": lambda m, o, f: (f().backward(), nn.utils.clip_grad_norm_(m.parameters(), 0.1), o.step(), o.zero_grad()),
 }
 
@@ -66,6 +67,28 @@ def test_grad_is_the_true_one_at_every_stop(order):
         for _ in range(3):
             LOOPS[order](model, stepper, lambda: oracle.squares(model(x), y))
     assert wrong == []
+
+
+def test_what_was_changed_before_a_backward_is_carried_in_and_no_change_after_it():
+    """Zeroed by hand after the update: the next sum is exact again, and nothing claims that it was changed since."""
+    seed(5)
+    model, x, y = make_net("module", 2)
+    stepper = torch.optim.SGD(model.parameters(), lr=0.01)
+    notes, said = [], []
+
+    def at_stop(situation, debugger):
+        if situation.event == "StepFinished":
+            notes.append({r.term: r.note for r in situation.ledger})
+            said.append(debugger.execute("why").text)
+
+    with debugged(at_stop, focus="middle_linear.weight"):
+        for _ in range(3):
+            oracle.squares(model(x), y).backward()
+            stepper.step()
+            for p in model.parameters():
+                p.grad.zero_()
+    assert [n[".grad"] for n in notes] == ["= running sum, bit for bit"] * 3
+    assert all("changed" not in n for n in notes) and all("changed since" not in text for text in said)
 
 
 # -- step(closure) -------------------------------------------------------------------------------
@@ -369,11 +392,40 @@ def test_a_failure_of_ours_is_told_and_not_raised():
         if isinstance(event, BackwardUse):
             raise RuntimeError("ours")
 
-    with probed(sink):
+    with probed(sink, fails=True):
         oracle.squares(model(x), y).backward()
     told = of(events, Anomaly)
     assert told and told[0].error.startswith("RuntimeError: ours (")
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_while_one_thread_is_stopped_the_others_wait():
+    """Two stops at once would answer each other's commands."""
+    stopped, most, wrong = [], [], []
+    lock = threading.Lock()
+
+    def at_stop(situation, debugger):
+        with lock:
+            stopped.append(threading.get_ident())
+            most.append(len(stopped))
+        threading.Event().wait(0.002)
+        if debugger.situation() is None:
+            wrong.append(situation.event)
+        with lock:
+            stopped.remove(threading.get_ident())
+
+    def train():
+        w = torch.ones(2, requires_grad=True)
+        for _ in range(10):
+            (w * 2).sum().backward()
+
+    with debugged(at_stop):
+        threads = [threading.Thread(target=train) for _ in range(3)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(60)
+    assert max(most) == 1 and wrong == []
 
 
 def test_two_threads_train_two_models():

@@ -17,7 +17,7 @@ from backpropdbg.situation import Matrix, Row
 from backpropdbg.tui.app import DebuggerApp
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.header import Header
-from backpropdbg.tui.output import OutputPane
+from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.results import Results
 from backpropdbg.wire.session import Ended, ProgramOutput, Running, Stopped
 
@@ -179,6 +179,26 @@ async def test_long_lines_of_output_are_wrapped_also_after_a_resize() -> None:
             await until(pilot, lambda: pane.rows and len(pane.rows[0][1]) == min(pane.size.width, len(text)))
             assert pane.plain() == f"{text}\nnext"
             assert "".join(row for _, row in pane.rows) == f"{text}next"
+
+
+def test_output_waits_in_whole_until_it_is_too_much_to_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = Printed()
+    assert [printed.add("stdout", f"{n}\n") for n in range(1000)] == [True] + [False] * 999
+    assert printed.take() == [("stdout", f"{n}\n") for n in range(1000)] and printed.take() == []
+    monkeypatch.setattr("backpropdbg.tui.output.MOST_WAITING", 100)
+    for n in range(1000):
+        printed.add("stderr", f"{n:09}\n")
+    lost, *rest = printed.take()
+    assert "left out" in lost[1] and rest == [("stderr", f"{n:09}\n") for n in range(990, 1000)]
+    assert printed.add("stdout", "on") and printed.take() == [("stdout", "on")]
+
+
+async def test_a_failed_script_is_still_failed_after_a_look_around() -> None:
+    async with opened(script=[("bad", 1)], speed=30.0) as (app, session, pilot):
+        await until(pilot, lambda: app.exit_code == 1)
+        session.say(Stopped(STOP))
+        await pilot.pause(0.1)
+        assert app.exit_code == 1
 
 
 async def test_zoom_asks_for_true_cells_around_the_element() -> None:

@@ -6,11 +6,11 @@ print; a command marked `moves` lets the program run on.
 
 import inspect
 import linecache
-import shlex
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from backpropdbg.debugger import arguments
 from backpropdbg.debugger.core import Breakpoint, Debugger
 from backpropdbg.debugger.explain import why as explain_why
 from backpropdbg.debugger.locations import parse_location, suggest
@@ -38,93 +38,6 @@ class Command(Struct, frozen=True):
 
 
 TABLE: dict[str, Command] = {}
-
-
-def _nothing(text: str) -> None:
-    if text:
-        raise CommandError(f"takes no argument, got {text!r}")
-
-
-def _anything(text: str) -> None:
-    """Any argument, or none."""
-
-
-def _something(text: str) -> None:
-    if not text:
-        raise CommandError("needs an argument")
-
-
-def _number(text: str) -> None:
-    if not text.isdecimal():
-        raise CommandError(f"{text!r} is no breakpoint number; info breaks lists them")
-
-
-def _code(text: str) -> None:
-    if text and not (text.isdecimal() and len(text) < 4 and int(text) < 256):
-        raise CommandError(f"{text!r} is no exit code; give a whole number from 0 to 255")
-
-
-def _seconds(text: str) -> None:
-    try:
-        valid = 0 <= float(text) < float("inf")
-    except ValueError:
-        valid = False
-    if not valid:
-        raise CommandError(f"{text!r} is no number of seconds; e.g. 0.5")
-
-
-def _quoted(text: str) -> None:
-    try:
-        words = shlex.split(text)
-    except ValueError as e:
-        raise CommandError(f"{text}: {e}") from None
-    if len(words) != 1:
-        raise CommandError('takes one text in quotes, e.g. say "each use adds its own term"')
-
-
-def _expression(text: str) -> None:
-    if not text:
-        raise CommandError("needs an expression, e.g. partial.norm()")
-    try:
-        compile(text, "<expression>", "eval")
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as e:
-        reason = e.msg if isinstance(e, SyntaxError) else str(e)
-        raise CommandError(f"{text!r} is no expression: {reason}") from None
-
-
-def _location(text: str) -> None:
-    parse_location(text)
-
-
-def _break(text: str) -> None:
-    where, condition = _split_if(text)
-    parse_location(where)
-    if condition is not None:
-        _expression(condition)
-
-
-def _split_if(text: str) -> tuple[str, str | None]:
-    where, found, condition = f" {text} ".partition(" if ")
-    return where.strip(), condition.strip() if found else None
-
-
-def _condition(text: str) -> None:
-    number, _, expression = text.partition(" ")
-    _number(number)
-    if expression.strip():
-        _expression(expression.strip())
-
-
-def _ignore(text: str) -> None:
-    words = text.split()
-    if len(words) != 2 or not all(w.isdecimal() for w in words):
-        raise CommandError(f"{text!r}: ignore takes a breakpoint number and a count, e.g. ignore 1 5")
-
-
-def _indices(text: str) -> None:
-    for part in text.split(",") if text else []:
-        if not part.strip().isdecimal():
-            raise CommandError(f"{text!r} is no index; give one whole number per dimension, e.g. element 3,0")
 
 
 def command(check: Check, *aliases: str, moves: bool = False) -> Callable[[Action], Action]:
@@ -187,28 +100,28 @@ def run(debugger: Debugger, line: str) -> tuple[str, bool]:
 # -- move ----------------------------------------------------------------------------------------
 
 
-@command(_nothing, "s", moves=True)
+@command(arguments.nothing, "s", moves=True)
 def step(d: Debugger, text: str) -> str:
     """step (s): run to the next event of any parameter or of the loop."""
     d.run_until(lambda event: True)
     return ""
 
 
-@command(_nothing, "n", moves=True)
+@command(arguments.nothing, "n", moves=True)
 def next_(d: Debugger, text: str) -> str:
     """next (n): run to the next turning point of the focused parameter."""
     d.run_until(d.is_turning_point)
     return ""
 
 
-@command(_nothing, "r", "f", moves=True)
+@command(arguments.nothing, "r", "f", moves=True)
 def finish(d: Debugger, text: str) -> str:
     """finish (r, f): run to the end of the phase."""
     d.run_until(d.ends_phase)
     return ""
 
 
-@command(_location, moves=True)
+@command(arguments.location, moves=True)
 def until(d: Debugger, text: str) -> str:
     """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan.
     `update` is just after optimizer.step(); `n` also stops before it.
@@ -222,7 +135,7 @@ def until(d: Debugger, text: str) -> str:
     return ""
 
 
-@command(_nothing, "c", "cont", moves=True)
+@command(arguments.nothing, "c", "cont", moves=True)
 def continue_(d: Debugger, text: str) -> str:
     """continue (c): run to the next breakpoint or to the end."""
     d.run_until(lambda event: False)
@@ -233,7 +146,7 @@ def continue_(d: Debugger, text: str) -> str:
 
 
 def _add(d: Debugger, text: str, temporary: bool) -> str:
-    where, condition = _split_if(text)
+    where, condition = arguments.split_if(text)
     made = d.add_breakpoint(parse_location(where), condition or "", temporary)
     return _breakpoint_line(made)
 
@@ -255,19 +168,19 @@ def _breakpoint(d: Debugger, number: str) -> Breakpoint:
     raise CommandError(f"no breakpoint {number}; there are: {there}")
 
 
-@command(_break, "b")
+@command(arguments.place_and_condition, "b")
 def break_(d: Debugger, text: str) -> str:
     """break (b) LOC [if EXPR]: stop there, each time."""
     return _add(d, text, False)
 
 
-@command(_break)
+@command(arguments.place_and_condition)
 def tbreak(d: Debugger, text: str) -> str:
     """tbreak LOC [if EXPR]: stop there once."""
     return _add(d, text, True)
 
 
-@command(_condition)
+@command(arguments.number_and_condition)
 def condition(d: Debugger, text: str) -> str:
     """condition N [EXPR]: stop at breakpoint N only if EXPR; without EXPR always."""
     number, _, expression = text.partition(" ")
@@ -276,7 +189,7 @@ def condition(d: Debugger, text: str) -> str:
     return _breakpoint_line(found)
 
 
-@command(_ignore)
+@command(arguments.number_and_count)
 def ignore(d: Debugger, text: str) -> str:
     """ignore N COUNT: pass breakpoint N COUNT times before it stops again."""
     number, count = text.split()
@@ -285,28 +198,28 @@ def ignore(d: Debugger, text: str) -> str:
     return f"breakpoint {number} will be passed {count} times"
 
 
-@command(_number)
+@command(arguments.number)
 def enable(d: Debugger, text: str) -> str:
     """enable N: let breakpoint N stop again."""
     _breakpoint(d, text).enabled = True
     return _breakpoint_line(_breakpoint(d, text))
 
 
-@command(_number)
+@command(arguments.number)
 def disable(d: Debugger, text: str) -> str:
     """disable N: keep breakpoint N, but do not stop at it."""
     _breakpoint(d, text).enabled = False
     return _breakpoint_line(_breakpoint(d, text))
 
 
-@command(_anything)
+@command(arguments.anything)
 def clear(d: Debugger, text: str) -> str:
     """clear [N]: delete breakpoint N, or all."""
     if not text:
         count = len(d.breakpoints)
         d.breakpoints.clear()
         return f"{count} breakpoints deleted"
-    _number(text)
+    arguments.number(text)
     d.breakpoints.remove(_breakpoint(d, text))
     return f"breakpoint {text} deleted"
 
@@ -314,7 +227,7 @@ def clear(d: Debugger, text: str) -> str:
 # -- look ----------------------------------------------------------------------------------------
 
 
-@command(_expression, "p")
+@command(arguments.expression, "p")
 def print_(d: Debugger, text: str) -> str:
     """print (p) EXPR: the value of an expression, e.g. partial.norm() or A2 + A3.
     Names: partial running carried grad weight before after A1 A2 …, use uses iteration loss phase event, model
@@ -323,7 +236,7 @@ def print_(d: Debugger, text: str) -> str:
     return d.program.show(d.evaluate(text))
 
 
-@command(_expression)
+@command(arguments.expression)
 def whatis(d: Debugger, text: str) -> str:
     """whatis EXPR: its type, and shape and dtype of a tensor."""
     value = d.evaluate(text)
@@ -332,7 +245,7 @@ def whatis(d: Debugger, text: str) -> str:
     return kind if shape is None else f"{kind} {list(shape)} {getattr(value, 'dtype', '')}"
 
 
-@command(_expression)
+@command(arguments.expression)
 def expect(d: Debugger, text: str) -> str:
     """expect EXPR: fail unless EXPR is true; of a comparison it shows both sides."""
     if d.program.truth(d.evaluate(text), text):
@@ -365,7 +278,7 @@ def _is_literal(text: str) -> bool:
     return True
 
 
-@command(_anything)
+@command(arguments.anything)
 def info(d: Debugger, text: str) -> str:
     """info [uses|ledger|weights|grad|optimizer|breaks|params]: what there is to know."""
     from backpropdbg.debugger import tables
@@ -385,7 +298,7 @@ def info(d: Debugger, text: str) -> str:
     return subjects[text](d)
 
 
-@command(_nothing)
+@command(arguments.nothing)
 def ledger(d: Debugger, text: str) -> str:
     """ledger: the sum of the focused parameter, term by term."""
     from backpropdbg.debugger import tables
@@ -393,7 +306,7 @@ def ledger(d: Debugger, text: str) -> str:
     return tables.ledger(d)
 
 
-@command(_nothing)
+@command(arguments.nothing)
 def graph(d: Debugger, text: str) -> str:
     """graph: the unrolled calls of this iteration, level by level."""
     from backpropdbg.debugger import tables
@@ -401,7 +314,7 @@ def graph(d: Debugger, text: str) -> str:
     return tables.graph(d)
 
 
-@command(_indices)
+@command(arguments.indices)
 def element(d: Debugger, text: str) -> str:
     """element I,J: select the element whose story the ledger tells; without an index, say which it is."""
     weight = d.stop.weight
@@ -415,7 +328,7 @@ def element(d: Debugger, text: str) -> str:
     return f"element [{','.join(map(str, d.stop.element))}] of {d.focus} {list(shape)}"
 
 
-@command(_something)
+@command(arguments.something)
 def focus(d: Debugger, text: str) -> str:
     """focus PARAM: the parameter that the ledger and `next` are about."""
     names = d.program.parameters()
@@ -426,7 +339,7 @@ def focus(d: Debugger, text: str) -> str:
     return f"focus: {text}"
 
 
-@command(_anything)
+@command(arguments.anything)
 def why(d: Debugger, text: str) -> str:
     """why [PARAM]: the last update in plain words, with its terms."""
     from backpropdbg.debugger import tables
@@ -446,7 +359,7 @@ def why(d: Debugger, text: str) -> str:
     return "\n".join([*when, *explain_why(stop), *([tables.table(rows, at)] if rows else [])])
 
 
-@command(_nothing, "l")
+@command(arguments.nothing, "l")
 def list_(d: Debugger, text: str) -> str:
     """list (l): the source around this stop."""
     where = d.stop.location()
@@ -459,7 +372,7 @@ def list_(d: Debugger, text: str) -> str:
     )
 
 
-@command(_nothing, "w", "bt")
+@command(arguments.nothing, "w", "bt")
 def where(d: Debugger, text: str) -> str:
     """where (w): the user's frames, innermost last."""
     frames = d.program.stack()
@@ -468,7 +381,7 @@ def where(d: Debugger, text: str) -> str:
     )
 
 
-@command(_anything, "h")
+@command(arguments.anything, "h")
 def help_(d: Debugger, text: str) -> str:
     """help (h) [COMMAND]: what a command does."""
     if text:
@@ -495,9 +408,9 @@ def _face(name: str, help_text: str, check_: Check, *aliases: str) -> None:
         TABLE[key] = row
 
 
-_face("say", 'say "TEXT": a caption, in scripts.', _quoted)
-_face("sleep", "sleep S: wait S seconds, in scripts.", _seconds)
-_face("screenshot", "screenshot FILE: save the screen as SVG.", _something)
-_face("source", "source FILE: run the commands of another script.", _something)
-_face("restart", "restart: run the program again with the same arguments, seed and breakpoints.", _nothing)
-_face("quit", "quit (q) [CODE]: end the program and the debugger.", _code, "q")
+_face("say", 'say "TEXT": a caption, in scripts.', arguments.quoted)
+_face("sleep", "sleep S: wait S seconds, in scripts.", arguments.seconds)
+_face("screenshot", "screenshot FILE: save the screen as SVG.", arguments.something)
+_face("source", "source FILE: run the commands of another script.", arguments.something)
+_face("restart", "restart: run the program again with the same arguments, seed and breakpoints.", arguments.nothing)
+_face("quit", "quit (q) [CODE]: end the program and the debugger.", arguments.exit_code, "q")

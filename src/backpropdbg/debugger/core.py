@@ -98,6 +98,7 @@ class Debugger:
         self._wanted: Callable[[Event], bool] = lambda event: True
         self._paused = threading.Event()
         self._quit = threading.Event()
+        self._turn = threading.RLock()
         self._stop: Stop | None = None
         self._numbers = 0
         self._iteration = 0
@@ -105,17 +106,23 @@ class Debugger:
     # -- what the probe drives -------------------------------------------------------------------
 
     def on_event(self, event: Event) -> None:
-        """Append an event to the trace, and stop there if somebody wants to. Raises Quit."""
-        if self._quit.is_set():
-            raise Quit
-        position = self.trace.append(event)
-        if isinstance(event, IterationStarted):
-            return
-        if self._should_stop(event, position):
-            self._halt(position)
+        """Append an event to the trace, and stop there if somebody wants to. Raises Quit.
+
+        While one thread is stopped, others wait here: there is one trace and one stop.
+        """
+        with self._turn:
+            if self._quit.is_set():
+                raise Quit
+            position = self.trace.append(event)
+            if not isinstance(event, IterationStarted) and self._should_stop(event, position):
+                self._halt(position)
 
     def finish(self, code: int = 0) -> None:
         """The program is over: a last stop, from which the past can still be looked at."""
+        with self._turn:
+            self._finish(code)
+
+    def _finish(self, code: int) -> None:
         self.ended = True
         iteration = self.trace[len(self.trace) - 1].iteration if len(self.trace) > self.trace.first else 1
         self.reason = "finished"

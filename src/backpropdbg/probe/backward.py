@@ -56,6 +56,7 @@ class Backward:
             raise
         except BaseException:
             self._leave(removers)
+            self._watched.pop(run, None)
             raise
         self._leave(removers)
         self._end(run, failed=False)
@@ -231,9 +232,10 @@ class Backward:
     def _end(self, run: int, failed: bool) -> None:
         watch = self.watch
         watch.ran = True
-        known = self._watched.pop(run, frozenset())
-        moved = tuple([name for name in watch.snapshot() if name in known])
-        watch.emit(BackwardFinished(watch.iteration, run, moved, watch.policy.snapshots, user_location(), failed))
+        known = self._watched.pop(run, None)  # None where its beginning could not be told: nothing to compare with
+        moved = tuple([name for name in watch.snapshot() if known is not None and name in known])
+        compared = watch.policy.snapshots and known is not None
+        watch.emit(BackwardFinished(watch.iteration, run, moved, compared, user_location(), failed))
         if not watch.inside:
             self._update.run_ended()
 

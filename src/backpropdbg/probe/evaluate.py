@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from backpropdbg.errors import CommandError
-from backpropdbg.events import Held
 from backpropdbg.probe.frames import user_frame
 from backpropdbg.probe.hooks import Probe
 from backpropdbg.probe.tensors import HeldTensor
@@ -120,7 +119,3 @@ class Evaluator:
                 return bool(value)
         except BaseException as e:
             raise CommandError(f"{text.strip()} is neither true nor false: {_one_line(e)}") from None
-
-    def raw(self, held: Held | None) -> object:
-        """Return the tensor behind a handle."""
-        return None if held is None else held.value

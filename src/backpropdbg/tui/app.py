@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -26,7 +25,7 @@ from backpropdbg.tui.help import Help, key_line, tab_line
 from backpropdbg.tui.keys import BINDINGS
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrix import MatrixPane, flat_shape
-from backpropdbg.tui.output import OutputPane
+from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.paint import clean
 from backpropdbg.tui.player import Player, Script, words_of
 from backpropdbg.tui.results import Results
@@ -36,7 +35,6 @@ from backpropdbg.tui.terminal import watch_signals
 from backpropdbg.wire import session as wire
 
 PANES = 3
-MOST_PRINTED = 64  # pieces of output that wait to be drawn, of 64 KB at most; older ones are left out
 PANE_WIDTH = 36
 GRACE = 1.9
 
@@ -72,8 +70,7 @@ class DebuggerApp(App[None]):
         self.session = session
         self.own_code = own_code
         self.situation: Situation | None = None
-        self.printed: deque[wire.ProgramOutput] = deque(maxlen=MOST_PRINTED)
-        self.printing = threading.Lock()
+        self.printed = Printed()
         self.exit_code = 0
         self.running = True
         self.waiting = False
@@ -137,33 +134,22 @@ class DebuggerApp(App[None]):
 
         Output is collected until the app has time for it, so that a flood of it holds up no key.
         """
-        if isinstance(message, wire.ProgramOutput):
-            with self.printing:
-                first = not self.printed
-                self.printed.append(message)
-            if not first:
-                return
+        if isinstance(message, wire.ProgramOutput) and not self.printed.add(message.stream, message.text):
+            return
         with contextlib.suppress(RuntimeError):
             self.post_message(Heard(message))
-
-    def show_printed(self) -> None:
-        """Draw what was printed since the last time."""
-        with self.printing:
-            printed = list(self.printed)
-            self.printed.clear()
-        output = self.base.query_one(OutputPane)
-        for message in printed:
-            output.write(message.stream, message.text)
 
     def on_heard(self, heard: Heard) -> None:
         """Draw one message."""
         if self.quitting or not self.screen_stack or not self.base.query(Header):
             return  # the screen is going down
-        self.show_printed()
+        for stream, text in self.printed.take():
+            self.base.query_one(OutputPane).write(stream, text)
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = False
-                self.exit_code = (situation.exit_code or 0) if self.own_code else 0
+                if self.own_code:
+                    self.exit_code = situation.exit_code or 0
                 self.show(situation)
             case wire.Running():
                 self.running = True

@@ -1,6 +1,8 @@
 """The program's own output, wrapped and never read as markup."""
 
 import re
+import threading
+from collections import deque
 
 from rich.cells import chop_cells
 from rich.segment import Segment
@@ -13,6 +15,7 @@ from backpropdbg.tui import paint
 
 LIMIT = 5000
 LONGEST = 4000
+MOST_WAITING = 2**22
 # Terminal control sequences (colours, cursor moves, titles), whole and cut off at the end of what arrived.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60}[ -/]?|\][^\x07\x1b]{0,200})?\Z")
@@ -21,6 +24,35 @@ STYLES = {
     "stderr": Style(color=paint.POSITIVE),
     "end": Style(color=paint.ALARM, bold=True),
 }
+
+
+class Printed:
+    """Output on its way to the pane, from any thread: as much of it as the pane could ever show."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: deque[tuple[str, str]] = deque()
+        self._size = 0
+        self._lost = False
+
+    def add(self, stream: str, text: str) -> bool:
+        """Add a piece. Returns True where nothing was waiting, so somebody has to come and take it."""
+        with self._lock:
+            first = not self._pieces
+            self._pieces.append((stream, text))
+            self._size += len(text)
+            while self._size > MOST_WAITING and len(self._pieces) > 1:
+                self._size -= len(self._pieces.popleft()[1])
+                self._lost = True
+        return first
+
+    def take(self) -> list[tuple[str, str]]:
+        """Return all that waits, the oldest first; it says so where older output had to be left out."""
+        with self._lock:
+            found = [*([("end", "\n(older output is left out here)\n")] if self._lost else []), *self._pieces]
+            self._pieces.clear()
+            self._size, self._lost = 0, False
+        return found
 
 
 def wrap(text: str, width: int) -> list[str]:

@@ -9,13 +9,15 @@ from textual.app import App
 
 
 def watch_signals(app: App[None], end: Callable[[int], object]) -> None:
-    """Call `end(exit code)` on SIGTERM, and redraw on a SIGCONT that no Ctrl-Z came before.
+    """Call `end(exit code)` on SIGTERM and SIGINT, and redraw on a SIGCONT that no Ctrl-Z came before.
 
-    After `kill -STOP` textual has not left its screen; were it to enter it once more, a second thread would read the
-    keyboard for ever. Nothing happens outside of the main thread, or where there are no such signals.
+    Ctrl-C is a key here, and sends no SIGINT. After `kill -STOP` textual has not left its screen; were it to enter it
+    once more, a second thread would read the keyboard for ever. Nothing happens outside of the main thread, or where
+    there are no such signals.
     """
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end, 128 + signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, end, 128 + number)
     resume = getattr(signal, "SIGCONT", None)
     theirs = None if resume is None else signal.getsignal(resume)
     if resume is None or not callable(theirs):

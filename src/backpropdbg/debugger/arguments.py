@@ -1,0 +1,109 @@
+"""What the arguments of commands may be: each function raises CommandError for a text that can't be right.
+
+They look at the text alone, so a script is checked whole before anything runs.
+"""
+
+import shlex
+
+from backpropdbg.debugger.locations import parse_location
+from backpropdbg.errors import CommandError
+
+
+def nothing(text: str) -> None:
+    """No argument."""
+    if text:
+        raise CommandError(f"takes no argument, got {text!r}")
+
+
+def anything(text: str) -> None:
+    """Any argument, or none."""
+
+
+def something(text: str) -> None:
+    """Any argument, but one."""
+    if not text:
+        raise CommandError("needs an argument")
+
+
+def number(text: str) -> None:
+    """The number of a breakpoint."""
+    if not text.isdecimal():
+        raise CommandError(f"{text!r} is no breakpoint number; info breaks lists them")
+
+
+def exit_code(text: str) -> None:
+    """An exit code, or none."""
+    if text and not (text.isdecimal() and len(text) < 4 and int(text) < 256):
+        raise CommandError(f"{text!r} is no exit code; give a whole number from 0 to 255")
+
+
+def seconds(text: str) -> None:
+    """A number of seconds."""
+    try:
+        valid = 0 <= float(text) < float("inf")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise CommandError(f"{text!r} is no number of seconds; e.g. 0.5")
+
+
+def quoted(text: str) -> None:
+    """One text in quotes."""
+    try:
+        words = shlex.split(text)
+    except ValueError as e:
+        raise CommandError(f"{text}: {e}") from None
+    if len(words) != 1:
+        raise CommandError('takes one text in quotes, e.g. say "each use adds its own term"')
+
+
+def expression(text: str) -> None:
+    """A Python expression."""
+    if not text:
+        raise CommandError("needs an expression, e.g. partial.norm()")
+    try:
+        compile(text, "<expression>", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as e:
+        reason = e.msg if isinstance(e, SyntaxError) else str(e)
+        raise CommandError(f"{text!r} is no expression: {reason}") from None
+
+
+def location(text: str) -> None:
+    """A LOC."""
+    parse_location(text)
+
+
+def place_and_condition(text: str) -> None:
+    """LOC [if EXPR]."""
+    where, condition = split_if(text)
+    parse_location(where)
+    if condition is not None:
+        expression(condition)
+
+
+def split_if(text: str) -> tuple[str, str | None]:
+    """Return the LOC and the EXPR of `LOC [if EXPR]`; None where there is no "if"."""
+    where, found, condition = f" {text} ".partition(" if ")
+    return where.strip(), condition.strip() if found else None
+
+
+def number_and_condition(text: str) -> None:
+    """N [EXPR]."""
+    which, _, condition = text.partition(" ")
+    number(which)
+    if condition.strip():
+        expression(condition.strip())
+
+
+def number_and_count(text: str) -> None:
+    """N COUNT."""
+    words = text.split()
+    if len(words) != 2 or not all(w.isdecimal() for w in words):
+        raise CommandError(f"{text!r}: ignore takes a breakpoint number and a count, e.g. ignore 1 5")
+
+
+def indices(text: str) -> None:
+    """I,J: one whole number per dimension, or none."""
+    for part in text.split(",") if text else []:
+        if not part.strip().isdecimal():
+            raise CommandError(f"{text!r} is no index; give one whole number per dimension, e.g. element 3,0")
