@@ -283,6 +283,24 @@ def pull(value: Tensor, before: Tensor | None) -> str:
     return "no pull" if v == 0 else f"pulls it {'down' if v > 0 else 'up'}{cancels}"
 
 
+@pytest.mark.parametrize("number", [0, 939, 1497])
+def test_the_running_sum_says_how_much_of_the_pulls_is_cancelled(number):
+    """1 - |sum| / sum of |partials|, of the selected element, over what has arrived."""
+    said = set()
+
+    def check(situation, debugger, truth):
+        row = next(r for r in situation.ledger if r.kind == "running")
+        pulls = [float(truth.partials[n - 1][situation.element].double()) for n in truth.arrived]
+        lost = 1 - abs(sum(pulls)) / sum(map(abs, pulls)) if len(pulls) > 1 and any(pulls) else None
+        expected = "" if lost is None else "the pulls add up" if lost < 0.005 else f"in all {percent(lost)} cancelled"
+        assert row.note == expected
+        said.add(expected)
+
+    for element in ("1,1", "3,0", "4,4"):
+        watch(check, uses=(3,), number=number, element=element)
+    assert len(said) > 2
+
+
 @pytest.mark.parametrize("number", [939, 1497])
 def test_each_partial_says_where_it_pulls_the_element_and_what_it_cancels(number):
     said = set()
