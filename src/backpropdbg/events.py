@@ -88,6 +88,7 @@ class Use(Struct, frozen=True):
         node: name of the autograd node on the edge.
         group: uses of one group share a cast or view of the parameter (numbered from 1 in each run); 0 where the edge
             goes to the leaf itself.
+        fused: the node is one operation that may hide several uses, which can't be split.
     """
 
     parameter: str
@@ -99,6 +100,7 @@ class Use(Struct, frozen=True):
     where: Location | None
     index: int = -1
     group: int = 0
+    fused: bool = False
 
 
 class ForwardUse(Struct, frozen=True):
@@ -107,6 +109,7 @@ class ForwardUse(Struct, frozen=True):
     Attributes:
         index: of this call among the uses of the iteration. feeds: indices of the calls whose output it takes.
         parameters, numbers: what it used, and the how-manieth use of each that is.
+        output: what the call returned, where that is one tensor; kept only while the event is handed out.
     """
 
     iteration: int
@@ -118,6 +121,7 @@ class ForwardUse(Struct, frozen=True):
     where: Location | None
     feeds: tuple[int, ...]
     bare: bool = False
+    output: Held | None = None
 
 
 class LossComputed(Struct, frozen=True):
@@ -172,6 +176,15 @@ class BackwardUse(Struct, frozen=True):
     use: Use
     partial: Held | None
     order: int
+
+
+class PartialEdited(Struct, frozen=True):
+    """The user replaced the partial of one use: this is what flows on."""
+
+    iteration: int
+    run: int
+    use: Use
+    partial: Held
 
 
 class GroupSummed(Struct, frozen=True):
@@ -270,6 +283,14 @@ class Anomaly(Struct, frozen=True):
     error: str
 
 
+class Paused(Struct, frozen=True):
+    """The program asked to stop here, or was interrupted between two events. why: "set_trace()" or "interrupted"."""
+
+    iteration: int
+    why: str
+    where: Location | None
+
+
 class ProgramFinished(Struct, frozen=True):
     """The program ran to its end. code: what it exits with."""
 
@@ -283,6 +304,7 @@ Event = (
     | GradCleared
     | BackwardStarted
     | BackwardUse
+    | PartialEdited
     | GroupSummed
     | Accumulated
     | BackwardFinished
@@ -292,6 +314,7 @@ Event = (
     | ManualUpdate
     | IterationStarted
     | Anomaly
+    | Paused
     | ProgramFinished
 )
 
@@ -304,6 +327,7 @@ _HANDLES: dict[type, Callable[[Any], list[Held]]] = {
     LossComputed: lambda e: [e.loss],
     BackwardStarted: lambda e: _present(e.loss, *e.carried.values(), *e.weights.values()),
     BackwardUse: lambda e: [e.partial] if e.partial is not None else [],
+    PartialEdited: lambda e: [e.partial],
     GroupSummed: lambda e: [e.total],
     Accumulated: lambda e: [e.grad],
     GradCleared: lambda e: _present(*e.grads.values()),

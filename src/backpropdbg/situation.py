@@ -152,6 +152,8 @@ class Situation(Struct, frozen=True):
         explanation: one or two plain sentences.
         exit_code: of a program that has ended, else None.
         proof: "" or the proof by values that backward left the weights alone.
+        displays: "EXPR = VALUE" for each expression that is shown at every stop.
+        names: of the focused parameter, all that its owners give it (several where it is tied).
     """
 
     position: int
@@ -177,3 +179,5 @@ class Situation(Struct, frozen=True):
     proof: str = ""
     reason: str = "step"
     exit_code: int | None = None
+    displays: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
