@@ -1,6 +1,7 @@
 """A script that knows no debugger: a recurrent cell uses its weights once for each of five time steps.
 
-Run it with `python demos/rnn.py`, or step through it with `python -m backpropdbg run demos/rnn.py`.
+It has to remember the first bit of five. Run it with `python demos/rnn.py`, or step through it with
+`python -m backpropdbg run demos/rnn.py`.
 """
 
 import argparse
@@ -8,8 +9,8 @@ import argparse
 import torch
 
 
-class Counter(torch.nn.Module):
-    """Reads a sequence of bits and says how many of them were set."""
+class Memory(torch.nn.Module):
+    """Reads a sequence of bits and says which one came first."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -27,15 +28,15 @@ class Counter(torch.nn.Module):
 def main() -> None:
     """Train it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--hidden", type=int, default=6)
     given = parser.parse_args()
     torch.manual_seed(0)
-    model = Counter(given.hidden)
+    model = Memory(given.hidden)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     for step in range(given.steps):
         bits = torch.randint(0, 2, (5, 16, 1)).float()
-        loss = torch.nn.functional.mse_loss(model(bits), bits.sum(0))
+        loss = torch.nn.functional.mse_loss(model(bits), bits[0])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
