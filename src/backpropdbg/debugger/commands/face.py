@@ -1,0 +1,21 @@
+"""Commands that a face carries out: they stand here to be checked and explained."""
+
+from backpropdbg.debugger import arguments
+from backpropdbg.debugger.commands.table import Check, enter
+from backpropdbg.debugger.core import Debugger
+
+
+def _face(name: str, help_text: str, check: Check, *aliases: str) -> None:
+    def action(d: Debugger, text: str) -> str:
+        return ""
+
+    action.__name__, action.__doc__ = name, help_text
+    enter(action, check, *aliases)
+
+
+_face("say", 'say "TEXT": a caption, in scripts.', arguments.quoted)
+_face("sleep", "sleep S: wait S seconds, in scripts.", arguments.seconds)
+_face("screenshot", "screenshot FILE: save the screen as SVG.", arguments.something)
+_face("source", "source FILE: run the commands of another script.", arguments.something)
+_face("restart", "restart: run the program again with the same arguments, seed and breakpoints.", arguments.nothing)
+_face("quit", "quit (q) [CODE]: end the program and the debugger.", arguments.exit_code, "q")

@@ -1,0 +1,168 @@
+"""Commands that show."""
+
+import ast
+import inspect
+import linecache
+from collections.abc import Callable
+
+from backpropdbg.debugger import arguments, tables
+from backpropdbg.debugger.commands.breaks import breakpoint_line
+from backpropdbg.debugger.commands.table import TABLE, command
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.explain import why as explain_why
+from backpropdbg.debugger.locations import suggest
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.errors import CommandError
+from backpropdbg.events import StepFinished
+from backpropdbg.situation import element_name
+
+
+@command(arguments.expression, "p")
+def print_(d: Debugger, text: str) -> str:
+    """print (p) EXPR: the value of an expression, e.g. partial.norm() or A2 + A3.
+    Names: partial running carried grad weight before after A1 A2 …, use uses iteration loss phase event, model
+    optimizer torch math, and those of the program's own frame (also in `locals`).
+    """
+    return d.program.show(d.evaluate(text))
+
+
+@command(arguments.expression)
+def whatis(d: Debugger, text: str) -> str:
+    """whatis EXPR: its type, and shape and dtype of a tensor."""
+    value = d.evaluate(text)
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    return kind if shape is None else f"{kind} {list(shape)} {getattr(value, 'dtype', '')}"
+
+
+@command(arguments.expression)
+def expect(d: Debugger, text: str) -> str:
+    """expect EXPR: fail unless EXPR is true; of a comparison it shows both sides."""
+    if d.program.truth(d.evaluate(text), text):
+        return ""
+    raise CommandError(f"expected {text}{_sides(d, text)}")
+
+
+def _sides(d: Debugger, text: str) -> str:
+    tree = ast.parse(text, mode="eval").body
+    if not isinstance(tree, ast.Compare) or len(tree.ops) != 1:
+        return f": it is {_line(d, text)}"
+    sides = [ast.unparse(side) for side in (tree.left, tree.comparators[0])]
+    return ": " + ", ".join(f"{s} is {_line(d, s)}" for s in sides if not _is_literal(s))
+
+
+def _line(d: Debugger, text: str) -> str:
+    """The value of an expression on one line."""
+    return " ".join(d.program.show(d.evaluate(text)).split())
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return False
+    return True
+
+
+@command(arguments.anything)
+def info(d: Debugger, text: str) -> str:
+    """info [uses|ledger|weights|grad|optimizer|breaks|params]: what there is to know."""
+    subjects: dict[str, Callable[[Debugger], str]] = {
+        "": tables.overview,
+        "uses": tables.uses,
+        "ledger": tables.ledger,
+        "weights": lambda d: d.program.show(d.evaluate("weight")),
+        "grad": lambda d: d.program.show(d.evaluate("grad")),
+        "optimizer": lambda d: d.program.optimizer() or "no optimizer has been used yet",
+        "breaks": lambda d: "\n".join(map(breakpoint_line, d.breakpoints)) or "no breakpoints",
+        "params": tables.parameters,
+    }
+    if text not in subjects:
+        raise CommandError(f"info {text}: no such subject; there are: {', '.join(filter(None, subjects))}")
+    return subjects[text](d)
+
+
+@command(arguments.nothing)
+def ledger(d: Debugger, text: str) -> str:
+    """ledger: the sum of the focused parameter, term by term."""
+    return tables.ledger(d)
+
+
+@command(arguments.nothing)
+def graph(d: Debugger, text: str) -> str:
+    """graph: the unrolled calls of this iteration, level by level."""
+    return tables.graph(d)
+
+
+@command(arguments.indices)
+def element(d: Debugger, text: str) -> str:
+    """element I,J: select the element whose story the ledger tells; without an index, say which it is."""
+    weight = d.stop.weight
+    shape = weight.shape if weight is not None else ()
+    if text:
+        index = tuple(int(part) for part in text.split(","))
+        if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+            raise CommandError(f"element {text}: {d.focus} has shape {list(shape)}; indices start at 0")
+        d.element = index
+        d.refresh()
+    return f"element [{','.join(map(str, d.stop.element))}] of {d.focus} {list(shape)}"
+
+
+@command(arguments.something)
+def focus(d: Debugger, text: str) -> str:
+    """focus PARAM: the parameter that the ledger and `next` are about."""
+    names = d.program.parameters()
+    if text not in names:
+        raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
+    d.focus, d.element = text, None
+    d.refresh()
+    return f"focus: {text}"
+
+
+@command(arguments.anything)
+def why(d: Debugger, text: str) -> str:
+    """why [PARAM]: the last update in plain words, with its terms."""
+    names = d.program.parameters()
+    if text and text not in names:
+        raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
+    name, now = text or d.focus, d.stop.position
+    last = next((at for at in range(now, d.trace.first - 1, -1) if isinstance(d.trace[at], StepFinished)), now)
+    stop = Stop(d.trace, last, name, ())
+    whole = stop.weight is not None and len(d.stop.element) == len(stop.weight.shape) and not text
+    stop.element = d.stop.element if whole else tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
+    rows = stop.update_rows() if stop.stepped is not None else ()
+    at = element_name(name, stop.element)
+    when = [f"iteration {stop.event.iteration}:"] if stop.event.iteration != d.stop.event.iteration else []
+    return "\n".join([*when, *explain_why(stop), *([tables.table(rows, at)] if rows else [])])
+
+
+@command(arguments.nothing, "l")
+def list_(d: Debugger, text: str) -> str:
+    """list (l): the source around this stop."""
+    where = d.stop.location()
+    lines = linecache.getlines(where.path) if where is not None else []
+    if where is None or not lines:
+        return "no source line is known for this stop"
+    first, last = max(1, where.line - 5), min(len(lines), where.line + 5)
+    return "\n".join(
+        f"{'>' if n == where.line else ' '}{n:4}  {lines[n - 1].rstrip()}".rstrip() for n in range(first, last + 1)
+    )
+
+
+@command(arguments.nothing, "w", "bt")
+def where(d: Debugger, text: str) -> str:
+    """where (w): the user's frames, innermost last."""
+    frames = d.program.stack()
+    return "\n".join(
+        f"{f.f_code.co_filename.rpartition('/')[2]}:{f.f_lineno} {f.f_code.co_name}" for f in reversed(frames)
+    )
+
+
+@command(arguments.anything, "h")
+def help_(d: Debugger, text: str) -> str:
+    """help (h) [COMMAND]: what a command does."""
+    if text:
+        if text not in TABLE:
+            raise CommandError(f"unknown command {text!r}{suggest(text, TABLE)}")
+        return inspect.cleandoc(TABLE[text].action.__doc__ or "")
+    return "\n".join(dict.fromkeys(row.help for row in TABLE.values()))

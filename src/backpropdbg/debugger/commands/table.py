@@ -1,0 +1,96 @@
+"""The command table: one for the prompt, scripts, the TUI's command line and DAP `evaluate`.
+
+A command is a function whose docstring is its help. It gets the debugger and its argument text, and returns what to
+print; a command marked `moves` lets the program run on.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.locations import suggest
+from backpropdbg.errors import CommandError
+
+Action = Callable[[Debugger, str], str]
+Check = Callable[[str], None]
+
+
+class Command(Struct, frozen=True):
+    """One row of the table. check: raises CommandError for arguments that can't be right, before anything runs."""
+
+    name: str
+    action: Action
+    check: Check
+    aliases: tuple[str, ...] = ()
+    moves: bool = False
+
+    @property
+    def help(self) -> str:
+        """The first line of the docstring."""
+        return (self.action.__doc__ or "").strip().splitlines()[0]
+
+
+TABLE: dict[str, Command] = {}
+
+
+def enter(action: Action, check: Check, *aliases: str, moves: bool = False) -> None:
+    """Enter a function in the table under its own name (without a trailing underscore) and its aliases."""
+    row = Command(action.__name__.rstrip("_"), action, check, aliases, moves)
+    for name in (row.name, *aliases):
+        TABLE[name] = row
+
+
+def command(check: Check, *aliases: str, moves: bool = False) -> Callable[[Action], Action]:
+    """The same, as a decorator."""
+
+    def decorate(action: Action) -> Action:
+        enter(action, check, *aliases, moves=moves)
+        return action
+
+    return decorate
+
+
+def without_comment(line: str) -> str:
+    """Return a line up to a `#` that begins a word outside of quotes (but for `#2`, which is half a target).
+
+    Example: `until backward a#2  # the second` is cut before "# the second", and `say "a # b"` stays whole.
+    """
+    quote = ""
+    for at, sign in enumerate(line):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign == "#" and (not line[:at].strip() or (line[at - 1].isspace() and not line[at + 1 :][:1].isdigit())):
+            return line[:at].strip()
+    return line.strip()
+
+
+def _find(line: str) -> tuple[Command, str]:
+    words = without_comment(line).split(None, 1)
+    name = words[0] if words else ""
+    row = TABLE.get(name)
+    if row is None:
+        raise CommandError(f"unknown command {name!r}{suggest(name, TABLE)}")
+    return row, words[1].strip() if len(words) > 1 else ""
+
+
+def check(line: str) -> None:
+    """Raise CommandError where a line can't be a command. Empty lines and comments are fine."""
+    if not without_comment(line):
+        return
+    row, text = _find(line)
+    try:
+        row.check(text)
+    except CommandError as e:
+        raise CommandError(f"{row.name}: {e}") from None
+
+
+def run(debugger: Debugger, line: str) -> tuple[str, bool]:
+    """Carry out one line; return what to print and whether the program runs on. Raises CommandError."""
+    check(line)
+    if not without_comment(line):
+        return "", False
+    row, text = _find(line)
+    return row.action(debugger, text), row.moves
