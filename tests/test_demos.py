@@ -18,7 +18,9 @@ from backpropdbg.situation import Situation
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
-SCRIPTS = ("shared_weight", "cancellation", "zero_uses", "momentum", "adam", "parameter")
+OF_THE_DEMO = ("shared_weight", "cancellation", "zero_uses", "momentum", "adam", "parameter")
+OF_PROGRAMS = ("rnn", "siamese", "accumulation", "forgotten", "neural_ode")
+SCRIPTS = (*OF_THE_DEMO, *OF_PROGRAMS)
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?: %)?(?!\w)")
 COSINE = re.compile(r"[+-][01]\.\d\d")
 
@@ -114,7 +116,9 @@ def test_jsonl(done: Callable[..., Done], name: str) -> None:
         raise AssertionError(f"{word} is no JSON")
 
     lines = [json.loads(line, parse_constant=refuse) for line in result.stdout.splitlines()]
-    assert {line["type"] for line in lines} == {"stop", "result", "say"}
+    types = {line["type"] for line in lines}
+    assert types - {"output"} == {"stop", "result", "say"}
+    assert "output" not in types or name in OF_PROGRAMS
     keys = {field.encode_name for field in msgspec.structs.fields(Situation)}
     for line in lines:
         if line["type"] == "stop":
@@ -135,9 +139,20 @@ def test_text_of_the_script(name: str) -> None:
     """A script says what it is about, proves what it says, and quits."""
     lines = (ROOT / "demos" / f"{name}.bpdb").read_text(encoding="utf-8").splitlines()
     words = [line.split()[0] for line in lines if line and line[0] != "#"]
-    assert lines[0].startswith("# ") and (words[0], words[-1]) == ("demo", "quit")
+    assert lines[0].startswith("# ") and words[-1] == "quit"
+    assert words[0] == ("demo" if name in OF_THE_DEMO else "run")
     assert words.count("expect") >= words.count("say") >= 3
     assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize("name", OF_PROGRAMS)
+def test_a_program_is_named_as_its_script_and_knows_no_debugger(name: str) -> None:
+    script, program = ((ROOT / "demos" / f"{name}.{end}").read_text(encoding="utf-8") for end in ("bpdb", "py"))
+    assert f"\nrun demos/{name}.py\n" in script
+    words = " ".join(program.split())
+    assert f"`python demos/{name}.py`" in words and f"`python -m backpropdbg run demos/{name}.py`" in words
+    imported = re.findall(r"(?m)^ *(?:import|from) (\w+)", program)
+    assert "torch" in imported and "backpropdbg" not in imported
 
 
 def test_every_script_is_tested() -> None:
