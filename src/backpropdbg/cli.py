@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from backpropdbg.errors import BackpropdbgError, UsageError
+from backpropdbg.errors import BackpropdbgError, CommandError, UsageError
 
 if TYPE_CHECKING:
     from backpropdbg.console.script import Script
@@ -136,6 +136,9 @@ def run_options(words: Sequence[str]) -> dict[str, object]:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     parser.add_argument(
+        "--track", action="append", default=[], metavar="GLOB", help="trace these parameters or modules only"
+    )
+    parser.add_argument(
         "--keep", type=_bytes, default=DEFAULT_KEEP, metavar="SIZE", help=f"memory for the history ({DEFAULT_KEEP})"
     )
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS]", help="the script and its arguments")
@@ -151,7 +154,8 @@ def _program(given: argparse.Namespace) -> dict[str, object]:
         if not os.path.isfile(script):
             what = "is a folder" if os.path.isdir(script) else "no such file"
             raise UsageError(f"run {script}: {what}; give a Python script")
-    return {"program": "run", "script": script, "module": given.module, "args": words, "keep": given.keep}
+    options = {"program": "run", "script": script, "module": given.module, "args": words}
+    return {**options, "keep": given.keep, "track": given.track}
 
 
 def _build() -> argparse.ArgumentParser:
@@ -160,6 +164,9 @@ def _build() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="debug the tutorial's DynamicNet", allow_abbrev=False)
     _add_demo_options(demo)
     run = commands.add_parser("run", help="debug a script of yours, unmodified", allow_abbrev=False)
+    run.add_argument("--until", metavar="LOC", help="run there first, e.g. --until 'iteration 7'")
+    run.add_argument("-c", dest="commands", action="append", default=[], metavar="COMMAND", help="carry out first")
+    run.add_argument("--prompt", action="store_true", help="a plain prompt in place of the screen")
     _add_run_options(run)
     replay = commands.add_parser("replay", help="run a script of commands", allow_abbrev=False)
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
@@ -202,15 +209,27 @@ def _replay(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     options = _program(given)
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        raise UsageError("run: needs a terminal; without one, put `run SCRIPT` in a .bpdb file and replay that")
-    return _show(options, None, 1.0)
+    commands = [*([f"until {given.until}"] if given.until else []), *given.commands]
+    if commands:
+        from backpropdbg.debugger.commands import check
+
+        for line in commands:
+            try:
+                check(line)
+            except CommandError as error:
+                raise UsageError(f"run: {error}") from None
+    if sys.stdout.isatty() and sys.stdin.isatty() and not given.prompt:
+        return _show(options, None, 1.0, commands)
+    from backpropdbg.console import live
+
+    return live.end_like((live.prompt if given.prompt else live.run_through)(options, commands))
 
 
-def _show(options: dict[str, object], script: "Script | None", speed: float) -> int:
+def _show(options: dict[str, object], script: "Script | None", speed: float, first: Sequence[str] = ()) -> int:
     from backpropdbg.wire.client import ChildSession
+    from backpropdbg.wire.process import Streams
 
-    session = ChildSession(options)
+    session = ChildSession(options, streams=Streams("pty"), first=first)
     _restore_terminal_at_exit()
     try:
         session.prepare()  # the child imports torch while this process imports textual
@@ -220,7 +239,11 @@ def _show(options: dict[str, object], script: "Script | None", speed: float) -> 
         own_code = script is None and options["program"] == "run"
         app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code)
         app.run()
-        return app.return_code or 0
+        if not app.detached:
+            return app.return_code or 0
+        from backpropdbg.console import live
+
+        return live.end_like(live.follow(session))
     finally:
         session.close()
 

@@ -1,5 +1,7 @@
 """What the child process runs: the demo, or a script or module of the user's, unmodified, as `__main__`."""
 
+import builtins
+import importlib.machinery
 import io
 import os
 import sys
@@ -38,28 +40,47 @@ def launch(options: dict[str, Any]) -> Launch:
 
 
 def _demo(given: dict[str, Any]) -> Launch:
-    from backpropdbg.demo.training import Settings, train
+    import warnings
+
+    with warnings.catch_warnings():
+        # torch warns about a numpy that is not installed; the demo needs none.
+        warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+        from backpropdbg.demo.training import Settings, train
 
     settings = Settings(**given)
     return Launch(settings.title, lambda: train(settings), settings.chosen_seed, settings.focus, 3)
 
 
+def _main_module() -> types.ModuleType:
+    """A fresh `__main__`, in the place of ours."""
+    main = types.ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = main
+    return main
+
+
+def _first_path(folder: str) -> None:
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+
+
 def _run_script(path: str, arguments: list[str]) -> None:
     """Run a file as `python path arguments` does."""
     sys.argv = [path, *arguments]
-    sys.path[0] = os.path.dirname(os.path.abspath(path))
-    with io.open_code(os.path.abspath(path)) as file:
-        code = compile(file.read(), path, "exec")
-    main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __cached__=None, __builtins__=__builtins__)
-    sys.modules["__main__"] = main
-    exec(code, main.__dict__)
+    _first_path(os.path.dirname(os.path.realpath(path)))
+    main, whole = _main_module(), path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    loader = importlib.machinery.SourceFileLoader("__main__", whole)
+    main.__dict__.update(__file__=whole, __cached__=None, __loader__=loader)
+    with io.open_code(whole) as file:
+        source = file.read()
+    exec(compile(source, whole, "exec"), main.__dict__)
 
 
 def _run_module(name: str, arguments: list[str]) -> None:
     """Run a module as `python -m name arguments` does."""
     import runpy
 
-    sys.argv = [name, *arguments]
-    sys.path[0] = os.getcwd()
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    sys.argv = ["-m", *arguments]
+    _first_path(os.getcwd())
+    _main_module()
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]

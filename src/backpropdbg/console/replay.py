@@ -8,16 +8,16 @@ import sys
 
 import msgspec
 
-from backpropdbg.console.render import render_ledger, render_stop
+from backpropdbg.console import keyboard
+from backpropdbg.console.render import render_stop
 from backpropdbg.console.script import Line, Script, parse
 from backpropdbg.situation import Situation
 from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.messages import to_json
-from backpropdbg.wire.session import Ended, Message, ProgramOutput, Result, Session, Stopped
+from backpropdbg.wire.session import Ended, Message, ProgramOutput, Result, Said, Session, Stopped
 
 __all__ = ["Printer", "Script", "parse", "replay"]
 
-_LEDGER = {"ledger", "info ledger"}
 FINE, FAILED, RAISED, INTERRUPTED, PIPE_CLOSED = 0, 1, 3, 130, 141
 
 
@@ -70,6 +70,13 @@ class Printer:
             sys.stdout.flush()
             self._at_line_start = text.endswith("\n")
 
+    def said(self, text: str) -> None:
+        """Show what the debugger says between two stops."""
+        if self.json:
+            self._object("said", text=text)
+        else:
+            self._line(text.rstrip("\n"))
+
     def say(self, text: str) -> None:
         """Show words of the script, set off by an empty line."""
         if self.json:
@@ -88,7 +95,6 @@ class _Replay:
         self.session = session
         self.printer = printer
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self.situation: Situation | None = None
         self.ended: Ended | None = None
 
     def wait(self, command: str | None) -> Result | None:
@@ -97,8 +103,9 @@ class _Replay:
             message = self.inbox.get()
             if isinstance(message, ProgramOutput):
                 self.printer.output(message.stream, message.text)
+            elif isinstance(message, Said):
+                self.printer.said(message.text)
             elif isinstance(message, Stopped):
-                self.situation = message.situation
                 if command is None:
                     self.printer.stop(message.situation)
                     return None
@@ -141,12 +148,9 @@ class _Replay:
         if result is None:  # the program is gone before it could answer
             self.after_end(line.place)
             return False
-        text = result.text
-        if result.ok and not text and line.text in _LEDGER and self.situation is not None:
-            text = render_ledger(self.situation)
-        self.printer.result(line.text, text, result.ok)
+        self.printer.result(line.text, result.text, result.ok)
         if not result.ok:
-            _error(f"{line.place}: {text}")
+            _error(f"{line.place}: {result.text}")
             return False
         if result.moves:
             self.wait(None)
@@ -167,7 +171,8 @@ def replay(script: Script, form: str = "text", session: Session | None = None) -
         form: "text" or "jsonl".
         session: a program to use in place of the script's own.
     """
-    session = session or ChildSession(script.options)
+    session = session or ChildSession(script.options, streams=keyboard.streams("pipe"))
+    keyboard.pass_on(session.feed)
     player = _Replay(session, Printer(form))
     try:
         return player.run(script.lines, f"{script.path}:1")

@@ -55,6 +55,7 @@ class DebuggerApp(App[None]):
         own_code: exit with the program's own code, as the program does without us.
         exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
         busy: True while the program runs, or while a step key waits for its answer.
+        detached: the app went away and leaves the program to itself.
     """
 
     TITLE = "backpropdbg"
@@ -75,7 +76,7 @@ class DebuggerApp(App[None]):
         self.running = True
         self.waiting = False
         self.ended = False
-        self.quitting = False
+        self.quitting = self.detached = False
         self.first_matrix = 0
         self.zoomed = False
         self.player = None if script is None else Player(script, speed, self.send, self.caption)
@@ -156,6 +157,9 @@ class DebuggerApp(App[None]):
                 self.base.query_one(Header).show(self.situation, "running")
             case wire.Result() as result:
                 self.show_result(result)
+            case wire.Said(text):
+                self.base.query_one(OutputPane).write("end", text.rstrip("\n") + "\n")
+                self.hint(text)
             case wire.Cells(name, window):
                 for pane in self.base.query(MatrixPane):
                     if pane.matrix is not None and pane.matrix.name == name:
@@ -225,6 +229,10 @@ class DebuggerApp(App[None]):
         if result.moves:
             self.running = True
             self.base.query_one(Header).show(self.situation, "running")
+        if result.ok and words_of(result.command)[:1] == ["detach"]:
+            self.detached = self.quitting = True
+            self.exit(return_code=0)
+            return
         self.base.query_one(Results).show(result.text, "result" if result.ok else "error")
 
     def show_end(self, ended: wire.Ended) -> None:
@@ -315,15 +323,16 @@ class DebuggerApp(App[None]):
         line = event.value.strip().removeprefix(":").strip()
         self.base.query_one(CommandLine).remember(line)
         self.screen.set_focus(None)
-        if not line:
-            return
-        word = line.split()[0]
+        word = line.split()[0] if line else ""
         if word in ("interrupt", "i") and self.running:
             self.action_interrupt()
-        elif word in ("quit", "q", "restart", "screenshot") or not self.busy:
+        elif word in ("quit", "q", "restart", "screenshot") or (word and not self.busy):
             self.take_over()
             self.send(line)
-        else:
+        elif self.running and not self.ended:
+            self.session.feed(event.value + "\n")
+            self.hint("typed into the program's standard input")
+        elif word:
             self.free()
 
     def action_parameter(self, every: bool) -> None:
@@ -452,11 +461,13 @@ class DebuggerApp(App[None]):
         self.base.query_one("#keys", Static).update(key_line(width, typing))
 
     def on_descendant_focus(self) -> None:
-        """The command line has the keyboard."""
+        """The command line has the keyboard; while the program runs it is the program's standard input."""
+        self.base.query_one("#prompt-word", Static).update("(stdin) " if self.running else "(bpdb) ")
         self.show_keys(self.size.width)
 
     def on_descendant_blur(self) -> None:
         """The keys are back."""
+        self.base.query_one("#prompt-word", Static).update("(bpdb) ")
         self.call_after_refresh(self.show_keys, self.size.width)
 
     def fit(self, width: int, height: int) -> None:

@@ -102,7 +102,8 @@ class Ledger(VerticalScroll, can_focus=False):
         """Draw a stop and bring the row that it is about into view."""
         self.situation = situation
         shape = ", ".join(map(str, situation.shape))
-        self.border_title = Text(f"{paint.clean(situation.focus)}  [{shape}]")
+        names = " = ".join(situation.names) or situation.focus
+        self.border_title = Text(f"{paint.clean(names)}  [{shape}]")
         other = next_parameter(situation.parameters, situation.focus)
         self.border_subtitle = Text(f"tab: {paint.clean(other)}" if other else "")
         self.heading.update(heading(situation, term_width(situation)))

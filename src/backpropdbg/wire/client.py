@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from backpropdbg.wire.messages import (
     EvaluateArguments,
     Event,
     Framer,
+    OutputBody,
     RaisedBody,
     Request,
     Response,
@@ -29,12 +30,15 @@ from backpropdbg.wire.messages import (
     parse,
     raw,
 )
-from backpropdbg.wire.process import Child, default_command
-from backpropdbg.wire.session import Cells, Ended, Message, ProgramOutput, Result, Running, Stopped
+from backpropdbg.wire.process import Child, Streams, default_command
+from backpropdbg.wire.session import Cells, Ended, Message, ProgramOutput, Result, Rows, Running, Said, Stopped
 
 NO_PROGRAM = "the program has ended; `restart` starts it again"
-_KEPT = re.compile(r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element)\b")
+_KEPT = re.compile(
+    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|watch|display|undisplay|track)\b"
+)
 _SILENCE = 2.0  # a child that closed its socket but lives on is killed after this
+_PIPES = Streams()
 _LATE = 1.7  # for close(): the pump must have ended by then
 
 
@@ -49,13 +53,24 @@ class _CellsBody(Struct):
 class ChildSession:
     """A `Session` whose program is a child process.
 
+    Args:
+        streams: where the program's standard streams lead.
+        first: commands to carry out before the first stop is handed out, at each start of the program.
+
     One thread owns the child; other threads only leave jobs for it, so messages arrive in order.
     Example: `session = ChildSession({"program": "demo", "demo": {}})`, then `session.start(print)`.
     """
 
-    def __init__(self, options: dict[str, object], command: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        options: dict[str, object],
+        command: list[str] | None = None,
+        streams: Streams = _PIPES,
+        first: Sequence[str] = (),
+    ) -> None:
         self.options = options
         self._command = command or default_command()
+        self._streams, self._first = streams, tuple(first)
         self._early: list[Message] = []
         self._receive: Callable[[Message], None] = self._early.append
         self._jobs: deque[Callable[[], None]] = deque()
@@ -74,6 +89,9 @@ class ChildSession:
         self._out = bytearray()
         self._seq = 0
         self._pending: dict[int, Callable[[Response], None]] = {}
+        self._todo = deque(self._first)
+        self._last: Situation | None = None
+        self._hears, self._released = True, False
         self._raised = self._failure = ""
         self._kill_at = float("inf")
 
@@ -118,6 +136,33 @@ class ChildSession:
             self._request("pause", {}, lambda response: None)
 
         self._post(pause)
+
+    def feed(self, text: str) -> None:
+        """Type into the program's standard input, where that is a pseudo terminal."""
+
+        def type_in() -> None:
+            if self._child is not None:
+                self._child.feed(text)
+
+        self._post(type_in)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and its workers."""
+
+        def send() -> None:
+            if self._child is not None:
+                self._child.signal_group(number)
+
+        self._post(send)
+
+    def release(self) -> None:
+        """Let the program run to its end without us; Ended follows then."""
+
+        def let_go() -> None:
+            self._released = True
+            self._request("disconnect", {"terminateDebuggee": False}, lambda response: None)
+
+        self._post(let_go)
 
     def restart(self) -> None:
         """Kill the child and start it again with the same options and breakpoints."""
@@ -196,7 +241,7 @@ class ChildSession:
             if child is not None:
                 for fd in child.pipes:
                     selector.register(fd, selectors.EVENT_READ)
-                if self._kill_at == float("inf"):
+                if self._hears:
                     events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
                     selector.register(child.socket, events)
             wait = self._kill_at - time.monotonic()
@@ -208,9 +253,9 @@ class ChildSession:
                 os.read(self._wake_read, 65536)
         if child is None:
             return
-        if ready.get(child.socket.fileno(), 0) & selectors.EVENT_WRITE:
+        if self._hears and ready.get(child.socket.fileno(), 0) & selectors.EVENT_WRITE:
             self._flush(child)
-        if self._kill_at == float("inf"):  # the socket first: what the program prints after a Result stays after it
+        if self._hears:  # the socket first: what the program prints after a Result stays after it
             self._read_socket(child)
         for fd in list(child.pipes):
             if fd in ready and self._child is child:
@@ -233,7 +278,7 @@ class ChildSession:
     def _spawn(self) -> None:
         self._reset()
         try:
-            child = Child(self._command, self.options, self._wake)
+            child = Child(self._command, self.options, self._wake, self._streams)
         except OSError as error:
             self._emit(Ended(f"the program could not be started: {error}", 1))
             return
@@ -268,6 +313,7 @@ class ChildSession:
     def _fail(self, cause: str) -> None:
         """What arrives makes no sense: end the child and say why."""
         self._failure = self._failure or cause
+        self._hears = False
         self._kill_at = min(self._kill_at, time.monotonic())
 
     # ---- requests
@@ -333,8 +379,9 @@ class ChildSession:
         except OSError:
             data = b""
         if not data:
-            if self._kill_at == float("inf"):
-                self._kill_at = time.monotonic() + _SILENCE
+            self._hears = False
+            if not self._released:
+                self._kill_at = min(self._kill_at, time.monotonic() + _SILENCE)
             return False
         try:
             self._framer.feed(data)
@@ -353,11 +400,38 @@ class ChildSession:
         elif isinstance(message, Event):
             if message.event == "stopped":
                 child.drain(self._emit_output)
-                self._emit(Stopped(convert(message.body, _StoppedBody).situation))
+                self._stopped(convert(message.body, _StoppedBody).situation)
             elif message.event == "continued":
                 self._emit(Running())
+            elif message.event == "output":
+                self._emit(Said(convert(message.body, OutputBody).output))
+            elif message.event == "backpropdbg/rows":
+                self._emit(Rows(bytes(message.body)))
             elif message.event == "backpropdbg/raised":
                 self._raised = convert(message.body, RaisedBody).error
+
+    def _stopped(self, situation: Situation) -> None:
+        """Hand out a stop, once what was to be done first is done."""
+        self._last = situation
+        if self._todo:
+            self._do_first()
+        else:
+            self._emit(Stopped(situation))
+
+    def _do_first(self) -> None:
+        line = self._todo.popleft()
+
+        def answer(response: Response) -> None:
+            body = convert(response.body, ResultBody)
+            self._emit(Result(line, body.result if response.success else response.message, response.success))
+            if body.moves:
+                return
+            if self._todo:
+                self._do_first()
+            elif self._last is not None:
+                self._emit(Stopped(self._last))
+
+        self._request("evaluate", EvaluateArguments(line), answer)
 
 
 def _cause(code: int, raised: str) -> str:

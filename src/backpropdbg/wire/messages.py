@@ -80,6 +80,19 @@ class ResultBody(Struct):
     variablesReference: int = 0
 
 
+class OutputBody(Struct):
+    """What the debugger itself has to say."""
+
+    output: str
+    category: str = "console"
+
+
+class DisconnectArguments(Struct):
+    """Whether the program shall end with the connection."""
+
+    terminateDebuggee: bool = True
+
+
 class RaisedBody(Struct):
     """The program's exception in one line."""
 

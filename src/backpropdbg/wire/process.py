@@ -11,14 +11,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
+from msgspec import Struct
 
+Stream = Literal["pipe", "pty", "inherit", "none"]
 QUIT_TIME = 0.8
 TERM_TIME = 0.3
 KILL_TIME = 0.6
 _CHUNK = 65536
 _MOST_READS = 1000
+
+
+class Streams(Struct, frozen=True):
+    """Where the program's standard streams lead.
+
+    Attributes:
+        input: a pseudo terminal that `Child.feed` types into, what this process has, or nothing.
+        output: pipes that are read here (stdout and stderr), or what this process has.
+    """
+
+    input: Stream = "none"
+    output: Stream = "pipe"
 
 
 class Child:
@@ -29,7 +44,10 @@ class Child:
         token: what `attach` must bring.
     """
 
-    def __init__(self, command: list[str], options: dict[str, object], on_gone: Callable[[], None]) -> None:
+    def __init__(
+        self, command: list[str], options: dict[str, object], on_gone: Callable[[], None], streams: Streams
+    ) -> None:
+        self.keyboard = -1
         self.token = secrets.token_hex(16)
         self.gone = threading.Event()
         self._on_gone = on_gone
@@ -38,35 +56,56 @@ class Child:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.socket = socket.create_connection(listener.getsockname(), timeout=5)
             try:
-                self.process = self._spawn(command, options, listener)
+                self.process = self._spawn(command, options, listener, streams)
             except BaseException:
                 self.socket.close()
+                self._close_keyboard()
                 raise
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pipes: dict[int, tuple[str, codecs.IncrementalDecoder]] = {}
         for name, pipe in (("stdout", self.process.stdout), ("stderr", self.process.stderr)):
-            assert pipe is not None
+            if pipe is None:
+                continue
             os.set_blocking(pipe.fileno(), False)
             self.pipes[pipe.fileno()] = (name, codecs.getincrementaldecoder("utf-8")("replace"))
         threading.Thread(target=self._watch, name="backpropdbg-watch", daemon=True).start()
 
     def _spawn(
-        self, command: list[str], options: dict[str, object], listener: socket.socket
+        self, command: list[str], options: dict[str, object], listener: socket.socket, streams: Streams
     ) -> "subprocess.Popen[bytes]":
         fd = listener.fileno()
         environment = {**os.environ, "BACKPROPDBG_FD": str(fd), "BACKPROPDBG_TOKEN": self.token}
         environment["BACKPROPDBG_PARENT"] = str(os.getpid())
-        return subprocess.Popen(
-            [*command, msgspec.json.encode(options).decode()],
-            env=environment,
-            pass_fds=[fd],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            bufsize=0,
-        )
+        output = subprocess.PIPE if streams.output == "pipe" else None
+        theirs: int | None = {"none": subprocess.DEVNULL, "inherit": None}.get(streams.input, subprocess.DEVNULL)
+        if streams.input == "pty":
+            self.keyboard, theirs = _open_terminal()
+        try:
+            return subprocess.Popen(
+                [*command, msgspec.json.encode(options).decode()],
+                env=environment,
+                pass_fds=[fd],
+                stdin=theirs,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                bufsize=0,
+            )
+        finally:
+            if streams.input == "pty" and theirs is not None:
+                os.close(theirs)
+
+    def feed(self, text: str) -> None:
+        """Type into the program's standard input; what does not fit any more is lost, as on a terminal."""
+        if self.keyboard >= 0:
+            with contextlib.suppress(OSError):
+                os.write(self.keyboard, text.encode("utf-8", "surrogateescape"))
+
+    def _close_keyboard(self) -> None:
+        if self.keyboard >= 0:
+            os.close(self.keyboard)
+            self.keyboard = -1
 
     def _watch(self) -> None:
         if sys.platform == "linux":  # leave the zombie, so that its group id can't be reused before we signal it
@@ -134,12 +173,33 @@ class Child:
     def close_files(self) -> None:
         """Close socket and pipes; only from the thread that reads them."""
         self.pipes.clear()
+        self._close_keyboard()
         for file in (self.socket, self.process.stdout, self.process.stderr):
             if file is not None:
                 with contextlib.suppress(OSError):
                     file.close()
 
 
+def _open_terminal() -> tuple[int, int]:
+    """A pseudo terminal that does not echo: the end that types, and the program's."""
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    modes = termios.tcgetattr(theirs)
+    modes[3] &= ~termios.ECHO
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    os.set_blocking(ours, False)
+    return ours, theirs
+
+
 def default_command() -> list[str]:
-    """The program that we start, to which the options are added as JSON."""
-    return [sys.executable, "-m", "backpropdbg.program"]
+    """The program that we start, with this interpreter's own flags; the options are added as JSON."""
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return [
+        sys.executable,
+        *flags,
+        *(["-u"] if getattr(sys.stdout, "write_through", False) else []),
+        "-m",
+        "backpropdbg.program",
+    ]

@@ -22,6 +22,7 @@ from backpropdbg.wire.messages import (
     HANDSHAKE_BODY,
     MAX_BODY,
     AttachArguments,
+    DisconnectArguments,
     EvaluateArguments,
     Event,
     Framer,
@@ -40,6 +41,7 @@ RUNNING = "the program is running; interrupt it first"
 GRACE = 0.7
 HANDSHAKE_TIME = 5.0
 _TICK = 0.25
+_NO_EVENT = 0.3
 _LINES = {"next": "next", "stepIn": "step", "stepOut": "finish", "continue": "continue"}
 _JOBS = {*_LINES, "evaluate", "backpropdbg/situation", "backpropdbg/tensor"}
 
@@ -59,12 +61,18 @@ class Host(Protocol):
     def pause(self) -> None:
         """Stop at the next event; called in the server's thread."""
 
+    def detach(self) -> None:
+        """Let the program run on without us; called in the server's thread. `wait_at_stop` returns after it."""
+
     def quit(self) -> None:
         """Arrange that the program ends; called in the server's thread. `wait_at_stop` returns after it."""
 
 
 class Server:
     """Serves one face. `fd` is a listening socket, `token` what `attach` must bring, `parent` who started us.
+
+    Attributes:
+        break_in: stops the program between two events, where none comes for a while after `pause`.
 
     Example: `server = Server.from_environment()`, then `server.serve(host)`, then at a stop
     `server.wait_at_stop(situation)`.
@@ -78,12 +86,14 @@ class Server:
         self._listener.set_inheritable(False)
         self._peer: socket.socket | None = None
         self._host: Host | None = None
+        self.break_in: Callable[[], object] = lambda: None
         self._changed = threading.Condition()
         self._sending = threading.Lock()
         self._seq = 0
         self._jobs: deque[Request] = deque()
         self._backlog: list[tuple[str, object]] = []
-        self._ready = self._stopped = self._seen_stop = self._pause_wanted = self._quitting = False
+        self._ready = self._stopped = self._seen_stop = self._pause_wanted = False
+        self._quitting = self._released = False
         _close_after_fork(self)
         threading.Thread(target=self._run, name="backpropdbg-wire", daemon=True).start()
 
@@ -93,20 +103,17 @@ class Server:
         fd, token, parent = (os.environ.pop(f"BACKPROPDBG_{name}") for name in ("FD", "TOKEN", "PARENT"))
         return cls(int(fd), token, int(parent))
 
-    @property
-    def quitting(self) -> bool:
-        """True once the face asked to end, or is gone."""
-        return self._quitting
-
     def serve(self, host: Host) -> None:
         """From now on `host` answers."""
         with self._changed:
             self._host = host
-            pause, quitting = self._pause_wanted, self._quitting
+            pause, quitting, released = self._pause_wanted, self._quitting, self._released
         if pause:
             host.pause()
         if quitting:
             host.quit()
+        if released:
+            host.detach()
 
     def event(self, name: str, body: object = None) -> None:
         """Send an event; before the face is ready it is kept for then."""
@@ -129,9 +136,9 @@ class Server:
         moved = False
         while not moved:
             with self._changed:
-                while not self._jobs and not self._quitting:
+                while not self._jobs and not self._quitting and not self._released:
                     self._changed.wait()
-                if self._quitting:
+                if self._quitting or self._released:
                     self._stopped = False
                     return
                 request = self._jobs.popleft()
@@ -194,7 +201,8 @@ class Server:
             self._read()
         except (OSError, WireError, ValueError):
             pass
-        self._quit()
+        if not self._released:
+            self._quit()
 
     def _wait_readable(self, sock: socket.socket, until: float = float("inf")) -> bool:
         """Wait for bytes. Returns False at `until`. Raises WireError when the parent process is gone."""
@@ -291,14 +299,18 @@ class Server:
         command = request.command
         if command == "disconnect":
             self._answer(request)
+            self._released = not convert(request.arguments, DisconnectArguments).terminateDebuggee
+            if self._released:
+                self._release()
             return True
         if command == "pause":
             with self._changed:
                 host = self._host
                 self._pause_wanted = host is None
+            self._answer(request)
             if host is not None:
                 host.pause()
-            self._answer(request)
+                self._break_in_later()
         elif command == "configurationDone":
             self._answer(request)
             with self._changed:
@@ -319,6 +331,26 @@ class Server:
         else:
             self._answer(request, error=f"unknown request {command[:60]!r}")
         return False
+
+    def _break_in_later(self) -> None:
+        """Where no event comes soon, stop at the line that runs."""
+
+        def unless_stopped() -> None:
+            if not self._stopped and not self._quitting and not self._released:
+                self.break_in()
+
+        late = threading.Timer(_NO_EVENT, unless_stopped)
+        late.daemon = True
+        late.start()
+
+    def _release(self) -> None:
+        """Let the program go: it runs on without us."""
+        with self._changed:
+            host = self._host
+        if host is not None:
+            host.detach()
+        with self._changed:
+            self._changed.notify_all()
 
     def _quit(self) -> None:
         """End the process: politely through the host, and for certain after the grace."""

@@ -44,6 +44,18 @@ class ProgramOutput(Struct, frozen=True):
     text: str
 
 
+class Said(Struct, frozen=True):
+    """What the debugger has to say between two stops, e.g. by the commands of a breakpoint."""
+
+    text: str
+
+
+class Rows(Struct, frozen=True):
+    """Rows of a report, as JSON."""
+
+    body: bytes
+
+
 class Ended(Struct, frozen=True):
     """The child process is gone.
 
@@ -57,7 +69,7 @@ class Ended(Struct, frozen=True):
     raised: bool = False
 
 
-Message = Stopped | Running | Result | Cells | ProgramOutput | Ended
+Message = Stopped | Running | Result | Cells | ProgramOutput | Said | Rows | Ended
 
 
 class Session(Protocol):
@@ -71,6 +83,15 @@ class Session(Protocol):
 
     def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         """Ask for at most rows x cols cells of a matrix of this stop; Cells follows. pool: fit all in, else cut."""
+
+    def feed(self, text: str) -> None:
+        """Type into the program's standard input, where that is a pseudo terminal."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and its workers."""
+
+    def release(self) -> None:
+        """Let the program run to its end without us; Ended follows then."""
 
     def interrupt(self) -> None:
         """Stop a running program at its next event."""

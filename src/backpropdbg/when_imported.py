@@ -1,0 +1,52 @@
+"""Act when the program has imported a module: it may want to set its environment up before that."""
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Sequence
+
+
+def when_imported(name: str, act: Callable[[], object]) -> None:
+    """Call `act` right after the import of a top-level module, in the thread that imports it; now, if it is imported.
+
+    Example: `when_imported("torch", install)`.
+    """
+    if name in sys.modules:
+        act()
+    else:
+        sys.meta_path.insert(0, _Finder(name, act))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds one module as the others do, and adds to what its loader does."""
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self._name, self._act = name, act
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find the module that we wait for, none else."""
+        if fullname != self._name:
+            return None
+        for finder in [f for f in sys.meta_path if f is not self]:
+            find = getattr(finder, "find_spec", None)
+            spec: importlib.machinery.ModuleSpec | None = find(fullname, path, target) if find is not None else None
+            if spec is not None:
+                if spec.loader is not None:
+                    self._watch(spec.loader)
+                return spec
+        return None
+
+    def _watch(self, loader: importlib.abc.Loader) -> None:
+        original = loader.exec_module
+
+        def exec_module(module: types.ModuleType) -> None:
+            original(module)
+            del loader.exec_module  # the instance's: the loader is itself again
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+            self._act()
+
+        loader.exec_module = exec_module  # type: ignore[method-assign]
