@@ -20,6 +20,7 @@ from backpropdbg.events import (
     GradCleared,
     GroupSummed,
     Held,
+    PartialEdited,
     Use,
 )
 
@@ -33,6 +34,7 @@ class Run(Struct):
         waiting: the partials, by group, whose total has not reached the leaf yet.
         grad: `.grad` after AccumulateGrad; None before, or where this run doesn't accumulate.
         hooked: a hook of the program's on the parameter may change what is accumulated.
+        originals: what was computed where the user let another partial flow on, by use number.
     """
 
     number: int
@@ -45,6 +47,7 @@ class Run(Struct):
     grad: Held | None = None
     finished: bool = False
     hooked: bool = False
+    originals: dict[int, Held] = {}
 
     @property
     def partials(self) -> list[Held]:
@@ -72,6 +75,17 @@ class Run(Struct):
             self.waiting.setdefault(use.group, []).append(partial)
         elif partial is not None:
             self.terms.append(partial)
+
+    def edit(self, use: Use, partial: Held) -> None:
+        """Take note that the newest partial of a use was replaced: what flows on is another."""
+        at = max((i for i, (arrived, _) in enumerate(self.arrived) if arrived.number == use.number), default=-1)
+        original = self.arrived[at][1] if at >= 0 else None
+        if original is None:
+            return
+        self.arrived[at] = (use, partial)
+        self.originals.setdefault(use.number, original)
+        for terms in (self.terms, *self.waiting.values()):
+            terms[:] = [partial if held is original else held for held in terms]
 
     def arrive_together(self, group: int, total: Held) -> None:
         """Take note of the total of a group."""
@@ -128,6 +142,10 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                 for run in ledger.runs:
                     if run.number == event.run:
                         run.arrive(use, event.partial)
+            case PartialEdited(use=use) if use.parameter == parameter:
+                for run in ledger.runs:
+                    if run.number == event.run:
+                        run.edit(use, event.partial)
             case GroupSummed() if event.parameter == parameter:
                 for run in ledger.runs:
                     if run.number == event.run:

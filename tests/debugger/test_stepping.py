@@ -746,9 +746,11 @@ def test_focus_and_element_redraw_the_stop():
 
 
 WORDS = [
-    *("step", "next", "finish", "until", "continue"),
+    *("step", "next", "finish", "until", "continue", "detach"),
     *("break", "tbreak", "condition", "ignore", "enable", "disable", "clear"),
-    *("print", "whatis", "expect", "info", "ledger", "graph", "element", "focus", "why", "list", "where", "help"),
+    *("watch", "commands", "end", "recheck", "display", "undisplay"),
+    *("print", "whatis", "expect", "info", "ledger", "graph", "element", "focus", "why", "list", "where"),
+    *("up", "down", "help", "set", "track"),
     *("say", "sleep", "screenshot", "source", "restart", "quit"),
 ]
 

@@ -68,6 +68,26 @@ def expression(text: str) -> None:
         raise CommandError(f"{text!r} is no expression: {reason}") from None
 
 
+def expression_or_nothing(text: str) -> None:
+    """A Python expression, or nothing."""
+    if text:
+        expression(text)
+
+
+def display_number(text: str) -> None:
+    """The number of an expression that is displayed."""
+    if not text.isdecimal():
+        raise CommandError(f"{text!r} is no number of a display; display lists them")
+
+
+def set_partial(text: str) -> None:
+    """partial = EXPR."""
+    name, found, value = text.partition("=")
+    if name.strip() != "partial" or not found or value.startswith("="):
+        raise CommandError(f"{text!r}: only the partial can be set, e.g. set partial = partial * 0.5")
+    expression(value.strip())
+
+
 def location(text: str) -> None:
     """A LOC."""
     parse_location(text)

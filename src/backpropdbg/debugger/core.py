@@ -1,15 +1,19 @@
 """The stepping core: decides when to stop and where the cursor is. It knows no torch hook and no screen."""
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from backpropdbg.debugger.describe import describe, tensors, window
-from backpropdbg.debugger.locations import Location, check_target
+from backpropdbg.debugger import expressions
+from backpropdbg.debugger.breakpoints import Breakpoint
+from backpropdbg.debugger.describe import describe, source, window
+from backpropdbg.debugger.locations import Location, check_target, parse_location, suggest
+from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.watch import changed
 from backpropdbg.errors import BackpropdbgError, CommandError
 from backpropdbg.events import (
     Accumulated,
@@ -19,10 +23,12 @@ from backpropdbg.events import (
     Event,
     ForwardUse,
     IterationStarted,
+    Paused,
     ProgramFinished,
     StepFinished,
     StepStarted,
 )
+from backpropdbg.events import Location as Line
 from backpropdbg.situation import Situation, Window
 from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
@@ -32,49 +38,19 @@ class Quit(BaseException):
     """Raised inside a hook to end the program: crosses the engine and `except Exception`."""
 
 
-class Program(Protocol):
-    """What the core may ask of the program under test."""
-
-    def parameters(self) -> tuple[str, ...]:
-        """Names of all parameters."""
-
-    def modules(self) -> tuple[str, ...]:
-        """Paths of all modules."""
-
-    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
-        """Value of an expression in the stopped thread. Raises CommandError."""
-
-    def show(self, value: object) -> str:
-        """A value as text."""
-
-    def truth(self, value: object, text: str) -> bool:
-        """A value as a condition. text: the expression, for the error."""
-
-    def stack(self) -> list[Any]:
-        """The user's frames, innermost first."""
-
-    def optimizer(self) -> str:
-        """The optimizer in one line, "" while there is none."""
-
-
-class Breakpoint(Struct):
-    """A place to stop. hits: how often its place was reached and its condition held."""
-
-    number: int
-    location: Location
-    condition: str = ""
-    temporary: bool = False
-    enabled: bool = True
-    ignore: int = 0
-    hits: int = 0
-
-
 class Debugger:
     """One program under test.
 
     Args:
         wait: called in the stopped thread with the situation; returns when the program shall run on.
         redraw: called when the same stop is to be shown anew, with another focus or element.
+        say: gets what the commands of a breakpoint print.
+
+    Attributes:
+        displays: expressions to show at each stop, by number.
+        collecting: what the lines are added to that come between `commands N` and `end`.
+        frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
+        notes: what to say first about this stop, e.g. a condition that can't be evaluated.
     """
 
     def __init__(
@@ -86,19 +62,27 @@ class Debugger:
         seed: int | None,
         focus: str = "",
         redraw: Callable[[Situation], None] = lambda situation: None,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
         self.focus = focus
         self.element: tuple[int, ...] | None = None
         self.breakpoints: list[Breakpoint] = []
+        self.displays: dict[int, str] = {}
+        self.frame: int | None = None
+        self.collecting: tuple[Breakpoint, list[str]] | None = None
         self.reason = "entry"
-        self.error = ""
+        self.notes: list[str] = []
         self.ended = False
-        self._wait, self._redraw = wait, redraw
+        self._wait, self._redraw, self._say = wait, redraw, say
         self._wanted: Callable[[Event], bool] = lambda event: True
+        self._move = "entry"
         self._paused = threading.Event()
         self._quit = threading.Event()
+        self._detached = threading.Event()
+        self._left = False
         self._turn = threading.RLock()
+        self._owner = 0
         self._stop: Stop | None = None
         self._numbers = 0
         self._iteration = 0
@@ -111,70 +95,129 @@ class Debugger:
         While one thread is stopped, others wait here: there is one trace and one stop.
         """
         with self._turn:
+            if self._detached.is_set():
+                self._leave()
+                return
             if self._quit.is_set():
                 raise Quit
-            position = self.trace.append(event)
-            if not isinstance(event, IterationStarted) and self._should_stop(event, position):
-                self._halt(position)
+            self._owner = threading.get_ident()
+            try:
+                position = self.trace.append(event)
+                if not isinstance(event, IterationStarted):
+                    self._look_for_a_stop(event, position)
+            finally:
+                self._owner = 0
+
+    def paused_here(self, why: str, where: Line | None) -> None:
+        """Stop here, between two events. Raises Quit. why: "set_trace()" or "interrupted"."""
+        if self._owner == threading.get_ident():  # in the middle of an event, or of a stop
+            self.pause()
+            return
+        with self._turn:
+            if self._detached.is_set() or self.ended:
+                return
+            if self._quit.is_set():
+                raise Quit
+            self._owner = threading.get_ident()
+            try:
+                frames = self.program.stack() if where is None else []
+                where = Line(frames[0].f_code.co_filename, frames[0].f_lineno) if frames else where
+                self.reason = why
+                self._halt(self.trace.append(Paused(self._last_iteration(), why, where)))
+            finally:
+                self._owner = 0
 
     def finish(self, code: int = 0) -> None:
         """The program is over: a last stop, from which the past can still be looked at."""
         with self._turn:
-            self._finish(code)
+            if self._detached.is_set():
+                return
+            self.ended = True
+            self.reason = "finished"
+            self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code)))
 
-    def _finish(self, code: int) -> None:
-        self.ended = True
-        iteration = self.trace[len(self.trace) - 1].iteration if len(self.trace) > self.trace.first else 1
-        self.reason = "finished"
-        self._halt(self.trace.append(ProgramFinished(iteration, code)))
+    def _last_iteration(self) -> int:
+        return self.trace[len(self.trace) - 1].iteration if len(self.trace) > self.trace.first else 1
 
-    def _should_stop(self, event: Event, position: int) -> bool:
-        hit = self._breakpoint_hit(event, position)
-        if hit is not None:
-            self.reason = f"breakpoint {hit.number}"
-            return True
-        if self._paused.is_set():
-            self.reason = "interrupted"
-            return True
-        return self._wanted(event)
+    def _look_for_a_stop(self, event: Event, position: int) -> None:
+        hits = self._hits(event, position)
+        interrupted, arrived = self._paused.is_set(), self._wanted(event)
+        if hits or interrupted or arrived:
+            self.reason = hits[0].name if hits else "interrupted" if interrupted else self._move
+            self._halt(position, hits, passes=not interrupted and not arrived)
 
-    def _breakpoint_hit(self, event: Event, position: int) -> Breakpoint | None:
-        """Count a hit for each breakpoint that is here; return the first that stops."""
+    def _hits(self, event: Event, position: int) -> list[Breakpoint]:
+        """Count a hit for each breakpoint that is here; return those that stop."""
         stops = []
         begins, self._iteration = event.iteration != self._iteration, event.iteration
         for b in list(self.breakpoints):
-            if not b.enabled or not b.location.matches(event, self.focus) or (b.location.iteration and not begins):
+            if not b.enabled:
                 continue
-            error = ""
+            note = ""
+            if b.watch is not None:
+                note = changed(b, self.program, self._look(position, b.watch.focus or self.focus))
+                here = bool(note)
+            else:
+                here = self.is_at(b.location, event) and (begins or not b.location.iteration)
+            if not here:
+                continue
             if b.condition:
-                holds, error = self._condition(b, event, position)
+                holds, error = self.holds(b, event, position)
                 if not holds:
                     continue
+                note = error or note
             b.hits += 1
             if b.hits > b.ignore:
-                self.error = self.error or error
+                self.notes += [note] * bool(note)
                 stops.append(b)
                 if b.temporary:
                     self.breakpoints.remove(b)
-        return stops[0] if stops else None
+        return stops
 
-    def _condition(self, b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
-        """Whether it holds, and why it can't be evaluated (then it counts as true)."""
-        stop = self._look(position, _subject(event, self.focus))
+    def is_at(self, location: Location, event: Event) -> bool:
+        """True where an event is at a place, whatever tied parameters are called there."""
+        return location.matches(event, self.focus, self.program.aliases)
+
+    def holds(self, b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
+        """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
+        stop = self._look(position, expressions.subject(event, self.focus))
         try:
             return self.program.truth(self._evaluate(b.condition, stop), b.condition), ""
         except CommandError as e:
-            return True, f"breakpoint {b.number}, condition {e}"
+            return True, f"{b.name}, condition {e}"
 
-    def _halt(self, position: int) -> None:
+    def _halt(self, position: int, hits: Iterable[Breakpoint] = (), passes: bool = False) -> None:
+        """Stop; passes: only for the sake of breakpoints, whose commands may let the program run on unseen."""
         self._paused.clear()
         self._focus_something()
+        self.frame = None
         self._at(position)
-        self._wait(self._drawable(position))
+        if not (self._run_commands(hits) and passes):
+            self._wait(self._drawable(position))
         self._stop = None
-        self.error = ""
-        if self._quit.is_set() and not self.ended:
+        self.notes.clear()
+        if self._detached.is_set():
+            self._leave()
+        elif self._quit.is_set() and not self.ended:
             raise Quit
+
+    def _run_commands(self, hits: Iterable[Breakpoint]) -> bool:
+        """Run what breakpoints have to do; True where one of their commands lets the program run on."""
+        from backpropdbg.debugger.commands import goes_on
+
+        for b in hits:
+            for line in b.commands:
+                if goes_on(line):
+                    return True
+                result = self.execute(line)
+                if result.text:
+                    self._say(result.text if result.ok else f"{b.name}, {line}: {result.text}")
+                if not result.ok:
+                    self.notes.append(f"{b.name}, {line}: {result.text}")
+                    return False
+                if result.moves:
+                    return True
+        return False
 
     def _drawable(self, position: int) -> Situation:
         """The situation of a stop. A failure of ours must not reach the program: it is shown in place of the stop."""
@@ -192,8 +235,7 @@ class Debugger:
     def _focus_something(self) -> None:
         names = self.program.parameters()
         if names and self.focus not in names:
-            self.focus = names[0]
-            self.element = None
+            self.focus, self.element = self._known(self.focus) or names[0], None
 
     def _at(self, position: int) -> Stop:
         self._stop = stop = self._look(position, self.focus)
@@ -227,9 +269,17 @@ class Debugger:
         made = describe(
             self.stop, self.title, self.seed, self.program.optimizer(), self.program.parameters(), self.reason
         )
-        if not self.error:
-            return made
-        return replace(made, explanation=(self.error, *made.explanation))
+        frame = self.selected_frame()
+        shown = made.source
+        if frame is not None:
+            shown = source(Line(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
+        return replace(
+            made,
+            explanation=(*self.notes, *made.explanation),
+            source=shown,
+            displays=tuple(self.displayed(text) for text in self.displays.values()),
+            names=self.program.aliases(self.focus) if self.focus else (),
+        )
 
     def situation(self) -> Situation | None:
         """The present stop, None while the program runs."""
@@ -253,9 +303,29 @@ class Debugger:
         """Stop at the next event."""
         self._paused.set()
 
+    @property
+    def pausing(self) -> bool:
+        """True from `pause` to the stop."""
+        return self._paused.is_set()
+
     def quit(self) -> None:
         """End the program at its next event, or at once where it is stopped."""
         self._quit.set()
+
+    def detach(self) -> None:
+        """Let the program run on without us; may be called in any thread."""
+        self._detached.set()
+
+    @property
+    def detached(self) -> bool:
+        """True once the program runs on without us."""
+        return self._detached.is_set()
+
+    def _leave(self) -> None:
+        """In the program's thread: take every hook out, once."""
+        if not self._left:
+            self._left = True
+            self.program.detach()
 
     # -- moving ----------------------------------------------------------------------------------
 
@@ -263,7 +333,7 @@ class Debugger:
         """Let the program run until an event is wanted. Raises CommandError where it has ended."""
         if self.ended:
             raise CommandError("the program has ended; restart runs it again")
-        self._wanted, self.reason = wanted, reason
+        self._wanted, self._move = wanted, reason
 
     def is_turning_point(self, event: Event) -> bool:
         """True for the events that `next` stops at."""
@@ -285,51 +355,63 @@ class Debugger:
 
     # -- breakpoints and expressions -------------------------------------------------------------
 
-    def add_breakpoint(self, location: Location, condition: str, temporary: bool) -> Breakpoint:
-        """Raises CommandError for a target that does not exist."""
-        self.check_target(location)
+    def add_breakpoint(self, location: Location, **how: Any) -> Breakpoint:
+        """Enter a breakpoint, or a watchpoint, under a number that none had before."""
         self._numbers += 1
-        made = Breakpoint(self._numbers, location, condition, temporary)
+        made = Breakpoint(self._numbers, location, **how)
         self.breakpoints.append(made)
         return made
 
-    def check_target(self, location: Location) -> None:
-        """Raise CommandError where a LOC names nothing that is known."""
-        check_target(location, (*self.program.modules(), *self.program.parameters()))
+    def locate(self, text: str) -> Location:
+        """Read a LOC. Raises CommandError where it names nothing that is known."""
+        location = parse_location(text)
+        parameter = self._known(location.target)
+        if parameter is not None:
+            return replace(location, target=parameter)
+        names = [alias for name in self.program.parameters() for alias in self.program.aliases(name)]
+        check_target(location, (*self.program.modules(), *names))
+        return location
 
-    def evaluate(self, text: str) -> object:
-        """Value of an expression at the present stop."""
-        return self._evaluate(text, self.stop)
+    def parameter(self, text: str) -> str:
+        """The parameter that has this name, tied or not. Raises CommandError where there is none."""
+        found = self._known(text)
+        if found is not None:
+            return found
+        if text in self.program.frozen() or self.program.resolve(text) in self.program.frozen():
+            raise CommandError(f"{text} is frozen: it requires no gradient, so there is no ledger of it")
+        raise CommandError(f"no parameter {text!r}{suggest(text, self.program.parameters())}")
 
-    def _evaluate(self, text: str, stop: Stop) -> object:
-        event = stop.event
-        shown = tensors(stop)
-        run = stop.run
-        loss = stop.loss
-        names: dict[str, object] = {
-            **{k: shown[k] for k in ("partial", "running", "grad", "weight", "before", "after")},
-            "carried": run.carried if run is not None else None,
-            "use": event.use.number if isinstance(event, BackwardUse) else None,
-            "uses": stop.uses,
-            "iteration": event.iteration,
-            "phase": stop.phase,
-            "event": type(event).__name__,
-            "loss": loss,
-        }
-        names |= {f"A{use.number}": None for use in run.uses} if run is not None else {}
-        names |= {f"A{use.number}": partial for use, partial in run.arrived} if run is not None else {}
-        if isinstance(event, ForwardUse):
-            names["use"] = event.numbers[event.parameters.index(stop.focus) if stop.focus in event.parameters else 0]
-        return self.program.evaluate(text, names)
+    def _known(self, text: str) -> str | None:
+        """The tracked parameter of this name; of the end of a name, where only one ends so."""
+        names = self.program.parameters()
+        found = text if text in names else self.program.resolve(text) if text else None
+        if found in names:
+            return found
+        ends = [name for name in names if text and name.endswith(f".{text}")]
+        return ends[0] if len(ends) == 1 else None
 
+    def title_of(self, parameter: str) -> str:
+        """All names of a parameter, e.g. "wte.weight = lm_head.weight"."""
+        return " = ".join(self.program.aliases(parameter))
 
-def _subject(event: Event, focus: str) -> str:
-    """The parameter whose tensors a condition at this event is about: its own, else the focused one."""
-    match event:
-        case BackwardUse(use=use):
-            return use.parameter
-        case Accumulated() as e:
-            return e.parameter
-        case ForwardUse() as e if focus not in e.parameters:
-            return e.parameters[0]
-    return focus
+    def selected_frame(self) -> FrameType | None:
+        """The frame that `up` or `down` selected."""
+        if self.frame is None:
+            return None
+        frames: list[FrameType] = self.program.stack()
+        return frames[self.frame] if self.frame < len(frames) else None
+
+    def evaluate(self, text: str, parameter: str = "") -> object:
+        """Value of an expression at the present stop; parameter: whose tensors are meant, if not the focused one's."""
+        stop = self._look(self.stop.position, parameter) if parameter else self.stop
+        return self._evaluate(text, stop, self.selected_frame())
+
+    def displayed(self, text: str) -> str:
+        """An expression and its value, on one line."""
+        try:
+            return f"{text} = {' '.join(self.program.show(self.evaluate(text)).split())}"
+        except CommandError as e:
+            return str(e)
+
+    def _evaluate(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
+        return self.program.evaluate(text, expressions.values(text, stop, frame))

@@ -15,6 +15,7 @@ from backpropdbg.events import (
     Held,
     Location,
     LossComputed,
+    PartialEdited,
     ProgramFinished,
     StepStarted,
 )
@@ -95,7 +96,7 @@ def matrices(stop: Stop) -> tuple[Matrix, ...]:
     summed = "not kept" if run is not None and run.lost else absent
     title = "partial"
     if run is not None and run.arrived:
-        newest = stop.event.use if isinstance(stop.event, BackwardUse) else None
+        newest = stop.event.use if isinstance(stop.event, (BackwardUse, PartialEdited)) else None
         use = newest if newest is not None and newest.parameter == stop.focus else run.arrived[-1][0]
         title = f"A{use.number}  partial"
         if run.arrived[-1][1] is None:
@@ -145,7 +146,7 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
         levels[e.index] = 1 + max((levels.get(i, 0) for i in e.feeds if i != e.index), default=0)
     here = stop.event.index if isinstance(stop.event, ForwardUse) else None
     arrived = {e.use.index for e in stop.events if isinstance(e, BackwardUse)}
-    now = stop.event.use.index if isinstance(stop.event, BackwardUse) else None
+    now = stop.event.use.index if isinstance(stop.event, (BackwardUse, PartialEdited)) else None
     over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
     nodes = [GraphNode("x", 0, "done", "done" if over else "pending")]
     reached = {use.index for e in stop.events if isinstance(e, BackwardStarted) for use in e.uses}

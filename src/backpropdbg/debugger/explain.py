@@ -1,6 +1,9 @@
 """One or two plain sentences: what just happened, and why."""
 
-from backpropdbg.debugger.stop import Stop, cancelled_part, percent
+import math
+
+from backpropdbg.debugger.locations import not_finite
+from backpropdbg.debugger.stop import Stop, cancelled_part, fused_note, line_of, percent
 from backpropdbg.events import (
     Accumulated,
     Anomaly,
@@ -11,9 +14,12 @@ from backpropdbg.events import (
     GradChanged,
     GradCleared,
     GroupSummed,
+    Held,
     IterationStarted,
     LossComputed,
     ManualUpdate,
+    PartialEdited,
+    Paused,
     ProgramFinished,
     StepFinished,
     StepStarted,
@@ -28,7 +34,33 @@ def ordinal(n: int) -> str:
 
 
 def explain(stop: Stop) -> tuple[str, ...]:
-    """Return the sentences for a stop."""
+    """Return the sentences for a stop; first what is not finite there."""
+    return (*_not_finite(stop), *_explain(stop))
+
+
+def _not_finite(stop: Stop) -> tuple[str, ...]:
+    """Name the number that is not finite, and the line of the forward that it belongs to."""
+    event = stop.event
+    what = not_finite(event)
+    at = line_of(stop.location())
+    match event:
+        case BackwardUse(use=use, partial=held) if what and held is not None:
+            of = f" The forward of this use is {at}." if at else ""
+            return (f"Not finite: the partial of {use.parameter}#{use.number} has {_bad(held)}.{of}",)
+        case ForwardUse(output=held) if what and held is not None:
+            return (f"Not finite: what {stop.where()} returned{at and f' at {at}'} has {_bad(held)}.",)
+        case LossComputed(loss=held) if what:
+            return (f"Not finite: the loss{at and f' at {at}'} is {_bad(held)}.",)
+    return ()
+
+
+def _bad(held: Held) -> str:
+    """NaN where there is one, else infinity."""
+    size = held.norm()
+    return "NaN" if size is None or math.isnan(size) else "infinity"
+
+
+def _explain(stop: Stop) -> tuple[str, ...]:
     match stop.event:
         case ForwardUse() as e:
             return _forward(stop, e)
@@ -45,6 +77,12 @@ def explain(stop: Stop) -> tuple[str, ...]:
             uses = " + ".join(f"A{n}" for n in reversed(e.numbers))
             first = f"These uses of {e.parameter} share one cast or view ({e.node}): {uses}, added in {e.dtype}."
             return (first, "Their sum reaches the parameter as one term.")
+        case PartialEdited() as e:
+            of = f"use #{e.use.number} of {e.use.parameter}"
+            return (f"You set the partial of {of}: norm {e.partial.norm():.4g} flows on, not what was computed.",)
+        case Paused() as e:
+            asked = "The program called backpropdbg.set_trace()." if e.why == "set_trace()" else "Interrupted here."
+            return (f"{asked} This is between two events.",)
         case Accumulated() as e:
             return _accumulated(stop, e)
         case BackwardFinished() as e:
@@ -93,6 +131,9 @@ def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
 
 def _backward(stop: Stop) -> tuple[str, ...]:
     n = stop.uses
+    fused = next((use for use in stop.run.uses if use.fused), None) if stop.run is not None else None
+    if fused is not None:
+        return (f"Backward begins. {stop.focus}: {fused_note(fused)}.",)
     if n == 0:
         return (f"Backward begins. {stop.focus}: unused in this iteration, so no gradient will reach it.",)
     uses = "1 use" if n == 1 else f"{n} uses"
@@ -106,6 +147,8 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
         return (f"{of}{size}.", f"focus {e.use.parameter} shows its ledger; n goes on with {stop.focus}.")
     if e.partial is None:
         return (f"Use #{e.use.number}: this run does not need its gradient, so it was not computed.",)
+    if e.use.fused:
+        return (f"The gradient of {e.use.parameter} arrived; {fused_note(e.use)}.", "No weight moves in backward.")
     first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}"
     if e.use.total > 1 and e.order == 1:
         first += ": backward walks from the loss, so the last use comes first"

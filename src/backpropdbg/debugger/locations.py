@@ -4,15 +4,17 @@
 """
 
 import difflib
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from backpropdbg.errors import CommandError
-from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, LossComputed, StepFinished
+from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, Held, LossComputed, StepFinished
 
+Aliases = Callable[[str], tuple[str, ...]]
 PHASES = ("forward", "backward", "accumulate", "update")
 
 
@@ -26,31 +28,37 @@ class Location(Struct, frozen=True):
     iteration: int = 0
     nan: bool = False
 
-    def matches(self, event: Event, focus: str = "") -> bool:
+    def matches(self, event: Event, focus: str = "", aliases: Aliases = lambda name: (name,)) -> bool:
         """True where the program has reached this place with `event`.
 
         focus: where a module with this parameter is meant, it is its use that counts, not that of its bias or weight.
+        aliases: all names of a parameter.
         """
         if self.nan:
-            return (isinstance(event, BackwardUse) and event.partial is not None and not event.partial.finite()) or (
-                isinstance(event, LossComputed) and not event.loss.finite()
-            )
+            return bool(not_finite(event))
         if self.iteration:
             return event.iteration == self.iteration
         match event:
             case ForwardUse() if self.phase in ("", "forward"):
-                names = [(event.module, event.call), *zip(event.parameters, event.numbers, strict=True)]
+                names = [(event.module, event.call)]
+                for parameter, number in zip(event.parameters, event.numbers, strict=True):
+                    names += [(name, number) for name in aliases(parameter)]
                 return any(self._is(name, number) for name, number in names)
             case BackwardUse(use=use) if self.phase in ("", "backward"):
-                if self._is(use.parameter, use.number):
+                if any(self._is(name, use.number) for name in aliases(use.parameter)):
                     return True
-                meant = use.parameter == focus or focus.rpartition(".")[0] != use.module
+                owners = {_owner(name) for name in aliases(focus)}
+                meant = use.parameter == focus or use.module not in owners
                 return bool(use.module) and meant and self._is(use.module, use.call)
             case Accumulated() if self.phase == "accumulate" or (not self.phase and not self.number):
-                return self._is(event.parameter, 0) or self._is(event.parameter.rpartition(".")[0], 0)
+                return self._is_one_of(aliases(event.parameter))
             case StepFinished() if self.phase == "update":
-                return not self.target or any(self._is(n, 0) or self._is(n.rpartition(".")[0], 0) for n in event.after)
+                return not self.target or any(self._is_one_of(aliases(name)) for name in event.after)
         return False
+
+    def _is_one_of(self, names: Iterable[str]) -> bool:
+        """True for a parameter with these names, or for the module that has it."""
+        return any(self._is(name, 0) or self._is(_owner(name), 0) for name in names)
 
     def _is(self, name: str, number: int) -> bool:
         if self.number and number != self.number:
@@ -80,6 +88,31 @@ def parse_location(text: str) -> Location:
     if found[2] is not None and phase in ("accumulate", "update"):
         raise CommandError(f"{words[0]!r}: {phase} happens once for all uses; leave out #{found[2]}")
     return Location(text, phase, found[1], int(found[2] or 0))
+
+
+def _owner(parameter: str) -> str:
+    """The path of the module that has a parameter."""
+    return parameter.rpartition(".")[0]
+
+
+def not_finite(event: Event) -> str:
+    """What is not finite of what an event brought: "partial", "output" or "loss"; "" where all is well."""
+    found: dict[str, Held | None] = {}
+    match event:
+        case BackwardUse():
+            found["partial"] = event.partial
+        case ForwardUse():
+            found["output"] = event.output
+        case LossComputed():
+            found["loss"] = event.loss
+    return next((name for name, held in found.items() if held is not None and not _finite(held)), "")
+
+
+def _finite(held: Held) -> bool:
+    if held.kept:
+        return held.finite()
+    size = held.norm()
+    return size is None or math.isfinite(size)
 
 
 def check_target(location: Location, names: Iterable[str]) -> None:

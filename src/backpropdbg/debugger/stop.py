@@ -20,9 +20,12 @@ from backpropdbg.events import (
     Location,
     LossComputed,
     ManualUpdate,
+    PartialEdited,
+    Paused,
     ProgramFinished,
     StepFinished,
     StepStarted,
+    Use,
 )
 from backpropdbg.ledger import Ledger, Run, fold
 from backpropdbg.situation import Number, Phase, Row, State, number
@@ -59,6 +62,24 @@ def percent(share: float) -> str:
     if shown in ("0", "100") and share not in (0.0, 1.0):
         shown = "under 1" if shown == "0" else "over 99"
     return f"{shown} %"
+
+
+def fused_note(use: Use) -> str:
+    """What to say of a use that may be several; "" of any other."""
+    return f"several uses may be inside one operation ({use.node}): can't be split" if use.fused else ""
+
+
+def edited_note(original: Held | None) -> str:
+    """What to say of a partial that the user replaced."""
+    if original is None:
+        return ""
+    size = original.norm()
+    return "edited" if size is None else f"edited, was norm {size:.4g}"
+
+
+def line_of(where: Location | None) -> str:
+    """A line of the program as "net.py:31"; "" where none is known."""
+    return "" if where is None else f"{where.path.rpartition('/')[2]}:{where.line}"
 
 
 class Stop:
@@ -101,7 +122,9 @@ class Stop:
             match e:
                 case StepStarted() | StepFinished():
                     return "update"
-                case BackwardStarted() | BackwardUse() | GroupSummed() | Accumulated() | BackwardFinished():
+                case BackwardStarted() | BackwardUse() | GroupSummed() | PartialEdited():
+                    return "backward"
+                case Accumulated() | BackwardFinished():
                     return "backward"
                 case ForwardUse() | LossComputed():
                     return "forward"
@@ -127,7 +150,7 @@ class Stop:
     @cached_property
     def partial(self) -> Held | None:
         """The partial of this stop's use; after it, the newest one."""
-        if isinstance(self.event, BackwardUse) and self.event.use.parameter == self.focus:
+        if isinstance(self.event, (BackwardUse, PartialEdited)) and self.event.use.parameter == self.focus:
             return self.event.partial
         return self.run.arrived[-1][1] if self.run is not None and self.run.arrived else None
 
@@ -189,6 +212,10 @@ class Stop:
                     return f"{use.parameter}#{use.number} of {use.total}"
                 which = "" if use.call == use.number else f", use {use.number}"
                 return f"{use.module}#{use.call}{which} of {use.total}"
+            case PartialEdited(use=use):
+                return f"{use.parameter}#{use.number} of {use.total} edited"
+            case Paused() as e:
+                return e.why
             case Accumulated() as e:
                 return f"{e.parameter} accumulated"
             case GroupSummed() as e:
@@ -212,7 +239,7 @@ class Stop:
     def location(self) -> Location | None:
         """The line of the use, in forward and in backward; else the line that caused this event."""
         event = self.event
-        if isinstance(event, BackwardUse):
+        if isinstance(event, (BackwardUse, PartialEdited)):
             return event.use.where
         if isinstance(event, (Accumulated, GradChanged, GroupSummed)):
             begun = self._last(BackwardStarted)
@@ -276,21 +303,30 @@ class Stop:
 
     def _partials(self, run: Run) -> list[Row]:
         rows, seen, before = [], set(), 0.0
-        here_use = self.event.use if isinstance(self.event, BackwardUse) else None
+        here_use = self._here_use(run)
         for use, partial in run.arrived:
             seen.add(use.number)
-            here = use == here_use and isinstance(self.event, BackwardUse) and self.event.run == run.number
             value = self.value_at(partial)
-            note = "" if value is None else self._pull(value, before)
-            rows.append(
-                self._row("partial", f"A{use.number}", f"use #{use.number}", partial, "not computed", note, here)
-            )
+            original = run.originals.get(use.number)
+            notes = [fused_note(use), edited_note(original), "" if value is None else self._pull(value, before)]
+            note = "; ".join(filter(None, notes))
+            name, detail = f"A{use.number}", f"use #{use.number}"
+            rows.append(self._row("partial", name, detail, partial, "not computed", note, use == here_use))
+            if original is not None:
+                rows.append(self._row("label", f"{name} was", "as computed", original))
             before += value or 0.0
         missing: State = "not computed" if run.finished else "pending"
         for use in reversed(run.uses):
             if use.number not in seen:
-                rows.append(Row("partial", f"A{use.number}", f"use #{use.number}", missing))
+                rows.append(Row("partial", f"A{use.number}", f"use #{use.number}", missing, note=fused_note(use)))
         return rows
+
+    def _here_use(self, run: Run) -> Use | None:
+        """The use that this stop is about, where it is one of this run."""
+        event = self.event
+        if isinstance(event, (BackwardUse, PartialEdited)) and event.run == run.number:
+            return event.use
+        return None
 
     def value_at(self, held: Held | None) -> float | None:
         """The selected element; None where there is no tensor, or none with elements."""

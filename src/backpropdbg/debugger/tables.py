@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
+from backpropdbg.debugger.stop import fused_note, line_of
 from backpropdbg.situation import Number, Row, as_float, element_name
 
 
@@ -44,36 +45,39 @@ def _cosine(row: Row) -> str:
 def ledger(d: Debugger) -> str:
     """The ledger of the focus, with the terms of the update once there are any."""
     at = element_name(d.focus, d.stop.element)
-    text = f"{d.focus}\n" + table(d.stop.rows(), at)
+    text = f"{d.title_of(d.focus)}\n" + table(d.stop.rows(), at)
     update = d.stop.update_rows()
     return text + ("\n" + table(update, at) if update else "")
 
 
 def uses(d: Debugger) -> str:
     """The uses of the focus in this iteration."""
-    run = d.stop.run
+    run, title = d.stop.run, d.title_of(d.focus)
     if run is None:
-        return f"{d.focus}: {d.stop.uses} uses so far; how many reach the loss is known once backward begins"
+        return f"{title}: {d.stop.uses} uses so far; how many reach the loss is known once backward begins"
     if not run.uses:
-        return f"{d.focus}: unused in this iteration"
-    lines = []
+        return f"{title}: unused in this iteration"
+    lines = [title] * (title != d.focus)
     for use in run.uses:
-        where = f"{use.where.path.rpartition('/')[2]}:{use.where.line}" if use.where else "outside of any call"
+        where = line_of(use.where) or "outside of any call"
         call = f"{use.module}#{use.call}" if use.call else use.module
-        lines.append(f"use #{use.number}  {call}  {use.node}  {where}".replace("    ", "  "))
+        cells = [f"use #{use.number}", call, use.node, where, fused_note(use)]
+        lines.append("  ".join(filter(None, cells)))
     return "\n".join(lines)
 
 
 def parameters(d: Debugger) -> str:
     """All parameters, the focus marked."""
-    return "\n".join(f"{'*' if name == d.focus else ' '} {name}" for name in d.program.parameters())
+    names = d.program.parameters()
+    return "\n".join(f"{'*' if name == d.focus else ' '} {d.title_of(name)}" for name in names)
 
 
 def overview(d: Debugger) -> str:
     """Where we are."""
     s = d.situation_now()
     loss = "" if s.loss is None else f", loss {shown(s.loss)}"
-    return f"iteration {s.iteration}, {s.phase}, {s.where}{loss}, focus {s.focus} {list(s.shape)}, {s.optimizer}"
+    focus = f"focus {' = '.join(s.names)} {list(s.shape)}"
+    return f"iteration {s.iteration}, {s.phase}, {s.where}{loss}, {focus}, {s.optimizer}"
 
 
 def graph(d: Debugger) -> str:

@@ -2,7 +2,20 @@
 
 # In the order in which `help` lists them.
 # isort: off
-from backpropdbg.debugger.commands import move, breaks, look, face
-from backpropdbg.debugger.commands.table import TABLE, check, run, without_comment
+from backpropdbg.debugger.commands import move, breaks, look, change, face
+from backpropdbg.debugger.commands.table import TABLE, LineError, check, check_all, goes_on, run, without_comment
 
-__all__ = ["TABLE", "breaks", "check", "face", "look", "move", "run", "without_comment"]
+__all__ = [
+    "TABLE",
+    "LineError",
+    "breaks",
+    "change",
+    "check",
+    "check_all",
+    "face",
+    "goes_on",
+    "look",
+    "move",
+    "run",
+    "without_comment",
+]

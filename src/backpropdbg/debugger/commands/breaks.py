@@ -1,25 +1,19 @@
 """Commands about where to stop."""
 
 from backpropdbg.debugger import arguments
-from backpropdbg.debugger.commands.table import command
-from backpropdbg.debugger.core import Breakpoint, Debugger
-from backpropdbg.debugger.locations import parse_location
+from backpropdbg.debugger import recheck as rechecking
+from backpropdbg.debugger import watch as watching
+from backpropdbg.debugger.breakpoints import Breakpoint
+from backpropdbg.debugger.commands.table import command, end_collecting
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.locations import Location
 from backpropdbg.errors import CommandError
 
 
 def _add(d: Debugger, text: str, temporary: bool) -> str:
     where, condition = arguments.split_if(text)
-    made = d.add_breakpoint(parse_location(where), condition or "", temporary)
-    return breakpoint_line(made)
-
-
-def breakpoint_line(b: Breakpoint) -> str:
-    kind = "temporary breakpoint" if b.temporary else "breakpoint"
-    parts = [f"{kind} {b.number}: {b.location.text}"]
-    parts += [f"if {b.condition}"] if b.condition else []
-    parts += ["(disabled)"] if not b.enabled else []
-    parts += [f"hit {b.hits} times"] if b.hits else []
-    return " ".join(parts)
+    made = d.add_breakpoint(d.locate(where), condition=condition or "", temporary=temporary)
+    return made.line()
 
 
 def _breakpoint(d: Debugger, number: str) -> Breakpoint:
@@ -48,7 +42,7 @@ def condition(d: Debugger, text: str) -> str:
     number, _, expression = text.partition(" ")
     found = _breakpoint(d, number)
     found.condition = expression.strip()
-    return breakpoint_line(found)
+    return found.line()
 
 
 @command(arguments.number_and_count)
@@ -57,21 +51,25 @@ def ignore(d: Debugger, text: str) -> str:
     number, count = text.split()
     found = _breakpoint(d, number)
     found.ignore = found.hits + int(count)
-    return f"breakpoint {number} will be passed {count} times"
+    return f"{found.name} will be passed {count} times"
 
 
 @command(arguments.number)
 def enable(d: Debugger, text: str) -> str:
     """enable N: let breakpoint N stop again."""
-    _breakpoint(d, text).enabled = True
-    return breakpoint_line(_breakpoint(d, text))
+    found = _breakpoint(d, text)
+    if not found.enabled:
+        watching.look_again(found, d.program, d.stop)
+    found.enabled = True
+    return found.line()
 
 
 @command(arguments.number)
 def disable(d: Debugger, text: str) -> str:
     """disable N: keep breakpoint N, but do not stop at it."""
-    _breakpoint(d, text).enabled = False
-    return breakpoint_line(_breakpoint(d, text))
+    found = _breakpoint(d, text)
+    found.enabled = False
+    return found.line()
 
 
 @command(arguments.anything)
@@ -82,5 +80,59 @@ def clear(d: Debugger, text: str) -> str:
         d.breakpoints.clear()
         return f"{count} breakpoints deleted"
     arguments.number(text)
-    d.breakpoints.remove(_breakpoint(d, text))
-    return f"breakpoint {text} deleted"
+    found = _breakpoint(d, text)
+    d.breakpoints.remove(found)
+    return f"{found.name} deleted"
+
+
+@command(arguments.expression)
+def watch(d: Debugger, text: str) -> str:
+    """watch EXPR: stop when its value changes. Tensors are compared bit for bit.
+    It is about the parameter that is focused now, and the variables of the frame that is selected now.
+    """
+    made, unknown = watching.start(text, d.program, d.stop, d.frame or 0)
+    entered = d.add_breakpoint(Location(text), watch=made)
+    now = f"not known yet: {unknown}" if unknown else f"now {made.shown}"
+    return f"{entered.line()}, {now}"
+
+
+@command(arguments.number)
+def commands(d: Debugger, text: str) -> str:
+    """commands N: the lines that follow, up to `end`, are run when breakpoint N stops; none: nothing is.
+    A command that moves, such as continue, lets the program run on without showing the stop.
+    """
+    d.collecting = _breakpoint(d, text), []
+    return ""
+
+
+@command(arguments.nothing)
+def end(d: Debugger, text: str) -> str:
+    """end: of the lines after `commands N`."""
+    return end_collecting(d)
+
+
+@command(arguments.nothing)
+def recheck(d: Debugger, text: str) -> str:
+    """recheck: where the breakpoints, as they are now, would have stopped in this iteration up to here."""
+    return rechecking.recheck(d)
+
+
+@command(arguments.expression_or_nothing)
+def display(d: Debugger, text: str) -> str:
+    """display [EXPR]: show its value at each stop; without EXPR, list all that is shown."""
+    if not text:
+        return "\n".join(f"{n}: {d.displayed(shown)}" for n, shown in d.displays.items()) or "nothing is displayed"
+    number = max(d.displays, default=0) + 1
+    d.displays[number] = text
+    d.refresh()
+    return f"{number}: {d.displayed(text)}"
+
+
+@command(arguments.display_number)
+def undisplay(d: Debugger, text: str) -> str:
+    """undisplay N: do not show display N any more."""
+    if int(text) not in d.displays:
+        raise CommandError(f"no display {text}; there are: {', '.join(map(str, d.displays)) or 'none'}")
+    shown = d.displays.pop(int(text))
+    d.refresh()
+    return f"no longer displayed: {shown}"

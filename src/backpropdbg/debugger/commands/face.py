@@ -1,7 +1,9 @@
 """Commands that a face carries out: they stand here to be checked and explained."""
 
+import shlex
+
 from backpropdbg.debugger import arguments
-from backpropdbg.debugger.commands.table import Check, enter
+from backpropdbg.debugger.commands.table import Check, command, enter
 from backpropdbg.debugger.core import Debugger
 
 
@@ -13,7 +15,12 @@ def _face(name: str, help_text: str, check: Check, *aliases: str) -> None:
     enter(action, check, *aliases)
 
 
-_face("say", 'say "TEXT": a caption, in scripts.', arguments.quoted)
+@command(arguments.quoted)
+def say(d: Debugger, text: str) -> str:
+    """say "TEXT": a caption, in scripts."""
+    return shlex.split(text)[0]
+
+
 _face("sleep", "sleep S: wait S seconds, in scripts.", arguments.seconds)
 _face("screenshot", "screenshot FILE: save the screen as SVG.", arguments.something)
 _face("source", "source FILE: run the commands of another script.", arguments.something)

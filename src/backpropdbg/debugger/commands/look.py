@@ -4,16 +4,16 @@ import ast
 import inspect
 import linecache
 from collections.abc import Callable
+from types import FrameType
 
 from backpropdbg.debugger import arguments, tables
-from backpropdbg.debugger.commands.breaks import breakpoint_line
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.explain import why as explain_why
 from backpropdbg.debugger.locations import suggest
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.errors import CommandError
-from backpropdbg.events import StepFinished
+from backpropdbg.events import Location, StepFinished
 from backpropdbg.situation import element_name
 
 
@@ -74,7 +74,7 @@ def info(d: Debugger, text: str) -> str:
         "weights": lambda d: d.program.show(d.evaluate("weight")),
         "grad": lambda d: d.program.show(d.evaluate("grad")),
         "optimizer": lambda d: d.program.optimizer() or "no optimizer has been used yet",
-        "breaks": lambda d: "\n".join(map(breakpoint_line, d.breakpoints)) or "no breakpoints",
+        "breaks": lambda d: "\n".join(b.line() for b in d.breakpoints) or "no breakpoints",
         "params": tables.parameters,
     }
     if text not in subjects:
@@ -111,21 +111,15 @@ def element(d: Debugger, text: str) -> str:
 @command(arguments.something)
 def focus(d: Debugger, text: str) -> str:
     """focus PARAM: the parameter that the ledger and `next` are about."""
-    names = d.program.parameters()
-    if text not in names:
-        raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
-    d.focus, d.element = text, None
+    d.focus, d.element = d.parameter(text), None
     d.refresh()
-    return f"focus: {text}"
+    return f"focus: {d.title_of(d.focus)}"
 
 
 @command(arguments.anything)
 def why(d: Debugger, text: str) -> str:
     """why [PARAM]: the last update in plain words, with its terms."""
-    names = d.program.parameters()
-    if text and text not in names:
-        raise CommandError(f"no parameter {text!r}{suggest(text, names)}")
-    name, now = text or d.focus, d.stop.position
+    name, now = d.parameter(text) if text else d.focus, d.stop.position
     last = next((at for at in range(now, d.trace.first - 1, -1) if isinstance(d.trace[at], StepFinished)), now)
     stop = Stop(d.trace, last, name, ())
     whole = stop.weight is not None and len(d.stop.element) == len(stop.weight.shape) and not text
@@ -138,24 +132,53 @@ def why(d: Debugger, text: str) -> str:
 
 @command(arguments.nothing, "l")
 def list_(d: Debugger, text: str) -> str:
-    """list (l): the source around this stop."""
-    where = d.stop.location()
-    lines = linecache.getlines(where.path) if where is not None else []
-    if where is None or not lines:
+    """list (l): the source around this stop, or around the line of the selected frame."""
+    frame = d.selected_frame()
+    place = d.stop.location() if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+    lines = linecache.getlines(place.path) if place is not None else []
+    if place is None or not lines:
         return "no source line is known for this stop"
-    first, last = max(1, where.line - 5), min(len(lines), where.line + 5)
+    first, last = max(1, place.line - 5), min(len(lines), place.line + 5)
     return "\n".join(
-        f"{'>' if n == where.line else ' '}{n:4}  {lines[n - 1].rstrip()}".rstrip() for n in range(first, last + 1)
+        f"{'>' if n == place.line else ' '}{n:4}  {lines[n - 1].rstrip()}".rstrip() for n in range(first, last + 1)
     )
 
 
 @command(arguments.nothing, "w", "bt")
 def where(d: Debugger, text: str) -> str:
-    """where (w): the user's frames, innermost last."""
+    """where (w): the user's frames, innermost last; the selected one is marked."""
+    lines = [_frame_line(frame) for frame in d.program.stack()]
+    if d.frame is not None:
+        lines = [f"{'>' if n == d.frame else ' '} {line}" for n, line in enumerate(lines)]
+    return "\n".join(reversed(lines))
+
+
+def _frame_line(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {frame.f_code.co_name}"
+
+
+@command(arguments.nothing)
+def up(d: Debugger, text: str) -> str:
+    """up: select the frame that called; `list` and the variables in `print` are that frame's then."""
+    return _select(d, (d.frame or 0) + 1)
+
+
+@command(arguments.nothing)
+def down(d: Debugger, text: str) -> str:
+    """down: select the frame that was called."""
+    return _select(d, (d.frame or 0) - 1)
+
+
+def _select(d: Debugger, number: int) -> str:
     frames = d.program.stack()
-    return "\n".join(
-        f"{f.f_code.co_filename.rpartition('/')[2]}:{f.f_lineno} {f.f_code.co_name}" for f in reversed(frames)
-    )
+    if not frames:
+        raise CommandError("there is no frame of the program's here")
+    if not 0 <= number < len(frames):
+        end = "innermost" if number < 0 else "outermost"
+        raise CommandError(f"{_frame_line(frames[d.frame or 0])}: this is the {end} frame")
+    d.frame = number
+    d.refresh()
+    return _frame_line(frames[number])
 
 
 @command(arguments.anything, "h")

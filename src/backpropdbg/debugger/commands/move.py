@@ -3,7 +3,6 @@
 from backpropdbg.debugger import arguments
 from backpropdbg.debugger.commands.table import command
 from backpropdbg.debugger.core import Debugger
-from backpropdbg.debugger.locations import parse_location
 from backpropdbg.errors import CommandError
 
 
@@ -33,17 +32,27 @@ def until(d: Debugger, text: str) -> str:
     """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan.
     `update` is just after optimizer.step(); `n` also stops before it.
     """
-    location = parse_location(text)
-    d.check_target(location)
+    location = d.locate(text)
     now = d.stop.event.iteration
     if location.iteration and location.iteration <= now:
         raise CommandError(f"iteration {location.iteration} is not ahead: this is iteration {now}")
-    d.run_until(lambda event: location.matches(event, d.focus), f"until {text}")
+    d.run_until(lambda event: d.is_at(location, event), f"until {text}")
     return ""
 
 
 @command(arguments.nothing, "c", "cont", moves=True)
 def continue_(d: Debugger, text: str) -> str:
-    """continue (c): run to the next breakpoint or to the end."""
+    """continue (c): run to the next breakpoint or to the end.
+    Among the commands of a breakpoint: go on with what was asked for before, e.g. `until update`.
+    """
     d.run_until(lambda event: False)
+    return ""
+
+
+@command(arguments.nothing, moves=True)
+def detach(d: Debugger, text: str) -> str:
+    """detach: let the program run on without the debugger."""
+    if d.ended:
+        raise CommandError("the program has ended")
+    d.detach()
     return ""

@@ -4,7 +4,7 @@ A command is a function whose docstring is its help. It gets the debugger and it
 print; a command marked `moves` lets the program run on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -32,6 +32,8 @@ class Command(Struct, frozen=True):
 
 
 TABLE: dict[str, Command] = {}
+_NOT_IN_BODY = {"commands", "sleep", "screenshot", "source", "restart", "quit"}
+_STRAY = "end: there is no `commands N` before it"
 
 
 def enter(action: Action, check: Check, *aliases: str, moves: bool = False) -> None:
@@ -87,10 +89,71 @@ def check(line: str) -> None:
         raise CommandError(f"{row.name}: {e}") from None
 
 
+class LineError(CommandError):
+    """A line of several that can't be. index: which, from 0."""
+
+    def __init__(self, index: int, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+def check_all(lines: Iterable[str]) -> None:
+    """Check the lines of a script, and that `commands N` and `end` come in pairs. Raises LineError."""
+    begun: int | None = None
+    for index, line in enumerate(lines):
+        try:
+            if begun is None:
+                check(line)
+            else:
+                check_in_body(line)
+            word = _name(line)
+            if word == "end" and begun is None:
+                raise CommandError(_STRAY)
+        except CommandError as e:
+            raise LineError(index, str(e)) from None
+        begun = index if word == "commands" else None if word == "end" else begun
+    if begun is not None:
+        raise LineError(begun, "commands: there is no `end` to it")
+
+
+def check_in_body(line: str) -> None:
+    """Raise CommandError where a line can't stand between `commands N` and `end`."""
+    check(line)
+    word = _name(line)
+    if word in _NOT_IN_BODY:
+        raise CommandError(f"{word}: can't be one of the commands of a breakpoint")
+
+
+def goes_on(line: str) -> bool:
+    """True for `continue`, which among the commands of a breakpoint resumes what the user asked for last."""
+    return _name(line) == "continue"
+
+
+def _name(line: str) -> str:
+    """The command of a line, "" where there is none."""
+    return _find(line)[0].name if without_comment(line) else ""
+
+
 def run(debugger: Debugger, line: str) -> tuple[str, bool]:
-    """Carry out one line; return what to print and whether the program runs on. Raises CommandError."""
+    """Carry out one line; return what to print and whether the program runs on. Raises CommandError.
+
+    After `commands N`, lines are collected until `end`.
+    """
+    if debugger.collecting is not None and _name(line) != "end":
+        check_in_body(line)
+        debugger.collecting[1].extend([without_comment(line)] if without_comment(line) else [])
+        return "", False
     check(line)
     if not without_comment(line):
         return "", False
     row, text = _find(line)
     return row.action(debugger, text), row.moves
+
+
+def end_collecting(debugger: Debugger) -> str:
+    """Give a breakpoint the lines that were collected for it."""
+    if debugger.collecting is None:
+        raise CommandError(_STRAY)
+    (b, lines), debugger.collecting = debugger.collecting, None
+    b.commands = tuple(lines)
+    return f"{b.name}: {len(lines)} command{'s' * (len(lines) != 1)}" if lines else f"{b.name}: no commands"

@@ -1,0 +1,80 @@
+"""The names that an expression may use at a stop, and what they stand for."""
+
+import ast
+from collections.abc import Callable
+from types import FrameType
+
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse
+
+_NAMES: dict[str, Callable[[Stop], object]] = {
+    "partial": lambda stop: stop.partial,
+    "running": lambda stop: stop.running,
+    "grad": lambda stop: stop.grad,
+    "weight": lambda stop: stop.weight,
+    "before": lambda stop: stop.before,
+    "after": lambda stop: stop.after,
+    "carried": lambda stop: stop.run.carried if stop.run is not None else None,
+    "use": lambda stop: _use(stop),
+    "uses": lambda stop: stop.uses,
+    "iteration": lambda stop: stop.event.iteration,
+    "phase": lambda stop: stop.phase,
+    "event": lambda stop: type(stop.event).__name__,
+    "loss": lambda stop: stop.loss,
+}
+# Through these an expression reaches names that it does not spell.
+_INDIRECT = {"eval", "exec", "locals", "globals", "vars"}
+
+
+def used_names(text: str) -> set[str]:
+    """The names that an expression takes from outside of itself; none where it is no expression."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return set()
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    return {node.id for node in nodes} - {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+
+
+def is_ours(name: str) -> bool:
+    """True for a name that the trace knows: it means the same when the program has gone on."""
+    return name in _NAMES or (name[:1] == "A" and name[1:].isdecimal())
+
+
+def values(text: str, stop: Stop, frame: FrameType | None = None) -> dict[str, object]:
+    """What the names stand for; those that the expression does not use are there, without a value.
+
+    frame: one of the user's, whose variables come before those of the innermost.
+    """
+    used = used_names(text)
+    indirect = bool(used & _INDIRECT)
+    found: dict[str, object] = {}
+    if frame is not None:
+        for name in used & {*frame.f_locals, *frame.f_globals}:
+            found[name] = frame.f_locals[name] if name in frame.f_locals else frame.f_globals[name]
+    found |= {name: read(stop) if indirect or name in used else None for name, read in _NAMES.items()}
+    if stop.run is not None:
+        found |= {f"A{use.number}": None for use in stop.run.uses}
+        found |= {f"A{use.number}": partial for use, partial in stop.run.arrived}
+    return found
+
+
+def _use(stop: Stop) -> int | None:
+    match stop.event:
+        case BackwardUse(use=use):
+            return use.number
+        case ForwardUse() as e:
+            return e.numbers[e.parameters.index(stop.focus) if stop.focus in e.parameters else 0]
+    return None
+
+
+def subject(event: Event, focus: str) -> str:
+    """The parameter whose tensors a condition at this event is about: its own, else the focused one."""
+    match event:
+        case BackwardUse(use=use):
+            return use.parameter
+        case Accumulated() as e:
+            return e.parameter
+        case ForwardUse() as e if focus not in e.parameters:
+            return e.parameters[0]
+    return focus

@@ -1,0 +1,53 @@
+"""What the core may ask of the program under test."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Program(Protocol):
+    """The real one stands in `backpropdbg.program`."""
+
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all parameters that are tracked."""
+
+    def modules(self) -> tuple[str, ...]:
+        """Paths of all modules."""
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """All names of a parameter, its own first: several where it is tied."""
+
+    def resolve(self, text: str) -> str | None:
+        """The parameter that has this name, tied or not; None where there is none."""
+
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that require no gradient."""
+
+    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
+        """Value of an expression in the stopped thread. Raises CommandError."""
+
+    def show(self, value: object) -> str:
+        """A value as text."""
+
+    def truth(self, value: object, text: str) -> bool:
+        """A value as a condition. text: the expression, for the error."""
+
+    def remember(self, value: object) -> object:
+        """A value that stays what it is now: tensors are copied."""
+
+    def same(self, remembered: object, value: object) -> bool:
+        """True where a value is what it was: numbers by value, tensors bit for bit."""
+
+    def stack(self) -> list[Any]:
+        """The user's frames, innermost first."""
+
+    def optimizer(self) -> str:
+        """The optimizer in one line, "" while there is none."""
+
+    def track(self, globs: Sequence[str]) -> None:
+        """From now on look only at parameters whose name, or module, fits one of these."""
+
+    def edit(self, value: object) -> None:
+        """Let another partial flow on from the use that arrives now. Raises CommandError where that can't be."""
+
+    def detach(self) -> None:
+        """Take every hook out, for good."""

@@ -1,0 +1,65 @@
+"""Watchpoints: expressions whose value is compared at each event."""
+
+from backpropdbg.debugger import expressions
+from backpropdbg.debugger.breakpoints import Breakpoint, Watch
+from backpropdbg.debugger.program import Program
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.errors import CommandError
+
+_LONGEST = 80
+
+
+def start(expression: str, program: Program, stop: Stop, frame: int) -> tuple[Watch, str]:
+    """Watch an expression from this stop on; return also why it has no value yet, "" where it has one.
+
+    frame: how far up the stack the frame is whose variables it names.
+    """
+    made = Watch(expression, stop.focus)
+    frames = program.stack()[frame:]
+    theirs = {name for name in expressions.used_names(expression) if not expressions.is_ours(name)}
+    if frames and theirs & set(frames[0].f_locals):
+        made.code = frames[0].f_code
+    return made, _compare(made, program, stop)[1]
+
+
+def changed(b: Breakpoint, program: Program, stop: Stop) -> str:
+    """Compare with the last value; return what to say of a change, "" where there is none to see.
+
+    What can't be evaluated here (its frame is gone, its tensor is not there yet) keeps its last value.
+    """
+    watch = b.watch
+    if watch is None:
+        return ""
+    known, before = watch.known, watch.shown
+    if not _compare(watch, program, stop)[0]:
+        return ""
+    return f"{b.name}: {watch.expression} was {before if known else 'not known'}, is {watch.shown}"
+
+
+def look_again(b: Breakpoint, program: Program, stop: Stop) -> None:
+    """Take the present value for the last one."""
+    if b.watch is not None:
+        _compare(b.watch, program, stop)
+
+
+def _compare(watch: Watch, program: Program, stop: Stop) -> tuple[bool, str]:
+    """Whether there is another value, which is remembered; and why there is none, "" where there is one."""
+    frame = None
+    if watch.code is not None:
+        frame = next((f for f in program.stack() if f.f_code is watch.code), None)
+        if frame is None:
+            return False, "its frame is not on the stack"
+    try:
+        value = program.evaluate(watch.expression, expressions.values(watch.expression, stop, frame))
+        if watch.known and program.same(watch.last, value):
+            return False, ""
+        watch.shown = _short(program.show(value))
+    except CommandError as e:
+        return False, str(e)
+    watch.known, watch.last = True, program.remember(value)
+    return True, ""
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
