@@ -57,7 +57,7 @@ class Forward:
     def _enter_root(self, module: torch.nn.Module) -> None:
         watch = self.watch
         watch.enter_thread()
-        new = watch.names.add_root(module) and any(True for _ in module.parameters())
+        new = watch.names.enter(module)
         if new and watch.model is None:
             watch.model = module
         self.begin(sequence(), new)

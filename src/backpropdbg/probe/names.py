@@ -1,91 +1,267 @@
 """The names that a program's owner gave to its modules and parameters."""
 
 import weakref
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-T = TypeVar("T")
-_STRANGER = "leaf"
+from backpropdbg.probe.holders import Look, Named, attributes, is_computed, outermost, parameters, user_frames, walk
+
+V = TypeVar("V")
+_DEEP_LOOKS = 64
 
 
-class _Labels(Generic[T]):
-    """Names by identity (a module may have no hash); they keep nothing alive."""
+class _Labels(Generic[V]):
+    """What is known of things, by identity (a module may have no hash); it keeps no thing alive."""
 
     def __init__(self) -> None:
-        self.found: dict[int, tuple[str, weakref.ref[Any]]] = {}
+        self.found: dict[int, tuple[V, weakref.ref[Any]]] = {}
         self._full = 64
 
-    def get(self, thing: T) -> str | None:
+    def get(self, thing: object) -> V | None:
         known = self.found.get(id(thing))
         return known[0] if known is not None and known[1]() is thing else None
 
-    def set(self, thing: T, name: str) -> None:
+    def set(self, thing: object, label: V) -> None:
         if len(self.found) >= self._full:
             self.found = {key: pair for key, pair in self.found.items() if pair[1]() is not None}
             self._full = 64 + 2 * len(self.found)
-        self.found[id(thing)] = (name, weakref.ref(thing))
+        self.found[id(thing)] = (label, weakref.ref(thing))
 
-    def pairs(self) -> list[tuple[str, T]]:
-        """Those that are alive, in the order in which they were named."""
-        return [(name, thing) for name, reference in self.found.values() if (thing := reference()) is not None]
+    def drop(self, thing: object) -> None:
+        del self.found[id(thing)]
+
+    def pairs(self) -> list[tuple[V, Any]]:
+        """Those that are alive, in the order in which they were labelled."""
+        return [(label, thing) for label, reference in self.found.values() if (thing := reference()) is not None]
+
+
+class _Known(NamedTuple):
+    """A leaf: its names, the first of which stands for it; what else finds it; whether a module gave them."""
+
+    names: tuple[str, ...]
+    also: tuple[str, ...]
+    tracked: bool
+    given: bool
 
 
 class Names:
-    """Names of modules and parameters. The first root's names stand as they are; a later root whose names would
-    collide is prefixed with its class.
+    """Names of modules and parameters.
+
+    One root's names stand without a prefix. Where the program holds several from the start, each has that of its
+    variable; else a later root only where its names would collide. A leaf in no module is named after the variable,
+    item or attribute that holds it.
+
+    Attributes:
+        on_new: is told of each name that from now on stands for another tensor.
     """
 
-    def __init__(self) -> None:
-        self._modules: _Labels[nn.Module] = _Labels()
-        self._leaves: _Labels[Tensor] = _Labels()
-        self._strangers = 0
+    def __init__(self, track: Iterable[str] = ()) -> None:
+        self.on_new: Callable[[str], None] = lambda name: None
+        self._globs = tuple(track)
+        self._modules: _Labels[str] = _Labels()
+        self._leaves: _Labels[_Known] = _Labels()
+        self._held: _Labels[str] = _Labels()
+        self._entered: _Labels[bool] = _Labels()
+        self._first, self._several = True, False
+        self._looks = self._strangers = 0
+
+    # -- learning ----------------------------------------------------------------------------------
+
+    def enter(self, module: nn.Module) -> bool:
+        """An outermost module is called; True the first time that one with parameters is."""
+        new = self._entered.get(module)
+        if new is None:
+            self.add_root(module)
+            new = any(True for _ in parameters(module))
+            self._entered.set(module, False)
+        return new
 
     def add_root(self, module: nn.Module) -> bool:
-        """Learn the names below an outermost module; return False where it was known."""
+        """Learn the names below an outermost module, or below the one that it is a part of; False where known."""
         if self._modules.get(module) is not None:
             return False
-        found = list(module.named_parameters(remove_duplicate=True))
-        taken = {name for name, _ in self._leaves.pairs()}
-        prefix = _free(type(module).__name__, taken) + "." if any(name in taken for name, _ in found) else ""
-        for path, child in module.named_modules():
-            if self._modules.get(child) is None:
-                self._modules.set(child, (prefix + path).rstrip(".") or type(module).__name__)
-        for name, p in found:
-            known = self._leaves.get(p)
-            if known is None or known.startswith(_STRANGER):
-                self._leaves.set(p, prefix + name)
+        if not any(True for _ in parameters(module)):
+            self._modules.set(module, "")
+            return True
+        held = self._look(lambda look: any(m is module for _, root in look.modules for _, m in walk(root)))
+        roots = outermost(held)
+        owners = [(name, root) for name, root in roots if any(m is module for _, m in walk(root))]
+        name, root = owners[0] if owners else ("", module)
+        self._learn(root, name, roots)
         return True
 
+    def _learn(self, root: nn.Module, variable: str, roots: Sequence[tuple[str, nn.Module]] = ()) -> None:
+        """Learn the names below a root that a variable holds; `roots` are all that are held now."""
+        if self._first:
+            self._first = False
+            self._several = len({id(other) for other in [*[other for _, other in roots], root]}) > 1
+        mine: dict[int, tuple[Tensor, list[str]]] = {}
+        for name, p in parameters(root):
+            mine.setdefault(id(p), (p, []))[1].append(name)
+        prefix = self._prefix(root, variable, mine)
+        for path, child in walk(root):
+            if self._modules.get(child) is None:
+                self._modules.set(child, (prefix + path).rstrip("."))
+        for p, names in mine.values():
+            known = self._leaves.get(p)
+            before = known if known is not None and known.given else _Known((), (), False, True)
+            also = [f"{variable}.{name}" for name in names if variable]
+            self._set(p, (*before.names, *[prefix + name for name in names]), (*before.also, *also), given=True)
+
+    def _prefix(self, root: nn.Module, variable: str, mine: dict[int, tuple[Tensor, list[str]]]) -> str:
+        taken = {name: p for known, p in self._leaves.pairs() for name in known.names}
+        collides = any(taken.get(name, p) is not p for p, names in mine.values() for name in names)
+        return _free(variable or type(root).__name__, taken) + "." if self._several or collides else ""
+
+    def _set(self, leaf: Tensor, names: tuple[str, ...], also: tuple[str, ...] = (), *, given: bool) -> None:
+        known, names = self._leaves.get(leaf), tuple(dict.fromkeys(names))
+        if known is None or known.names[0] != names[0]:
+            self.on_new(names[0])
+        self._leaves.set(leaf, _Known(names, also, self._matches((*names, *also)), given))
+
     def of(self, leaf: Tensor) -> str:
-        """Return the leaf's name; a leaf in no module is named after its shape and the order of its appearance."""
+        """Return the leaf's name: "leafN[shape]", by order of appearance, where nothing is found that holds it."""
         known = self._leaves.get(leaf)
-        if known is not None:
-            return known
-        name = f"{_STRANGER}{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
-        self._strangers += 1
-        self._leaves.set(leaf, name)
-        return name
+        return known.names[0] if known is not None else self._name(leaf)
+
+    def _name(self, leaf: Tensor) -> str:
+        wish = self._held.get(leaf)
+        if wish is None:
+            roots = outermost(self._look(lambda look: _holds(look, leaf)))
+            for name, root in roots:
+                if any(p is leaf for _, p in parameters(root)):
+                    self._learn(root, name, roots)
+                    return self.of(leaf)
+            wish = self._held.get(leaf)
+        taken = {name: (known, other) for known, other in self._leaves.pairs() for name in known.names}
+        if wish in taken:
+            known, other = taken[wish]
+            if not known.given and self._held.get(other) is None:  # only its graph keeps that one alive
+                self._leaves.drop(other)
+                del taken[wish]
+        if wish is None:
+            wish = f"leaf{self._strangers}[{'x'.join(map(str, leaf.shape)) or 'scalar'}]"
+            self._strangers += 1
+        self._set(leaf, (_free(wish, taken),), given=False)
+        return self.of(leaf)
+
+    def _look(self, is_found: Callable[[Look], bool]) -> Named:
+        """Look through the user's frames, and where that finds nothing through those of libraries.
+
+        Return the modules that are held, and note the tensors. Shallow from some look on: a program may make a new leaf
+        in each iteration.
+        """
+        self._looks += 1
+        deepest = {} if self._looks <= _DEEP_LOOKS else {"deepest": 0}
+        theirs, libraries = user_frames()
+        look = Look(theirs, **deepest)
+        if not is_found(look) and libraries:
+            further = Look(libraries, **deepest)
+            if is_found(further):
+                look = further
+        self._held = _Labels()
+        for name, t in look.tensors:
+            self._held.set(t, name)
+        return look.modules
+
+    # -- answers -----------------------------------------------------------------------------------
 
     def module(self, module: nn.Module) -> str:
-        """Return the module's path; its class name where it belongs to no known root."""
+        """Return the module's path; its class name where it is a root without a prefix, or of no known root."""
         return self._modules.get(module) or type(module).__name__
 
     def parameters(self) -> list[tuple[str, Tensor]]:
-        """Every known leaf that requires a gradient, in the owner's order."""
-        return [pair for pair in self._leaves.pairs() if pair[1].requires_grad and not is_lazy(pair[1])]
+        """Every known leaf that is tracked and requires a gradient, in the owner's order."""
+        return [
+            (known.names[0], p)
+            for known, p in self._leaves.pairs()
+            if p.requires_grad and known.tracked and not is_lazy(p)
+        ]
 
     def all(self) -> tuple[str, ...]:
-        """Names of all parameters."""
-        return tuple(name for name, _ in self.parameters())
+        """Names of all parameters that are tracked."""
+        return tuple([name for name, _ in self.parameters()])
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """Return all names of a parameter, `name` first where that is its canonical one; `name` alone if unknown."""
+        return next((known.names for known, _ in self._leaves.pairs() if known.names[0] == name), (name,))
+
+    def resolve(self, text: str) -> str | None:
+        """Return the canonical name of a parameter by any of its names, also with its root's variable before it."""
+        known = [known for known, _ in self._leaves.pairs()]
+        exact = [k for k in known if text in k.names] or [k for k in known if text in k.also]
+        return exact[0].names[0] if exact else None
+
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the known parameters that do not require a gradient."""
+        known = self._leaves.pairs()
+        return tuple([k.names[0] for k, p in known if k.tracked and not p.requires_grad and not is_lazy(p)])
+
+    def non_leaves(self) -> tuple[str, ...]:
+        """What known modules hold that requires a gradient and is computed: plain attributes, parametrized weights."""
+        found = []
+        for path, module in self._modules.pairs():
+            inside = attributes(module)
+            mine = [name for name, t in inside.items() if is_computed(t)]
+            kept = inside["_modules"].get("parametrizations")
+            if kept is not None:
+                parts = attributes(kept).get("_modules", {})
+                mine += [k for k, of in parts.items() if any(p.requires_grad for _, p in parameters(of))]
+            found += [f"{path}.{name}" if path else name for name in mine]
+        return tuple(dict.fromkeys(found))
 
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules."""
-        return tuple(dict.fromkeys(name for name, _ in self._modules.pairs()))
+        return tuple(dict.fromkeys([name or type(module).__name__ for name, module in self._modules.pairs()]))
+
+    # -- tracking ----------------------------------------------------------------------------------
+
+    def track(self, globs: Iterable[str]) -> None:
+        """Narrow to the parameters, or those of the modules, whose names match; all where there is no glob."""
+        self._globs = tuple(globs)
+        for known, leaf in self._leaves.pairs():
+            tracked = self._matches((*known.names, *known.also))
+            self._leaves.found[id(leaf)] = (known._replace(tracked=tracked), weakref.ref(leaf))
+
+    @property
+    def narrowed(self) -> bool:
+        """True where not everything is tracked."""
+        return bool(self._globs)
+
+    def tracks(self, leaf: Tensor) -> bool:
+        """True where a leaf is tracked."""
+        if not self._globs:
+            return True
+        self.of(leaf)
+        known = self._leaves.get(leaf)
+        return known is not None and known.tracked
+
+    def knows(self, leaf: Tensor) -> bool:
+        """True where a leaf has a name."""
+        return self._leaves.get(leaf) is not None
+
+    def _matches(self, names: Iterable[str]) -> bool:
+        if not self._globs:
+            return True
+        paths = {name[:end] for name in names for end in [*_dots(name), len(name)]}
+        return any(path == glob or fnmatchcase(path, glob) for path in paths for glob in self._globs)
 
 
-def _free(wish: str, taken: set[str]) -> str:
+def _dots(name: str) -> list[int]:
+    return [n for n, letter in enumerate(name) if letter == "."]
+
+
+def _holds(look: Look, leaf: Tensor) -> bool:
+    if any(t is leaf for _, t in look.tensors):
+        return True
+    return any(p is leaf for _, root in look.modules for _, p in parameters(root))
+
+
+def _free(wish: str, taken: Iterable[str]) -> str:
     name, n = wish, 1
     while any(other == name or other.startswith(name + ".") for other in taken):
         n += 1

@@ -79,6 +79,7 @@ class Watch:
     def __init__(self, sink: Callable[[Event], None], policy: Policy) -> None:
         self.sink, self.policy = sink, policy
         self.names = Names()
+        self.names.on_new = self._renamed
         self.iteration = 1
         self._model: weakref.ref[Any] | None = None
         self._optimizer: weakref.ref[Any] | None = None
@@ -220,6 +221,12 @@ class Watch:
                     moved.append(name)
                 self.weights[name] = copy(p)
         return tuple(moved)
+
+    def _renamed(self, name: str) -> None:
+        """A name stands for another tensor now: the copies are not its own."""
+        self.weights.pop(name, None)
+        self.grads.pop(name, None)
+        self.pending.discard(name)
 
     def notice_moved(self) -> tuple[str, ...]:
         """Tell of weights that moved outside of any optimizer; return their names."""
