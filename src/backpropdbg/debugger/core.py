@@ -74,7 +74,7 @@ class Debugger:
         self.reason = "entry"
         self.notes: list[str] = []
         self.ended = False
-        self._wait, self._redraw, self._say = wait, redraw, say
+        self._wait, self._redraw, self.say = wait, redraw, say
         self._wanted: Callable[[Event], bool] = lambda event: True
         self._move = "entry"
         self._paused = threading.Event()
@@ -150,6 +150,8 @@ class Debugger:
         """Count a hit for each breakpoint that is here; return those that stop."""
         stops = []
         begins, self._iteration = event.iteration != self._iteration, event.iteration
+        if self.breakpoints and not self.focus:
+            self._focus_something()
         for b in list(self.breakpoints):
             if not b.enabled:
                 continue
@@ -211,7 +213,7 @@ class Debugger:
                     return True
                 result = self.execute(line)
                 if result.text:
-                    self._say(result.text if result.ok else f"{b.name}, {line}: {result.text}")
+                    self.say(result.text if result.ok else f"{b.name}, {line}: {result.text}")
                 if not result.ok:
                     self.notes.append(f"{b.name}, {line}: {result.text}")
                     return False
