@@ -16,6 +16,7 @@ FACES = {"backpropdbg.console", "backpropdbg.tui"}
 SCREEN = {"textual", "rich"}
 ENDS = {"backpropdbg.demo", "backpropdbg.program", "backpropdbg.cli"}
 INSIDE = {f"backpropdbg.{room}" for room in ("probe", "trace", "debugger", "wire")}
+TALES = {"backpropdbg.report", "backpropdbg.recording", "backpropdbg.recorded"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "multiprocessing"}
 
 # What the modules of a room must never import, directly or through others.
@@ -25,9 +26,14 @@ NEVER = {
     "events": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "situation": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "ledger": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
-    "trace": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.probe", "backpropdbg.debugger", "backpropdbg.wire"},
-    "debugger": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.probe"},
-    "probe": {*SCREEN, *FACES, *ENDS, "backpropdbg.trace", "backpropdbg.debugger", "backpropdbg.wire"},
+    "trace": {"torch", *SCREEN, *FACES, *ENDS, *TALES, *INSIDE} - {"backpropdbg.trace"},
+    "debugger": {"torch", *SCREEN, *FACES, *ENDS, *TALES, "backpropdbg.probe"},
+    "probe": {*SCREEN, *FACES, *ENDS, *TALES, *INSIDE} - {"backpropdbg.probe"},
+    # The child collects without a screen and the parent shows without torch: neither needs what the other one has.
+    "report": {"torch", "textual", *FACES, *ENDS, *INSIDE, *TALES} - {"backpropdbg.report"},
+    "recorded": {"torch", *SCREEN, *FACES, *ENDS, *INSIDE, "backpropdbg.recording"},
+    # It puts probe and trace together, the probe (and with it torch) only once a recording begins.
+    "recording": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.debugger", "backpropdbg.wire"},
     "wire": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.probe", "backpropdbg.trace", "backpropdbg.debugger"},
     "console": {"torch", "textual", "backpropdbg.tui", "backpropdbg.probe", "backpropdbg.demo"},
     "tui": {"torch", "backpropdbg.console", "backpropdbg.probe", "backpropdbg.trace", "backpropdbg.debugger"},
@@ -152,6 +158,11 @@ def test_all_rooms_but_probe_and_demo_open_without_torch():
     """So that a recording opens on a machine that has none."""
     modules = [module_of(p) for p in FILES if room_of(p) not in ("probe", "demo", "__main__")]
     assert {name for name in loaded(*modules) if below(name, {"torch", "numpy"})} == set()
+
+
+def test_the_public_api_loads_torch_only_once_something_is_recorded():
+    found = loaded("backpropdbg", "backpropdbg.recording", "backpropdbg.report.collect", "backpropdbg.report.read")
+    assert {name for name in found if below(name, {"torch", *SCREEN, *FACES, "backpropdbg.probe"})} == set()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["replay", "--help"]])

@@ -1,1 +1,34 @@
-"""backpropdbg: a step-through debugger for backprop."""
+"""backpropdbg: a step-through debugger for backprop. Importing it imports neither torch nor textual."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from backpropdbg.recording import Recorder
+
+__all__ = ["record"]
+
+
+def record(
+    model: Any = None,
+    optimizer: Any = None,
+    track: str | Sequence[str] = (),
+    keep: int = 256 * 2**20,
+) -> "Recorder":
+    """Record what happens to the gradients in a `with` block: no pause, no change of a bit, any loop inside.
+
+    Example:
+        with backpropdbg.record(model, optimizer) as trace:
+            criterion(model(x), y).backward()
+            optimizer.step()
+        trace.iteration(1).ledger("middle_linear.weight").partials
+
+    Args:
+        model: a torch.nn.Module whose own names stand; without it, models are found when they are called.
+        optimizer: a torch.optim.Optimizer that was made before the block; others are found when they are made or step.
+        track: record only parameters, or those of modules, whose names match one of these (globs).
+        keep: bytes of tensors to keep; what is older says that it was not kept.
+    """
+    from backpropdbg.recording import Recorder
+
+    return Recorder(model, optimizer, track, keep)

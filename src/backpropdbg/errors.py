@@ -3,12 +3,13 @@
 BackpropdbgError
 ├── UsageError      bad arguments or an unreadable or unparsable script (exit 2)
 ├── CommandError    a command that can't be done: bad LOC, unknown name, failed EXPR (exit 1)
+├── RecordingError  a recording was asked for what it does not have
 └── WireError       the peer sent something that is no valid message
 
 Each message is one line that names the wrong value and what would be right.
 """
 
-__all__ = ["BackpropdbgError", "CommandError", "UsageError", "WireError"]
+__all__ = ["BackpropdbgError", "CommandError", "RecordingError", "UsageError", "WireError"]
 
 
 class BackpropdbgError(Exception):
@@ -21,6 +22,10 @@ class UsageError(BackpropdbgError):
 
 class CommandError(BackpropdbgError):
     """A command that was understood but can't be carried out."""
+
+
+class RecordingError(BackpropdbgError):
+    """A recording does not know this iteration or parameter, or did not keep that tensor."""
 
 
 class WireError(BackpropdbgError):

@@ -1,0 +1,187 @@
+"""`record()`: what happened to the gradients inside a `with` block, as tensors. torch is imported on entering it."""
+
+import difflib
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from backpropdbg.errors import RecordingError, UsageError
+from backpropdbg.events import (
+    Anomaly,
+    BackwardFinished,
+    BackwardStarted,
+    Event,
+    ForwardUse,
+    IterationStarted,
+    LossComputed,
+    ManualUpdate,
+    StepFinished,
+    StepStarted,
+)
+from backpropdbg.recorded import Ledger, Update
+from backpropdbg.trace.history import Trace
+
+_EVENTFUL = (ForwardUse, LossComputed, BackwardStarted, StepStarted, ManualUpdate)
+_MOST_NAMES = 12
+
+
+class Recorder:
+    """The context manager that `record()` returns. Each time that it is entered it makes a new recording."""
+
+    def __init__(self, model: Any, optimizer: Any, track: str | Sequence[str], keep: int) -> None:
+        if model is not None and not callable(getattr(model, "named_parameters", None)):
+            raise UsageError(f"record(model=…) takes a torch.nn.Module, not {_kind(model)}")
+        if optimizer is not None and not isinstance(getattr(optimizer, "param_groups", None), list):
+            raise UsageError(f"record(optimizer=…) takes a torch.optim.Optimizer, not {_kind(optimizer)}")
+        globs = (track,) if isinstance(track, str) else tuple(track)
+        if not all(isinstance(glob, str) and glob for glob in globs):
+            raise UsageError(f"record(track=…) takes names or globs, not {track!r}")
+        if not isinstance(keep, int) or keep < 0:
+            raise UsageError(f"record(keep=…) takes a number of bytes, not {keep!r}")
+        self._model, self._optimizer, self._track, self._keep = model, optimizer, globs, keep
+        self._running: list[Recording] = []
+
+    def __enter__(self) -> "Recording":
+        recording = Recording(self._model, self._optimizer, self._track, self._keep)
+        self._running.append(recording)
+        return recording
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.pop()._stop()
+
+
+class Recording:
+    """What was recorded so far. It can be read inside of the block and after it."""
+
+    def __init__(self, model: Any, optimizer: Any, track: tuple[str, ...], keep: int) -> None:
+        from backpropdbg.probe.hooks import Policy, Probe
+        from backpropdbg.probe.known import meet
+
+        self._trace = Trace(keep, statistics=False)
+        self._lock = threading.RLock()
+        self._aliases: dict[str, tuple[str, ...]] = {}
+        self._sure: frozenset[str] = frozenset()  # compared with their copies when the block was left
+        self._probe: Any = Probe(self._append, Policy(track=track, graph=False))
+        meet(self._probe, model, optimizer)
+        if track and model is not None and not self._probe.names.all():
+            known = _some([name for name, _ in model.named_parameters()])
+            name = type(model).__name__
+            raise UsageError(f"record(track={list(track)}) matches nothing in {name}; there are: {known}")
+        self._probe.install()
+
+    def _append(self, event: Event) -> None:
+        with self._lock:
+            self._trace.append(event)
+            if isinstance(event, (IterationStarted, BackwardStarted, StepStarted)):
+                self._learn_names(event)
+
+    def _learn_names(self, event: IterationStarted | BackwardStarted | StepStarted) -> None:
+        """Remember them while their tensors live."""
+        names = self._probe.names
+        more = event.carried if isinstance(event, BackwardStarted) else event.grads
+        for name in dict.fromkeys((*names.all(), *more)):
+            if name not in self._aliases:
+                self._aliases[name] = names.aliases(name)
+
+    def _stop(self) -> None:
+        """The block is left: take every hook out."""
+        from backpropdbg.probe.known import last_look
+
+        try:
+            if last_look(self._probe):
+                self._sure = frozenset(self._probe.names.all())
+        finally:
+            self._probe.remove()
+
+    @property
+    def iterations(self) -> tuple["Iteration", ...]:
+        """Those in which something happened, as far as they are still known."""
+        with self._lock:
+            events = [self._trace[n] for n in range(self._trace.first, len(self._trace))]
+            numbers = dict.fromkeys(event.iteration for event in events if isinstance(event, _EVENTFUL))
+            ended = [event for event in events if isinstance(event, (BackwardFinished, StepFinished))]
+            unsure = None
+            if ended and isinstance(ended[-1], BackwardFinished) and ended[-1].iteration == events[-1].iteration:
+                unsure = ended[-1].iteration  # whoever moves weights by hand may just have done so
+            found = [(n, tuple(self._trace.iteration(n)), self._sure if n == unsure else None) for n in numbers]
+            return tuple([Iteration(n, events, self._aliases, sure) for n, events, sure in found])
+
+    def iteration(self, number: int) -> "Iteration":
+        """One of them, from 1. Raises RecordingError where it is not there."""
+        found = self.iterations
+        for iteration in found:
+            if iteration.number == number:
+                return iteration
+        there = "nothing was recorded" if not found else f"there are {_ranges([i.number for i in found])}"
+        raise RecordingError(f"no iteration {number!r}: {there}")
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Failures of our own, one line each: what they concern may be missing."""
+        with self._lock:
+            events = [self._trace[n] for n in range(self._trace.first, len(self._trace))]
+        return tuple([event.error for event in events if isinstance(event, Anomaly)])
+
+
+class Iteration:
+    """One iteration of the training loop."""
+
+    def __init__(
+        self,
+        number: int,
+        events: tuple[Event, ...],
+        aliases: dict[str, tuple[str, ...]],
+        sure: frozenset[str] | None,
+    ) -> None:
+        self.number = number
+        self._events, self._aliases, self._sure = events, aliases, sure
+
+    def __repr__(self) -> str:
+        return f"<iteration {self.number}: {len(self._events)} events>"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Their canonical names."""
+        return tuple(self._aliases)
+
+    def ledger(self, name: str) -> Ledger:
+        """The ledger of a parameter, by any of its names. Raises RecordingError where it is not known."""
+        canonical = self._find(name)
+        return Ledger(canonical, self._aliases[canonical], self._events)
+
+    def update(self, name: str) -> Update:
+        """The update of a parameter, by any of its names. Raises RecordingError where it is not known."""
+        canonical = self._find(name)
+        return Update(canonical, self._events, self._sure is None or canonical in self._sure)
+
+    def _find(self, name: str) -> str:
+        for canonical, names in self._aliases.items():
+            if name == canonical or name in names:
+                return canonical
+        every = list(dict.fromkeys(n for names in self._aliases.values() for n in names))
+        close = difflib.get_close_matches(str(name), every, 1)
+        near = f" (is it {close[0]!r}?)" if close else ""
+        raise RecordingError(f"no parameter {name!r} was recorded{near}; there are: {_some(every) or 'none'}")
+
+
+def _kind(value: object) -> str:
+    return repr(value) if isinstance(value, (str, int, float)) else f"{type(value).__name__}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Say which iterations there are: "1 to 3, 5"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]} to {part[-1]}" for part in parts)

@@ -1,0 +1,339 @@
+"""One parameter in one iteration, added up event by event: of each run, only the sum so far is kept."""
+
+import math
+from collections.abc import Iterator
+
+from backpropdbg.events import Held, Recipe, Use
+from backpropdbg.report.changes import change
+from backpropdbg.report.rows import Found, Row
+from backpropdbg.situation import Number, number
+
+CANCELS = 0.9
+
+
+def norm(held: Held | None) -> Number | None:
+    """The norm for a row; None where there is no tensor."""
+    size = None if held is None else held.norm()
+    return None if size is None else number(size)
+
+
+def nonzero(held: Held | None) -> bool:
+    """True for a gradient that is there and not all zeros."""
+    return held is not None and held.norm() != 0
+
+
+class Run:
+    """One run of the engine, as far as it concerns one parameter."""
+
+    def __init__(self, carried: Held | None, uses: tuple[Use, ...], accumulates: bool, hooked: bool) -> None:
+        self.carried, self.uses, self.accumulates, self.hooked = carried, uses, accumulates, hooked
+        self.norms: list[float | None] = []
+        self.total: Held | None = None
+        self.sum_norm: float | None = None
+        self.grad: Held | None = None
+        self.exact: bool | None = None
+
+    def arrive(self, use: Use, partial: Held | None) -> None:
+        """A partial; those of a group reach the leaf as the group's total."""
+        self.norms.append(None if partial is None else partial.norm())
+        if partial is not None and not use.group:
+            self.add(partial)
+
+    def add(self, term: Held) -> None:
+        """A term reached the leaf: add it as the engine does."""
+        self.total = term if self.total is None else self.total.plus(term)
+
+    def accumulated(self, grad: Held) -> None:
+        """`.grad` was written: compare it with our own sum, which can go then."""
+        self.grad = grad
+        running = self.total
+        if running is not None and self.carried is not None:
+            running = self.carried.plus(running) if self.carried.kept else None
+        if running is not None and grad.kept:
+            self.exact = running.same_bits(grad) or (None if self.hooked else False)
+        self.finish()
+
+    def finish(self) -> None:
+        """Nothing more arrives: keep the size of the sum only."""
+        if self.total is not None:
+            self.sum_norm, self.total = self.total.norm(), None
+
+    @property
+    def sizes(self) -> list[float]:
+        """Norms of the partials that were computed."""
+        return [size for size in self.norms if size is not None]
+
+    @property
+    def cancelled(self) -> float | None:
+        """1 - |sum| / sum of |partials|; None with fewer than two partials, or where it says nothing."""
+        sizes = self.sizes
+        if len(sizes) < 2 or self.sum_norm is None:
+            return None
+        pulls = sum(sizes)
+        if not (0 < pulls < math.inf and math.isfinite(self.sum_norm)):
+            return None
+        return max(0.0, 1.0 - self.sum_norm / pulls)
+
+    def padded(self) -> list[Number | None]:
+        """One norm a use: what never arrived was not computed."""
+        missing = [None] * (len(self.uses) - len(self.norms))
+        return [None if size is None else number(size) for size in (*self.norms, *missing)]
+
+
+class Past:
+    """What an iteration has to know of those before it.
+
+    Attributes:
+        weight: newest known. read: the gradient of the newest update, as long as nobody cleared it.
+        unzeroed: iterations in a row that carried such a gradient in.
+    """
+
+    def __init__(self) -> None:
+        self.weight: Held | None = None
+        self.read: Held | None = None
+        self.unzeroed = 0
+        self.twins: tuple[str, ...] = ()
+        self.shape: tuple[int, ...] | None = None
+        self.optimized = False
+
+    def cleared(self) -> None:
+        """`.grad` is None or zeros now."""
+        self.read, self.unzeroed = None, 0
+
+
+class Account:
+    """What happened to one parameter in one iteration."""
+
+    def __init__(self, name: str, past: Past) -> None:
+        self.name, self.past = name, past
+        self.before: Held | None = past.weight
+        self.runs: dict[int, Run] = {}
+        self.carried: Held | None = None
+        self.begun = self.forward = False
+        self.grad: Held | None = None
+        self.since_clear: list[Run] = []
+        self.labels: list[str] = []
+        self.bad: Found | None = None
+        self.update: tuple[str, Recipe | None] | None = None
+        self.by_hand = self.gradient = False
+        self._carries: dict[str, str] = {}
+
+    # -- what happens ----------------------------------------------------------------------------
+
+    def starts(self, number: int, run: Run, loss: Held | None) -> None:
+        """A run begins. One that does not reach the parameter only shows what `.grad` holds."""
+        if not self.begun:
+            self.begun, self.carried = True, run.carried
+        if not self.runs:
+            self.grad = run.carried
+        if not run.uses:
+            return
+        self._concern(number, run)
+        if loss is not None:
+            self._look(loss, "the loss")
+
+    def _concern(self, number: int, run: Run) -> None:
+        self.runs[number] = run
+        if not run.accumulates:
+            return
+        if (left := self._left()) is not None:
+            self._label(change(left, run.carried))
+        self._carry(run.carried)
+        self.since_clear.append(run)
+
+    def _left(self) -> Held | None:
+        """What the newest backward since the last clearing left in `.grad`."""
+        return next((run.grad for run in reversed(self.since_clear) if run.grad is not None), None)
+
+    def _carry(self, carried: Held | None) -> None:
+        """Name what this run, or a step without one, finds in `.grad`."""
+        if not nonzero(carried):
+            if self._left() is None:
+                self.past.cleared()
+            return
+        if self._left() is not None:
+            self._carries.setdefault("same-iteration", "an earlier backward of this iteration (accumulation)")
+            return
+        if "earlier-iteration" in self._carries:
+            return
+        self._carries["earlier-iteration"] = "before this iteration's first backward"
+        read = self.past.read
+        still = read is not None and carried is not None and change(read, carried) == ""
+        self.past.unzeroed = self.past.unzeroed + 1 if still else 0
+
+    def arrives(self, number: int, use: Use, partial: Held | None) -> None:
+        """The partial of one use."""
+        run = self.runs.get(number)
+        if run is None:
+            return
+        run.arrive(use, partial)
+        if partial is not None:
+            self.gradient = self.gradient or nonzero(partial)
+            where = "" if use.where is None else f" ({use.where.path}:{use.where.line})"
+            self._look(partial, f"the partial of use #{use.number} of {use.total}{where}")
+
+    def sums(self, number: int, total: Held) -> None:
+        """The total of a group reached the leaf."""
+        if number in self.runs:
+            self.runs[number].add(total)
+
+    def accumulates(self, number: int, grad: Held, run: Run) -> None:
+        """`.grad` was written; run: stands in where the leaf itself was the root of the backward."""
+        if number not in self.runs:
+            self._concern(number, run)
+        self.runs[number].accumulated(grad)
+        self.grad = grad
+        self.gradient = self.gradient or nonzero(grad)
+        self._look(grad, "the sum of the partials in .grad")
+
+    def clears(self, grad: Held | None) -> None:
+        """`.grad` was cleared."""
+        self.since_clear = []
+        self.past.cleared()
+        if not any(run.grad is not None for run in self.runs.values()):
+            self.grad = grad
+
+    def changes(self, grad: Held | None) -> None:
+        """Something changed `.grad`."""
+        if self._left() is not None:
+            self._label(change(self.grad, grad))
+        if not nonzero(grad):
+            self.past.cleared()
+        self.grad = grad
+        self.gradient = self.gradient or nonzero(grad)
+
+    def steps(self, optimizer: str, grad: Held | None, before: Held | None, recipe: Recipe | None) -> None:
+        """An optimizer is about to read `.grad`."""
+        self.past.optimized = True
+        self.before = self.before or before
+        if self.begun or self.grad is not None:
+            self._label(change(self.grad, grad))
+        if self._left() is None:
+            self._carry(grad)
+        self.grad, self.update = grad, (optimizer, recipe)
+        self.past.read = grad if nonzero(grad) else None
+        self.gradient = self.gradient or nonzero(grad)
+
+    def weighs(self, weight: Held) -> None:
+        """The weight as it is now."""
+        self.before = self.before or weight
+        if weight is not self.past.weight:
+            self.past.weight = weight
+            self._look(weight, "the weight")
+
+    def moves_by_hand(self) -> None:
+        """It moved outside of any optimizer."""
+        self.by_hand = True
+        if self._left() is not None and nonzero(self.grad):
+            self.past.read = self.grad
+
+    def _label(self, said: str) -> None:
+        if said and said not in self.labels:
+            self.labels.append(said)
+
+    def _look(self, held: Held, what: str) -> None:
+        size = held.norm()
+        if self.bad is None and size is not None and not math.isfinite(size) and not held.finite():
+            kind = "NaN" if math.isnan(size) else "infinite"
+            self.bad = Found("not-finite", f"first seen in {what}: its norm is {kind}")
+
+    def blame(self, output: Held, what: str) -> None:
+        """What a forward use returned, in which it took part."""
+        self._look(output, what)
+
+    # -- what it comes to ------------------------------------------------------------------------
+
+    @property
+    def received(self) -> bool:
+        """A gradient of it was computed."""
+        return any(run.sizes or run.grad is not None for run in self.runs.values())
+
+    @property
+    def cancelled(self) -> float | None:
+        """The largest share of its runs."""
+        return max((c for run in self.runs.values() if (c := run.cancelled) is not None), default=None)
+
+    def row(self, names: tuple[str, ...], iteration: int, sure: bool = True) -> Row:
+        """The row, without findings. sure: nothing moved the weight since it was seen last."""
+        runs = list(self.runs.values())
+        for run in runs:
+            run.finish()
+        exact, labels = self._exact(runs)
+        moved, size = self._moved()
+        if not sure:
+            moved, size = moved or None, None
+        return Row(
+            names,
+            self.past.shape,
+            iteration,
+            len(runs),
+            sum(len(run.uses) for run in runs),
+            not any(use.fused for run in runs for use in run.uses),
+            tuple(size for run in runs for size in run.padded()),
+            norm(self.carried),
+            norm(self.grad),
+            exact,
+            labels,
+            moved,
+            size,
+        )
+
+    def _exact(self, runs: list[Run]) -> tuple[bool | None, tuple[str, ...]]:
+        labels = list(self.labels)
+        written = [run for run in runs if run.grad is not None]
+        if any(run.exact is False for run in written):
+            return False, tuple(labels)
+        if any(run.exact is None and run.hooked for run in written):
+            labels.insert(0, "a hook of the program's")
+        elif any(run.exact is None for run in written):
+            labels.append("not compared")
+        elif runs and not written:
+            labels.append("not accumulated")
+        return (True if written and not labels else None), tuple(labels)
+
+    def _moved(self) -> tuple[bool | None, Number | None]:
+        before, after = self.before, self.past.weight
+        if before is None or after is None or not (before.kept and after.kept):
+            return None, None
+        if after is before or after.same_bits(before):
+            return False, 0.0
+        return True, norm(after.minus(before)) if after.shape == before.shape else None
+
+    def found(self, moved: bool | None) -> Iterator[Found]:
+        """The findings that this iteration shows by itself."""
+        for reason, text in self._carries.items():
+            yield Found(f"carried-in:{reason}", f".grad already held a gradient, from {text}")
+        if self.past.unzeroed >= 2 and "earlier-iteration" in self._carries:
+            text = f"{self.past.unzeroed} iterations in a row began with the gradient that the last update had read"
+            yield Found("never-zeroed", text)
+        if moved and not self.gradient:
+            yield Found("moved-without-gradient", self._mover())
+        if self.bad is not None:
+            yield self.bad
+        share = self.cancelled
+        if share is not None and share > CANCELS:
+            most = max(self.runs.values(), key=lambda run: run.cancelled or 0.0)
+            yield Found("cancels", f"its {len(most.sizes)} partials cancel {_percent(share)} of each other")
+        nodes = sorted({use.node for run in self.runs.values() for use in run.uses if use.fused})
+        if nodes:
+            yield Found("not-split", f"one operation may hide several uses: {', '.join(nodes)}")
+        if any(run.exact is False for run in self.runs.values()):
+            yield Found("not-exact", "what was carried in plus the partials is not .grad, and nothing says why")
+
+    def _mover(self) -> str:
+        if self.update is not None and not self.by_hand:
+            optimizer, recipe = self.update
+            after = self.past.weight
+            terms = recipe.terms(after) if recipe is not None and after is not None else []
+            causes = [
+                "momentum" if name == "1st moment" else name
+                for name, term, _ in terms
+                if name in ("momentum", "1st moment", "weight decay") and nonzero(term)
+            ]
+            return f"moved by {' and '.join(causes) or 'the optimizer'} ({optimizer})"
+        return "moved by hand, outside of any optimizer"
+
+
+def _percent(share: float) -> str:
+    """Never 100 % where it is not."""
+    return "all" if share == 1 else f"{math.floor(share * 1000) / 10:g} %"

@@ -1,0 +1,279 @@
+"""A sink of events that adds up what a report tells, iteration by iteration. Runs beside the program; keeps little."""
+
+import threading
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from backpropdbg.events import (
+    Accumulated,
+    Anomaly,
+    BackwardFinished,
+    BackwardStarted,
+    BackwardUse,
+    Event,
+    ForwardUse,
+    GradChanged,
+    GradCleared,
+    GroupSummed,
+    Held,
+    IterationStarted,
+    ManualUpdate,
+    StepFinished,
+    StepStarted,
+)
+from backpropdbg.report.account import Account, Past, Run, norm
+from backpropdbg.report.rows import Batch, Facts, Found
+
+
+class Known(Protocol):
+    """What the probe knows of names."""
+
+    def all(self) -> tuple[str, ...]:
+        """Parameters that are traced."""
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """All names of a parameter, the canonical one first."""
+
+    def frozen(self) -> tuple[str, ...]:
+        """Parameters that require no gradient."""
+
+    def non_leaves(self) -> tuple[str, ...]:
+        """Tensors that a module holds, that require a gradient and are no leaf."""
+
+
+class Collector:
+    """Emits one batch of facts at the end of each iteration.
+
+    Args:
+        names: of the probe.
+        iterations: how many to collect. done: called after the last one, so that the hooks can go.
+        emit: gets each batch.
+        optimized: names the parameters that any known optimizer has, and says how many optimizers there are.
+        shapes: of tensors whose value no event shows (frozen ones), by name.
+    """
+
+    def __init__(
+        self,
+        names: Known,
+        iterations: int,
+        emit: Callable[[Batch], object],
+        done: Callable[[], object] = lambda: None,
+        optimized: Callable[[], tuple[Collection[str], int]] = lambda: ((), 0),
+        shapes: Callable[[], dict[str, tuple[int, ...]]] = dict,
+    ) -> None:
+        self._names, self._last, self._emit, self._done = names, iterations, emit, done
+        self._optimized, self._shapes = optimized, shapes
+        self._lock = threading.RLock()
+        self._ended = False
+        self._first: int | None = None
+        self._iteration = 0
+        self._past: dict[str, Past] = {}
+        self._stepped: set[str] = set()
+        self._aliases: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, str] = {}
+        self._measured: dict[str, tuple[int, ...]] = {}
+        self._optimizers = 0
+        self._begin(0)
+
+    def _begin(self, iteration: int) -> None:
+        self._iteration = iteration
+        self._accounts: dict[str, Account] = {}
+        self._started: dict[int, BackwardStarted] = {}
+        self._notes: list[str] = []
+        self._ran = self._eventful = self._open = False
+
+    def __call__(self, event: Event) -> None:
+        """Take an event in."""
+        with self._lock:
+            if self._ended:
+                return
+            if self._first is None:
+                self._first = event.iteration
+                self._begin(event.iteration)
+            elif event.iteration != self._iteration:
+                self._flush()
+                if event.iteration >= self._first + self._last:
+                    self._ended = True
+                    self._done()
+                    return
+                self._begin(event.iteration)
+            self._take(event)
+
+    def finish(self, compared: bool = False) -> None:
+        """The program is over: emit the last iteration, if there is something to tell of it.
+
+        compared: the weights of all that is still alive were looked at since the last backward.
+        """
+        with self._lock:
+            if not self._ended and self._first is not None and (self._eventful or self._iteration == self._first):
+                self._look()
+                sure = set(self._names.all()) if compared else set()
+                self._flush({name for name in self._accounts if name not in sure} if self._open else set())
+            self._ended = True
+
+    # -- one event -------------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case BackwardUse(use=use):
+                self._account(use.parameter).arrives(event.run, use, event.partial)
+            case ForwardUse():
+                self._forward(event)
+            case BackwardStarted():
+                self._backward(event)
+            case GroupSummed():
+                self._account(event.parameter).sums(event.run, event.total)
+            case Accumulated():
+                self._accumulated(event)
+            case BackwardFinished():
+                self._ended_run(event)
+            case GradCleared():
+                for name, grad in event.grads.items():
+                    self._account(name).clears(grad)
+            case GradChanged():
+                for name, grad in event.grads.items():
+                    self._account(name).changes(grad)
+            case StepStarted():
+                self._step(event)
+            case StepFinished():
+                self._open = False
+                self._weigh(event.after)
+                self._look()
+            case ManualUpdate():
+                self._by_hand(event)
+            case IterationStarted():
+                self._weigh(event.weights)
+            case Anomaly():
+                self._notes.append(event.error)
+            case _:
+                pass
+
+    def _account(self, name: str) -> Account:
+        account = self._accounts.get(name)
+        if account is None:
+            past = self._past.setdefault(name, Past())
+            account = self._accounts[name] = Account(name, past)
+        return account
+
+    def _forward(self, event: ForwardUse) -> None:
+        where = "" if event.where is None else f" ({event.where.path}:{event.where.line})"
+        for name, number in zip(event.parameters, event.numbers, strict=True):
+            account = self._account(name)
+            account.forward = True
+            if event.output is not None:
+                account.blame(event.output, f"what forward use #{number} returned{where}")
+
+    def _backward(self, event: BackwardStarted) -> None:
+        self._ran = self._eventful = self._open = True
+        self._started[event.run] = event
+        self._weigh(event.weights)
+        uses: dict[str, list[int]] = {}
+        for index, use in enumerate(event.uses):
+            uses.setdefault(use.parameter, []).append(index)
+        for name in event.carried.keys() | uses.keys():
+            taken = tuple([event.uses[index] for index in uses.get(name, ())])
+            run = Run(event.carried.get(name), taken, event.accumulates, name in event.hooked)
+            self._account(name).starts(event.run, run, event.loss)
+
+    def _accumulated(self, event: Accumulated) -> None:
+        begun = self._started.get(event.run)
+        carried = begun.carried.get(event.parameter) if begun is not None else None
+        self._account(event.parameter).accumulates(event.run, event.grad, Run(carried, (), True, False))
+
+    def _ended_run(self, event: BackwardFinished) -> None:
+        self._started.pop(event.run, None)
+        for account in self._accounts.values():
+            if event.run in account.runs:
+                account.runs[event.run].finish()
+        self._look()
+
+    def _step(self, event: StepStarted) -> None:
+        self._eventful = True
+        self._weigh(event.before)
+        self._stepped.add(event.optimizer)
+        for name, grad in event.grads.items() if not event.closure else ():
+            recipe = event.recipes.get(name)
+            self._account(name).steps(event.optimizer, grad, event.before.get(name), recipe)
+
+    def _by_hand(self, event: ManualUpdate) -> None:
+        self._eventful = True
+        self._weigh(event.weights)
+        for name in event.parameters:
+            self._account(name).moves_by_hand()
+
+    def _weigh(self, weights: dict[str, Held]) -> None:
+        new = [name for name in weights if name not in self._past or self._past[name].weight is None]
+        for name, weight in weights.items():
+            self._account(name).weighs(weight)
+        for name in new:
+            self._find_twins(name, weights[name])
+
+    def _find_twins(self, name: str, weight: Held) -> None:
+        """Remember who had the same bits when this parameter was first seen; a constant tells nothing."""
+        mine = self._past[name]
+        mine.shape = weight.shape
+        if not weight.kept or _constant(weight):
+            return
+        for other, past in self._past.items():
+            theirs = past.weight
+            if other == name or other in mine.twins or theirs is None or theirs.shape != weight.shape:
+                continue
+            if theirs.kept and theirs.norm() == weight.norm() and theirs.same_bits(weight):
+                mine.twins += (other,)
+                past.twins += (name,)
+
+    # -- the end of an iteration -----------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Note what only living models and optimizers can tell: they may be gone when the iteration ends."""
+        held, optimizers = self._optimized()
+        for name in held:
+            self._past.setdefault(name, Past()).optimized = True
+        self._optimizers = max(self._optimizers, optimizers, len(self._stepped))
+        self._known.update(dict.fromkeys(self._names.all(), "parameter"))
+        self._known.update(dict.fromkeys(self._names.frozen(), "frozen"))
+        for name in self._names.non_leaves():
+            owner, dot, last = name.rpartition(".")
+            parts = f"{owner}{dot}parametrizations.{last}."  # a parametrized weight is computed on purpose
+            if not any(other.startswith(parts) for other in self._known):
+                self._known.setdefault(name, "non-leaf")
+        for name in self._known:
+            if name not in self._aliases:
+                self._aliases[name] = self._names.aliases(name) or (name,)
+        self._measured.update(self._shapes())
+
+    def _flush(self, unsure: Collection[str] = ()) -> None:
+        names = dict.fromkeys((*self._known, *self._accounts))
+        facts = [self._facts(name, self._known.get(name, "parameter"), name not in unsure) for name in names]
+        self._emit(Batch(tuple(facts), tuple(self._notes)))
+        self._accounts = {}
+
+    def _facts(self, name: str, kind: str, sure: bool) -> Facts:
+        account = self._account(name)
+        account.past.shape = account.past.shape or self._measured.get(name)
+        row = account.row(self._aliases.get(name, (name,)), self._iteration, sure)
+        found = list(account.found(row.weight_moved))
+        if len(row.names) > 1:
+            found.append(Found("tied", f"one parameter under {len(row.names)} names: {' = '.join(row.names)}"))
+        return Facts(
+            row,
+            tuple(found),
+            account.cancelled,
+            norm(account.before),
+            kind,
+            account.forward,
+            account.received,
+            self._ran,
+            account.past.optimized,
+            self._optimizers,
+            bool(self._stepped),
+            account.past.twins,
+        )
+
+
+def _constant(weight: Held) -> bool:
+    """True where all elements have one magnitude: such tensors are equal without anybody copying them."""
+    size, count = weight.norm(), 1
+    for length in weight.shape:
+        count *= length
+    return count < 2 or size is None or not size < weight.vmax() * count**0.5 * (1 - 1e-6)

@@ -1,0 +1,49 @@
+"""The parent's side: gathers the batches that the child sent, also those of a child that crashed after them."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import IO
+
+import msgspec
+
+from backpropdbg.errors import UsageError, WireError
+from backpropdbg.report import findings, show
+from backpropdbg.report.rows import Batch, Facts, Line
+
+
+class Report:
+    """All that arrived."""
+
+    def __init__(self) -> None:
+        self._facts: list[Facts] = []
+        self.notes: list[str] = []
+
+    def add(self, body: object) -> None:
+        """Take the body of one event "backpropdbg/rows". Raises WireError where it is none."""
+        try:
+            batch = msgspec.convert(body, Batch)
+        except msgspec.ValidationError as error:
+            raise WireError(f"bad rows of a report: {error}") from None
+        self._facts += batch.facts
+        self.notes += batch.notes
+        self.__dict__.pop("lines", None)
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """The lines, with their findings."""
+        return findings.judge(self._facts)
+
+    def write(self, form: str, stream: IO[str], width: int | None = None) -> None:
+        """Write all lines; see `show.write`."""
+        show.write(self.lines, form, stream, width, self.notes)
+
+    def fails(self, slugs: Sequence[str]) -> list[Line]:
+        """The lines that show one of these findings."""
+        return findings.fails(self.lines, slugs)
+
+
+def check_slug(text: str) -> str:
+    """Return a `--fail-on` finding. Raises UsageError with all that there are."""
+    if text not in findings.SLUGS:
+        raise UsageError(f"{text!r} is no finding; there are: {', '.join(findings.SLUGS)}")
+    return text
