@@ -13,11 +13,11 @@ def train(lr: float) -> None:
     here = "train"
     model = Net()
     stepper = torch.optim.SGD(model.parameters(), lr=lr)
-    for t in range(2):
+    for _ in range(2):
         stepper.zero_grad()
         model(torch.ones(2, 3)).sum().backward()
         stepper.step()
-    assert (here, t) == ("train", 1)
+    assert here == "train"
 
 
 class Net(torch.nn.Module):

@@ -370,8 +370,7 @@ class Debugger:
         parameter = self._known(location.target)
         if parameter is not None:
             return replace(location, target=parameter)
-        names = [alias for name in self.program.parameters() for alias in self.program.aliases(name)]
-        check_target(location, (*self.program.modules(), *names))
+        check_target(location, (*self.program.modules(), *self._names()))
         return location
 
     def parameter(self, text: str) -> str:
@@ -381,7 +380,11 @@ class Debugger:
             return found
         if text in self.program.frozen() or self.program.resolve(text) in self.program.frozen():
             raise CommandError(f"{text} is frozen: it requires no gradient, so there is no ledger of it")
-        raise CommandError(f"no parameter {text!r}{suggest(text, self.program.parameters())}")
+        raise CommandError(f"no parameter {text!r}{suggest(text, self._names())}")
+
+    def _names(self) -> list[str]:
+        """All names of all parameters."""
+        return [alias for name in self.program.parameters() for alias in self.program.aliases(name)]
 
     def _known(self, text: str) -> str | None:
         """The tracked parameter of this name; of the end of a name, where only one ends so."""

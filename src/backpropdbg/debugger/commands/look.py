@@ -9,12 +9,10 @@ from types import FrameType
 from backpropdbg.debugger import arguments, tables
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
-from backpropdbg.debugger.explain import why as explain_why
 from backpropdbg.debugger.locations import suggest
-from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.why import why as explain_why
 from backpropdbg.errors import CommandError
-from backpropdbg.events import Location, StepFinished
-from backpropdbg.situation import element_name
+from backpropdbg.events import Location
 
 
 @command(arguments.expression, "p")
@@ -118,16 +116,11 @@ def focus(d: Debugger, text: str) -> str:
 
 @command(arguments.anything)
 def why(d: Debugger, text: str) -> str:
-    """why [PARAM]: the last update in plain words, with its terms."""
-    name, now = d.parameter(text) if text else d.focus, d.stop.position
-    last = next((at for at in range(now, d.trace.first - 1, -1) if isinstance(d.trace[at], StepFinished)), now)
-    stop = Stop(d.trace, last, name, ())
-    whole = stop.weight is not None and len(d.stop.element) == len(stop.weight.shape) and not text
-    stop.element = d.stop.element if whole else tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
-    rows = stop.update_rows() if stop.stepped is not None else ()
-    at = element_name(name, stop.element)
-    when = [f"iteration {stop.event.iteration}:"] if stop.event.iteration != d.stop.event.iteration else []
-    return "\n".join([*when, *explain_why(stop), *([tables.table(rows, at)] if rows else [])])
+    """why [PARAM]: the last update in plain words, with its terms, or why nothing moved."""
+    if text and {text, d.program.resolve(text)} & set(d.program.frozen()):
+        return f"{text} is frozen: it requires no gradient, so no backward reaches it and no optimizer moves it."
+    name = d.parameter(text) if text else d.focus
+    return explain_why(d, name, d.stop.element if name == d.focus else ())
 
 
 @command(arguments.nothing, "l")

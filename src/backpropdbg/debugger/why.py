@@ -1,0 +1,188 @@
+"""`why`: the last update of one parameter in plain words, or why there was none."""
+
+import math
+
+from backpropdbg.debugger import tables
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.explain import why as last_update
+from backpropdbg.debugger.stop import Stop, fused_note, percent
+from backpropdbg.errors import CommandError
+from backpropdbg.events import BackwardStarted, ForwardUse, GradCleared, Held, ManualUpdate, StepFinished, StepStarted
+from backpropdbg.ledger import Run
+from backpropdbg.situation import element_name
+
+_MOST = 6
+# The factor that brings `left` closest to `now`; and whether it is the factor of every element, up to rounding.
+_FACTOR = "((now.double() * left.double()).sum() / left.double().square().sum()).item()"
+_EVERYWHERE = "((now.double() - factor * left.double()).abs() <= 4 * torch.finfo(now.dtype).eps * now.abs()).all()"
+
+
+def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
+    """Return the lines; element: the selected one, where `name` is the focus."""
+    stop = Stop(d.trace, _newest_step(d, name), name, element)
+    if stop.weight is None or len(element) != len(stop.weight.shape):
+        stop.element = tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
+    at = element_name(name, stop.element)
+    title = [d.title_of(name)] * (d.title_of(name) != name)
+    when = [f"iteration {stop.event.iteration}:"] * (stop.event.iteration != d.stop.event.iteration)
+    rows = stop.update_rows() if stop.stepped is not None and stop.before is not None else ()
+    table = [tables.table(rows, at)] if rows else []
+    return "\n".join([*title, *when, *last_update(stop), *_more(d, stop, at), *table])
+
+
+def _newest_step(d: Debugger, name: str) -> int:
+    """Where the newest step of an optimizer that has the parameter ended; else the newest one, else here."""
+    now, ended, newest = d.stop.position, None, None
+    for position in range(now, d.trace.first - 1, -1):
+        match d.trace[position]:
+            case StepFinished():
+                ended = position
+                newest = position if newest is None else newest
+            case StepStarted(grads=grads) if name in grads and ended is not None:
+                return ended
+    return now if newest is None else newest
+
+
+def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
+    if any(isinstance(e, ManualUpdate) and stop.focus in e.parameters for e in stop.events):
+        return [f"{stop.focus} was also moved without an optimizer in this iteration."]
+    if stop.stepped is None or stop.before is None or stop.after is None:
+        return []
+    if stop.grad is None:
+        return [_no_gradient(stop)]
+    found = [*_pulls(stop, at), *_changed(d, stop)]
+    if not (stop.before.kept and stop.after.kept):
+        return found
+    if stop.before.same_bits(stop.after):
+        return [*found, _no_move(stop)]
+    return [*found, *_size(stop)]
+
+
+def _pulls(stop: Stop, at: str) -> list[str]:
+    """Which uses pulled which way, on the element and over the whole tensor."""
+    run = stop.run
+    if run is None or not run.partials:
+        return []
+    lines = [f"{note}." for note in {fused_note(use): None for use in run.uses} if note]
+    values = [(f"A{use.number}", value) for use, p in run.arrived if (value := stop.value_at(p)) is not None]
+    if values and len(values) == len(run.partials):
+        pulls = [f"{name} {tables.shown(value, True)} {_way(stop, value)}" for name, value in _strongest(values)]
+        lines.append(f"{at}: {', '.join(pulls)}{_left_out(values)}{_lost([v for _, v in values])}.")
+    lines += _whole(run)
+    if run.carried is not None:
+        carried, size = stop.value_at(run.carried), run.carried.norm()
+        there = "" if carried is None else f", {at} {tables.shown(carried, True)}"
+        lines.append(f"Carried in from before this backward: norm {_number(size)}{there}.")
+    return lines
+
+
+def _way(stop: Stop, value: float) -> str:
+    if value == 0 or math.isnan(value):
+        return "no pull" if value == 0 else "no number"
+    return "up" if (value < 0) != stop.maximized else "down"
+
+
+def _strongest(values: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """All where they are few, else the largest, in the order of arrival."""
+    if len(values) <= _MOST:
+        return values
+    least = sorted((abs(v) for _, v in values), reverse=True)[_MOST - 1]
+    return [pair for pair in values if abs(pair[1]) >= least][:_MOST]
+
+
+def _left_out(values: list[tuple[str, float]]) -> str:
+    return f" and {len(values) - _MOST} weaker" if len(values) > _MOST else ""
+
+
+def _lost(values: list[float]) -> str:
+    pulls = sum(map(abs, values))
+    if len(values) < 2 or not 0 < pulls < math.inf:
+        return ""
+    return f"; {percent(max(0.0, 1 - abs(sum(values)) / pulls))} cancelled"
+
+
+def _whole(run: Run) -> list[str]:
+    """The norms of the partials, and how much of them the sum has lost."""
+    sizes = [(f"A{use.number}", p.norm()) for use, p in run.arrived if p is not None]
+    total = run.total()
+    known = [(name, size) for name, size in sizes if size is not None]
+    if len(known) < 2 or len(known) < len(sizes) or total is None:
+        return []
+    size, pulls = total.norm() or 0.0, sum(size for _, size in known)
+    norms = ", ".join(f"{name} {_number(norm)}" for name, norm in _strongest(known))
+    lost = f": {percent(max(0.0, 1 - size / pulls))} cancelled" if 0 < pulls < math.inf else ""
+    return [f"Whole tensor, by norm: {norms}{_left_out(known)}; their sum {_number(size)}{lost}."]
+
+
+def _number(size: float | None) -> str:
+    return "unknown" if size is None else tables.shown(size)
+
+
+def _changed(d: Debugger, stop: Stop) -> list[str]:
+    """What something did to `.grad` between the backward and the step."""
+    now, left = stop.ledger.changed, stop.run.grad if stop.run is not None else None
+    if not stop.ledger.changes or now is None or left is None:
+        return []
+    sizes = f"norm {_number(left.norm())} -> {_number(now.norm())}"
+    factor = _one_factor(d, left, now)
+    if factor is None:
+        return [f".grad was changed after the backward: averaged or scaled, not by one factor ({sizes})."]
+    what = "clipped or scaled" if 0 < factor < 1 else "scaled"
+    return [f".grad was {what} after the backward: every element times {factor:.4g} ({sizes})."]
+
+
+def _one_factor(d: Debugger, left: Held, now: Held) -> float | None:
+    """The factor between two tensors, where it is the same for every element."""
+    if not (left.kept and now.kept):
+        return None
+    try:
+        factor = d.program.evaluate(_FACTOR, {"left": left, "now": now})
+        names = {"left": left, "now": now, "factor": factor}
+        holds = d.program.truth(d.program.evaluate(_EVERYWHERE, names), "one factor")
+    except CommandError:  # another shape, a sparse or complex gradient
+        return None
+    return factor if holds and isinstance(factor, float) and math.isfinite(factor) else None
+
+
+def _size(stop: Stop) -> list[str]:
+    """How large the update is beside the weight."""
+    moved, weight = stop.delta.norm() if stop.delta is not None else None, stop.before.norm() if stop.before else None
+    if not moved or not weight or not math.isfinite(moved / weight):
+        return []
+    return [f"The update is {100 * moved / weight:.3g} % of the weight, by norm ({moved:.3g} / {weight:.3g})."]
+
+
+def _no_move(stop: Stop) -> str:
+    """Why a step with a gradient moved nothing."""
+    grad, terms = stop.grad, [(name, held.norm() or 0.0) for name, held, _ in stop.terms if name != "rounding"]
+    if grad is not None and grad.norm() == 0 and not any(size for _, size in terms):
+        partials = stop.run.partials if stop.run is not None else []
+        every = "each of its partials is zero" if all(p.norm() == 0 for p in partials) else "its partials cancel"
+        return f"Its gradient is zero everywhere{f': {every}' if partials else ''}."
+    if terms and not any(size for _, size in terms):
+        return "Its learning rate is 0."
+    if not terms:
+        return "The terms of this optimizer are not known."
+    return (
+        f"The step is too small to change the last digit of any element: {terms[0][0]} {_number(terms[0][1])}, by norm."
+    )
+
+
+def _no_gradient(stop: Stop) -> str:
+    """Why `.grad` was None when the optimizer read it."""
+    name, events = stop.focus, list(stop.events)
+    runs = [n for n, e in enumerate(events) if isinstance(e, BackwardStarted)]
+    if not runs:
+        return "No backward ran in this iteration."
+    reached = [e for e in events if isinstance(e, BackwardStarted) and any(u.parameter == name for u in e.uses)]
+    if reached:
+        if any(isinstance(e, GradCleared) and name in e.grads for e in events[runs[-1] :]):
+            return "The backward reached it, but its gradient was cleared before the step."
+        if not any(e.accumulates for e in reached):
+            return "The run returned gradients (torch.autograd.grad); it wrote no .grad."
+        return "The backward did not compute its gradient: it was asked for others, or raised."
+    called = sum(isinstance(e, ForwardUse) and name in e.parameters for e in events)
+    if called:
+        times = "once" if called == 1 else f"{called} times"
+        return f"It was used {times} in forward, but that is not on the path to the loss: detached, or not used there."
+    return "Nothing used it in this iteration."
