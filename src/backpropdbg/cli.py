@@ -8,7 +8,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from backpropdbg.errors import BackpropdbgError, CommandError, UsageError
 
@@ -158,6 +159,37 @@ def _program(given: argparse.Namespace) -> dict[str, object]:
     return {**options, "keep": given.keep, "track": given.track}
 
 
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--iterations", type=_whole(1, 10**9), default=3, metavar="N", help="how many to report (3)")
+    parser.add_argument("--format", choices=["table", "jsonl", "csv"], default="table")
+    parser.add_argument("-o", dest="output", metavar="FILE", help="where the report goes (stderr)")
+    parser.add_argument(
+        "--fail-on", action="append", default=[], metavar="FINDING", help="exit 1 where there is one such, for CI"
+    )
+    _add_run_options(parser)
+
+
+def _ours_first(words: Sequence[str]) -> list[str]:
+    """Put the options of `report` before the script, wherever they stand; what follows `--` is the script's.
+
+    Example: `["train.py", "--lr", "1", "--iterations", "3"]` begins with "--iterations", "3".
+    """
+    takes = {"--iterations", "--format", "-o", "--fail-on", "--track", "--keep"}
+    ours: list[str] = []
+    theirs: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            theirs += left
+        elif word.partition("=")[0] in takes:
+            ours += [word, *([] if "=" in word else islice(left, 1))]
+        elif word == "-m" and not theirs:
+            theirs += [word, *islice(left, 1)]
+        else:
+            theirs.append(word)
+    return [*ours, *theirs]
+
+
 def _build() -> argparse.ArgumentParser:
     parser = _Parser(prog="backpropdbg", description="Step through PyTorch's autograd.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
@@ -168,6 +200,8 @@ def _build() -> argparse.ArgumentParser:
     run.add_argument("-c", dest="commands", action="append", default=[], metavar="COMMAND", help="carry out first")
     run.add_argument("--prompt", action="store_true", help="a plain prompt in place of the screen")
     _add_run_options(run)
+    report = commands.add_parser("report", help="run a script of yours, then tell what its gradients did")
+    _add_report_options(report)
     replay = commands.add_parser("replay", help="run a script of commands", allow_abbrev=False)
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
     replay.add_argument("--format", choices=["text", "jsonl"], default="text", help="what goes to stdout")
@@ -225,6 +259,24 @@ def _run(given: argparse.Namespace) -> int:
     return live.end_like((live.prompt if given.prompt else live.run_through)(options, commands))
 
 
+def _report(given: argparse.Namespace) -> int:
+    from backpropdbg.console import live
+    from backpropdbg.console.reporting import report
+    from backpropdbg.report.read import check_slug
+
+    fail_on = [check_slug(slug) for slug in given.fail_on]
+    options = {**_program(given), "mode": "report", "iterations": given.iterations}
+    with contextlib.ExitStack() as opened:
+        output: IO[str] = sys.stderr
+        if given.output is not None:
+            try:
+                output = opened.enter_context(open(given.output, "w", encoding="utf-8", newline=""))
+            except OSError as error:
+                raise UsageError(f"argument -o: can't write {given.output!r}: {error.strerror}") from None
+        code = report(options, given.format, output, fail_on)
+    return live.end_like(code)
+
+
 def _show(options: dict[str, object], script: "Script | None", speed: float, first: Sequence[str] = ()) -> int:
     from backpropdbg.wire.client import ChildSession
     from backpropdbg.wire.process import Streams
@@ -279,8 +331,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        given = _build().parse_args(argv)
-        return {"demo": _demo, "run": _run, "replay": _replay}[given.command](given)
+        words = list(sys.argv[1:] if argv is None else argv)
+        if words[:1] == ["report"]:
+            words = ["report", *_ours_first(words[1:])]
+        given = _build().parse_args(words)
+        return {"demo": _demo, "run": _run, "replay": _replay, "report": _report}[given.command](given)
     except UsageError as error:
         return _complain(error, 2)
     except BackpropdbgError as error:

@@ -200,12 +200,50 @@ def _inside_ours(frame: FrameType | None) -> bool:
     return False
 
 
+class _Reporting:
+    """Collects what a report tells, beside the program."""
+
+    def __init__(self, server: Server, program: Launch, options: dict[str, Any]) -> None:
+        self._server, self._options = server, options
+        self._probe: Any = None
+        self._collector: Any = None
+
+    def begin(self) -> None:
+        from backpropdbg.probe.hooks import Policy, Probe
+        from backpropdbg.probe.known import optimized, shapes
+        from backpropdbg.report.collect import Collector
+
+        policy = Policy(graph=False, track=tuple(self._options.get("track", ())))
+        self._probe = probe = Probe(lambda event: collector(event), policy)
+        self._collector = collector = Collector(
+            probe.names,
+            int(self._options["iterations"]),
+            lambda batch: self._server.event("backpropdbg/rows", batch),
+            probe.detach,
+            lambda: optimized(probe),
+            lambda: shapes(probe),
+        )
+        probe.install()
+
+    def leave(self) -> None:
+        if self._probe is not None:
+            from backpropdbg.probe.known import last_look
+
+            compared = last_look(self._probe)
+            self._probe.remove()
+            self._collector.finish(compared)
+
+    def end(self, code: int) -> None:
+        self.leave()
+
+
 def main() -> int:
     """Run the program that the options (JSON, the only argument) name; return the exit code."""
     server = Server.from_environment()
     options = json.loads(sys.argv[1])
     program = launch(options)
-    watching: _Watching = _Debugging(server, program, options)
+    kind = _Reporting if options.get("mode") == "report" else _Debugging
+    watching: _Watching = kind(server, program, options)
     threading.excepthook = _thread_raised
     when_imported("torch", watching.begin)
     from backpropdbg.debugger.core import Quit

@@ -174,7 +174,8 @@ class DebuggerApp(App[None]):
         if self.base.query_one(Results).kind == "hint":
             self.hint("")
         if self.situation is None and self.player is None:
-            self.hint(f"n goes to the next use of {situation.focus}, s to the next event of all; ? shows every key")
+            use = f"use of {situation.focus}" if situation.focus else "use of a parameter"
+            self.hint(f"n goes to the next {use}, s to the next event of all; ? shows every key")
         if self.situation is None or len(self.situation.matrices) != len(situation.matrices):
             self.first_matrix = 0
         self.situation = situation
@@ -230,10 +231,14 @@ class DebuggerApp(App[None]):
             self.running = True
             self.base.query_one(Header).show(self.situation, "running")
         if result.ok and words_of(result.command)[:1] == ["detach"]:
-            self.detached = self.quitting = True
-            self.exit(return_code=0)
+            self.go_away()
             return
         self.base.query_one(Results).show(result.text, "result" if result.ok else "error")
+
+    def go_away(self) -> None:
+        """Leave the program to itself: it goes on where we were, with the terminal's own screen."""
+        self.detached = self.quitting = True
+        self.exit(return_code=0)
 
     def show_end(self, ended: wire.Ended) -> None:
         """Say why the program is gone; the app stays up."""
@@ -329,6 +334,8 @@ class DebuggerApp(App[None]):
         elif word in ("quit", "q", "restart", "screenshot") or (word and not self.busy):
             self.take_over()
             self.send(line)
+        elif self.running and not self.ended and word == "detach":
+            self.go_away()
         elif self.running and not self.ended:
             self.session.feed(event.value + "\n")
             self.hint("typed into the program's standard input")

@@ -103,7 +103,7 @@ class Ledger(VerticalScroll, can_focus=False):
         self.situation = situation
         shape = ", ".join(map(str, situation.shape))
         names = " = ".join(situation.names) or situation.focus
-        self.border_title = Text(f"{paint.clean(names)}  [{shape}]")
+        self.border_title = Text(f"{paint.clean(names)}  [{shape}]" if names else "ledger")
         other = next_parameter(situation.parameters, situation.focus)
         self.border_subtitle = Text(f"tab: {paint.clean(other)}" if other else "")
         self.heading.update(heading(situation, term_width(situation)))
