@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from backpropdbg.report.findings import REASONS, SLUGS, fails
 
@@ -82,6 +83,24 @@ def test_two_optimizers_that_take_turns_are_no_finding(collect):
             halves[n % 2].step()
 
     report = collect(program, 4)
+    assert not any("no-optimizer" in line.row.findings for line in report.lines)
+
+
+def test_inputs_that_want_a_gradient_are_nobodys_to_train(collect):
+    """A new one in each iteration, and those that a checkpoint makes."""
+
+    def program():
+        model = Two()
+        optimizer = sgd(model)
+        for _ in range(3):
+            optimizer.zero_grad()
+            x = torch.randn(4, 3, requires_grad=True)
+            h = checkpoint(model, checkpoint(model, x, use_reentrant=True), use_reentrant=True)
+            h.square().mean().backward()
+            optimizer.step()
+
+    report = collect(program)
+    assert report.line("x", 2).row.weight_moved is False and report.line("x", 3).row.grad_norm > 0
     assert not any("no-optimizer" in line.row.findings for line in report.lines)
 
 

@@ -85,7 +85,8 @@ class Past:
 
     Attributes:
         weight: newest known. read: the gradient of the newest update, as long as nobody cleared it.
-        unzeroed: iterations in a row that carried such a gradient in.
+        unzeroed: iterations in a row that carried such a gradient in. twins: see `Facts`.
+        optimized: an optimizer has it. replaced: another tensor took its name. moved: during a backward.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ class Past:
         self.unzeroed = 0
         self.twins: tuple[str, ...] = ()
         self.shape: tuple[int, ...] | None = None
-        self.optimized = False
+        self.optimized = self.replaced = self.moved = False
 
     def cleared(self) -> None:
         """`.grad` is None or zeros now."""
@@ -117,6 +118,8 @@ class Account:
         self.update: tuple[str, Recipe | None] | None = None
         self.by_hand = self.gradient = False
         self._carries: dict[str, str] = {}
+        if past.weight is not None:
+            self._look(past.weight, "the weight, before this iteration began")
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -214,12 +217,19 @@ class Account:
         self.past.read = grad if nonzero(grad) else None
         self.gradient = self.gradient or nonzero(grad)
 
-    def weighs(self, weight: Held) -> None:
-        """The weight as it is now."""
+    def weighs(self, weight: Held, may_move: bool) -> None:
+        """The weight as it is now. Where nothing may have moved it, other bits are those of another tensor."""
+        known = self.past.weight
+        if weight is known:
+            self.before = self.before or weight
+            return
+        if known is not None and not may_move and change(known, weight):
+            self.past.replaced = True
+            self.past.cleared()
+            self.before = None
         self.before = self.before or weight
-        if weight is not self.past.weight:
-            self.past.weight = weight
-            self._look(weight, "the weight")
+        self.past.weight, self.past.shape = weight, weight.shape
+        self._look(weight, "the weight")
 
     def moves_by_hand(self) -> None:
         """It moved outside of any optimizer."""

@@ -72,7 +72,9 @@ class Collector:
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._known: dict[str, str] = {}
         self._measured: dict[str, tuple[int, ...]] = {}
+        self._alive: set[str] = set()
         self._optimizers = 0
+        self._stepping = False
         self._begin(0)
 
     def _begin(self, iteration: int) -> None:
@@ -106,7 +108,6 @@ class Collector:
         """
         with self._lock:
             if not self._ended and self._first is not None and (self._eventful or self._iteration == self._first):
-                self._look()
                 sure = set(self._names.all()) if compared else set()
                 self._flush({name for name in self._accounts if name not in sure} if self._open else set())
             self._ended = True
@@ -136,13 +137,14 @@ class Collector:
             case StepStarted():
                 self._step(event)
             case StepFinished():
-                self._open = False
                 self._weigh(event.after)
+                self._open = self._stepping = False
                 self._look()
             case ManualUpdate():
                 self._by_hand(event)
             case IterationStarted():
                 self._weigh(event.weights)
+                self._look()
             case Anomaly():
                 self._notes.append(event.error)
             case _:
@@ -185,11 +187,14 @@ class Collector:
         for account in self._accounts.values():
             if event.run in account.runs:
                 account.runs[event.run].finish()
+        for name in event.moved:
+            self._account(name).past.moved = True
         self._look()
 
     def _step(self, event: StepStarted) -> None:
         self._eventful = True
         self._weigh(event.before)
+        self._stepping = True
         self._stepped.add(event.optimizer)
         for name, grad in event.grads.items() if not event.closure else ():
             recipe = event.recipes.get(name)
@@ -197,21 +202,23 @@ class Collector:
 
     def _by_hand(self, event: ManualUpdate) -> None:
         self._eventful = True
-        self._weigh(event.weights)
         for name in event.parameters:
+            self._account(name).past.moved = True
             self._account(name).moves_by_hand()
+        self._weigh(event.weights)
 
     def _weigh(self, weights: dict[str, Held]) -> None:
         new = [name for name in weights if name not in self._past or self._past[name].weight is None]
         for name, weight in weights.items():
-            self._account(name).weighs(weight)
+            account = self._account(name)
+            account.weighs(weight, self._stepping or account.past.moved)
+            account.past.moved = False
         for name in new:
             self._find_twins(name, weights[name])
 
     def _find_twins(self, name: str, weight: Held) -> None:
         """Remember who had the same bits when this parameter was first seen; a constant tells nothing."""
         mine = self._past[name]
-        mine.shape = weight.shape
         if not weight.kept or _constant(weight):
             return
         for other, past in self._past.items():
@@ -230,9 +237,11 @@ class Collector:
         for name in held:
             self._past.setdefault(name, Past()).optimized = True
         self._optimizers = max(self._optimizers, optimizers, len(self._stepped))
-        self._known.update(dict.fromkeys(self._names.all(), "parameter"))
-        self._known.update(dict.fromkeys(self._names.frozen(), "frozen"))
-        for name in self._names.non_leaves():
+        living, frozen, computed = self._names.all(), self._names.frozen(), self._names.non_leaves()
+        self._alive = {*living, *frozen, *computed}
+        self._known.update(dict.fromkeys(living, "parameter"))
+        self._known.update(dict.fromkeys(frozen, "frozen"))
+        for name in computed:
             owner, dot, last = name.rpartition(".")
             parts = f"{owner}{dot}parametrizations.{last}."  # a parametrized weight is computed on purpose
             if not any(other.startswith(parts) for other in self._known):
@@ -243,7 +252,8 @@ class Collector:
         self._measured.update(self._shapes())
 
     def _flush(self, unsure: Collection[str] = ()) -> None:
-        names = dict.fromkeys((*self._known, *self._accounts))
+        # What was gone by the last event was a passing tensor: an input that a checkpoint made, say.
+        names = [name for name in dict.fromkeys((*self._known, *self._accounts)) if name in self._alive]
         facts = [self._facts(name, self._known.get(name, "parameter"), name not in unsure) for name in names]
         self._emit(Batch(tuple(facts), tuple(self._notes)))
         self._accounts = {}
@@ -268,6 +278,7 @@ class Collector:
             self._optimizers,
             bool(self._stepped),
             account.past.twins,
+            account.past.replaced,
         )
 
 

@@ -18,6 +18,7 @@ The slugs, with the reasons that some have after a colon:
 `not-exact`              what was carried in plus the partials is not `.grad`, and nothing that is known changed it.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -39,6 +40,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "not-split": (),
     "not-exact": (),
 }
+_NAMELESS = re.compile(r"leaf\d+\[")  # nothing that could train it holds it
 SLUGS = (*REASONS, *(f"{slug}:{reason}" for slug, reasons in REASONS.items() for reason in reasons))
 
 
@@ -61,7 +63,8 @@ def _line(fact: Facts, found: tuple[Found, ...]) -> Line:
     row = fact.row
     relative = None
     if row.update_norm is not None and fact.weight_norm is not None and as_float(fact.weight_norm) > 0:
-        relative = as_float(row.update_norm) / as_float(fact.weight_norm)
+        share = as_float(row.update_norm) / as_float(fact.weight_norm)
+        relative = share if math.isfinite(share) else None
     slugs = tuple([one.slug for one in found])
     return Line(structs.replace(row, findings=slugs), found, fact.cancelled, relative)
 
@@ -69,8 +72,8 @@ def _line(fact: Facts, found: tuple[Found, ...]) -> Line:
 def _whole(name: str, mine: list[Facts], received: set[str]) -> Iterator[Found]:
     """The findings that only all iterations together show."""
     last = mine[-1]
-    moved = any(fact.row.weight_moved for fact in mine)
-    if name in received and not moved and not any(fact.optimized for fact in mine):
+    trained = any(fact.row.weight_moved or fact.optimized for fact in mine)
+    if name in received and not trained and not last.replaced and not _NAMELESS.match(name):
         yield Found("no-optimizer", f"received a gradient, but {_who(last)}")
     if name not in received and any(fact.ran for fact in mine):
         yield _no_gradient(mine)

@@ -58,6 +58,7 @@ class Facts(Struct, frozen=True):
         forward: an operation took it. received: a gradient of it was computed. ran: some backward ran.
         optimized: an optimizer that is known by now has it. optimizers: how many are known. stepped: one of them ran.
         twins: other parameters that had the same bits when the later one of the two was first seen.
+        replaced: another tensor took its name since, so nobody wants to train it.
     """
 
     row: Row
@@ -72,6 +73,7 @@ class Facts(Struct, frozen=True):
     optimizers: int = 0
     stepped: bool = False
     twins: tuple[str, ...] = ()
+    replaced: bool = False
 
 
 class Batch(Struct, frozen=True):

@@ -15,11 +15,11 @@ FORMS = ("table", "jsonl", "csv")
 _PIPED = 120
 _MOST = 4
 _HEADS = {
-    "iteration": 9,
+    "iter": 4,
     "uses": 4,
-    "partials as they arrived": 25,
+    "partials as they arrived": 27,
     "cancelled": 9,
-    "carried in": 10,
+    ".grad before": 12,
     ".grad": 8,
     "exact": 5,
     "update": 8,
@@ -123,9 +123,10 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _partials(row: Row) -> str:
-    shown = [_size(size, "not computed") for size in row.partial_norms[:_MOST]]
-    more = len(row.partial_norms) - len(shown)
-    return " ".join(shown) + (f" and {more:,} more" if more else "")
+    """Their norms; of many, the first ones and how many more there are."""
+    count = len(row.partial_norms)
+    shown = [_size(size, "not computed") for size in row.partial_norms[: count if count <= _MOST else _MOST - 1]]
+    return " ".join(shown) + (f" +{count - len(shown):,}" if count > len(shown) else "")
 
 
 def _size(value: Number | None, absent: str = "None") -> str:
