@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from backpropdbg.debugger import expressions
 from backpropdbg.debugger.breakpoints import Breakpoint
 from backpropdbg.debugger.describe import describe, source, window
-from backpropdbg.debugger.locations import Location, check_target, parse_location, suggest
+from backpropdbg.debugger.locations import Location
+from backpropdbg.debugger.naming import Names
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.watch import changed
@@ -64,6 +65,7 @@ class Debugger:
         redraw: Callable[[Situation], None] = lambda situation: None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
+        self.names = Names(program)
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
         self.focus = focus
         self.element: tuple[int, ...] | None = None
@@ -237,7 +239,7 @@ class Debugger:
     def _focus_something(self) -> None:
         names = self.program.parameters()
         if names and self.focus not in names:
-            self.focus, self.element = self._known(self.focus) or names[0], None
+            self.focus, self.element = self.names.known(self.focus) or names[0], None
 
     def _at(self, position: int) -> Stop:
         self._stop = stop = self._look(position, self.focus)
@@ -363,41 +365,6 @@ class Debugger:
         made = Breakpoint(self._numbers, location, **how)
         self.breakpoints.append(made)
         return made
-
-    def locate(self, text: str) -> Location:
-        """Read a LOC. Raises CommandError where it names nothing that is known."""
-        location = parse_location(text)
-        parameter = self._known(location.target)
-        if parameter is not None:
-            return replace(location, target=parameter)
-        check_target(location, (*self.program.modules(), *self._names()))
-        return location
-
-    def parameter(self, text: str) -> str:
-        """The parameter that has this name, tied or not. Raises CommandError where there is none."""
-        found = self._known(text)
-        if found is not None:
-            return found
-        if text in self.program.frozen() or self.program.resolve(text) in self.program.frozen():
-            raise CommandError(f"{text} is frozen: it requires no gradient, so there is no ledger of it")
-        raise CommandError(f"no parameter {text!r}{suggest(text, self._names())}")
-
-    def _names(self) -> list[str]:
-        """All names of all parameters."""
-        return [alias for name in self.program.parameters() for alias in self.program.aliases(name)]
-
-    def _known(self, text: str) -> str | None:
-        """The tracked parameter of this name; of the end of a name, where only one ends so."""
-        names = self.program.parameters()
-        found = text if text in names else self.program.resolve(text) if text else None
-        if found in names:
-            return found
-        ends = [name for name in names if text and name.endswith(f".{text}")]
-        return ends[0] if len(ends) == 1 else None
-
-    def title_of(self, parameter: str) -> str:
-        """All names of a parameter, e.g. "wte.weight = lm_head.weight"."""
-        return " = ".join(self.program.aliases(parameter))
 
     def selected_frame(self) -> FrameType | None:
         """The frame that `up` or `down` selected."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from backpropdbg.debugger.explain import explain
-from backpropdbg.debugger.stop import Stop, norm, state_of
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.words import norm, state_of
 from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,

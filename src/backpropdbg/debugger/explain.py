@@ -3,7 +3,8 @@
 import math
 
 from backpropdbg.debugger.locations import not_finite
-from backpropdbg.debugger.stop import Stop, cancelled_part, fused_note, line_of, percent
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.words import cancelled_part, fused_note, line_of, percent
 from backpropdbg.events import (
     Accumulated,
     Anomaly,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
+from backpropdbg.debugger.words import cancelled_part, edited_note, fused_note, norm, percent, state_of
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
@@ -28,58 +29,11 @@ from backpropdbg.events import (
     Use,
 )
 from backpropdbg.ledger import Ledger, Run, fold
-from backpropdbg.situation import Number, Phase, Row, State, number
+from backpropdbg.situation import Phase, Row, State, number
 from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
 _NOISE = 0.005  # a share below this is not worth a word
-
-
-def state_of(held: Held | None, absent: State = "none") -> State:
-    """Which of the four states a handle is in."""
-    if held is None:
-        return absent
-    return "value" if held.kept else "not kept"
-
-
-def norm(held: Held) -> Number | None:
-    """The norm of a handle, for a face; None where it was let go unmeasured."""
-    size = held.norm()
-    return None if size is None else number(size)
-
-
-def cancelled_part(value: float, before: float) -> float:
-    """The share of the larger of two numbers that the other one cancels, from 0 (same sign) to 1."""
-    if not value * before < 0 or math.isinf(value) or math.isinf(before):
-        return 0.0
-    small, large = sorted((abs(before), abs(value)))
-    return small / large
-
-
-def percent(share: float) -> str:
-    """A share as "93 %"; never 0 or 100 where it is not."""
-    shown = f"{100 * share:.0f}"
-    if shown in ("0", "100") and share not in (0.0, 1.0):
-        shown = "under 1" if shown == "0" else "over 99"
-    return f"{shown} %"
-
-
-def fused_note(use: Use) -> str:
-    """What to say of a use that may be several; "" of any other."""
-    return f"several uses may be inside one operation ({use.node}): can't be split" if use.fused else ""
-
-
-def edited_note(original: Held | None) -> str:
-    """What to say of a partial that the user replaced."""
-    if original is None:
-        return ""
-    size = original.norm()
-    return "edited" if size is None else f"edited, was norm {size:.4g}"
-
-
-def line_of(where: Location | None) -> str:
-    """A line of the program as "net.py:31"; "" where none is known."""
-    return "" if where is None else f"{where.path.rpartition('/')[2]}:{where.line}"
 
 
 class Stop:

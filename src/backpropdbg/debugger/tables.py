@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
-from backpropdbg.debugger.stop import fused_note, line_of
+from backpropdbg.debugger.words import fused_note, line_of
 from backpropdbg.situation import Number, Row, as_float, element_name
 
 
@@ -45,14 +45,14 @@ def _cosine(row: Row) -> str:
 def ledger(d: Debugger) -> str:
     """The ledger of the focus, with the terms of the update once there are any."""
     at = element_name(d.focus, d.stop.element)
-    text = f"{d.title_of(d.focus)}\n" + table(d.stop.rows(), at)
+    text = f"{d.names.title(d.focus)}\n" + table(d.stop.rows(), at)
     update = d.stop.update_rows()
     return text + ("\n" + table(update, at) if update else "")
 
 
 def uses(d: Debugger) -> str:
     """The uses of the focus in this iteration."""
-    run, title = d.stop.run, d.title_of(d.focus)
+    run, title = d.stop.run, d.names.title(d.focus)
     if run is None:
         return f"{title}: {d.stop.uses} uses so far; how many reach the loss is known once backward begins"
     if not run.uses:
@@ -69,7 +69,7 @@ def uses(d: Debugger) -> str:
 def parameters(d: Debugger) -> str:
     """All parameters, the focus marked."""
     names = d.program.parameters()
-    return "\n".join(f"{'*' if name == d.focus else ' '} {d.title_of(name)}" for name in names)
+    return "\n".join(f"{'*' if name == d.focus else ' '} {d.names.title(name)}" for name in names)
 
 
 def overview(d: Debugger) -> str:

@@ -5,7 +5,8 @@ import math
 from backpropdbg.debugger import tables
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.explain import why as last_update
-from backpropdbg.debugger.stop import Stop, fused_note, percent
+from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.words import fused_note, percent
 from backpropdbg.errors import CommandError
 from backpropdbg.events import BackwardStarted, ForwardUse, GradCleared, Held, ManualUpdate, StepFinished, StepStarted
 from backpropdbg.ledger import Run
@@ -23,7 +24,7 @@ def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
     if stop.weight is None or len(element) != len(stop.weight.shape):
         stop.element = tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
     at = element_name(name, stop.element)
-    title = [d.title_of(name)] * (d.title_of(name) != name)
+    title = [d.names.title(name)] * (d.names.title(name) != name)
     when = [f"iteration {stop.event.iteration}:"] * (stop.event.iteration != d.stop.event.iteration)
     rows = stop.update_rows() if stop.stepped is not None and stop.before is not None else ()
     table = [tables.table(rows, at)] if rows else []

@@ -12,7 +12,7 @@ from backpropdbg.errors import CommandError
 
 def _add(d: Debugger, text: str, temporary: bool) -> str:
     where, condition = arguments.split_if(text)
-    made = d.add_breakpoint(d.locate(where), condition=condition or "", temporary=temporary)
+    made = d.add_breakpoint(d.names.locate(where), condition=condition or "", temporary=temporary)
     return made.line()
 
 

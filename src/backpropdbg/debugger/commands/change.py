@@ -33,4 +33,4 @@ def track(d: Debugger, text: str) -> str:
     names = d.program.parameters()
     if not names:
         return f"nothing that is known fits {text}: the program runs unwatched" if text else "nothing is tracked"
-    return f"tracked: {', '.join(map(d.title_of, names))}"
+    return f"tracked: {', '.join(map(d.names.title, names))}"

@@ -109,9 +109,9 @@ def element(d: Debugger, text: str) -> str:
 @command(arguments.something)
 def focus(d: Debugger, text: str) -> str:
     """focus PARAM: the parameter that the ledger and `next` are about."""
-    d.focus, d.element = d.parameter(text), None
+    d.focus, d.element = d.names.parameter(text), None
     d.refresh()
-    return f"focus: {d.title_of(d.focus)}"
+    return f"focus: {d.names.title(d.focus)}"
 
 
 @command(arguments.anything)
@@ -119,7 +119,7 @@ def why(d: Debugger, text: str) -> str:
     """why [PARAM]: the last update in plain words, with its terms, or why nothing moved."""
     if text and {text, d.program.resolve(text)} & set(d.program.frozen()):
         return f"{text} is frozen: it requires no gradient, so no backward reaches it and no optimizer moves it."
-    name = d.parameter(text) if text else d.focus
+    name = d.names.parameter(text) if text else d.focus
     return explain_why(d, name, d.stop.element if name == d.focus else ())
 
 

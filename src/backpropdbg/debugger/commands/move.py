@@ -32,7 +32,7 @@ def until(d: Debugger, text: str) -> str:
     """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan.
     `update` is just after optimizer.step(); `n` also stops before it.
     """
-    location = d.locate(text)
+    location = d.names.locate(text)
     now = d.stop.event.iteration
     if location.iteration and location.iteration <= now:
         raise CommandError(f"iteration {location.iteration} is not ahead: this is iteration {now}")
