@@ -1,0 +1,204 @@
+"""Training loops of every kind: the rows agree with the same loop in plain torch."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+DATA = [torch.randn(5, 3, generator=torch.Generator().manual_seed(n)) for n in range(3)]
+
+
+class Net(nn.Module):
+    """One layer, used twice."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.layer(self.layer(x).tanh()).square().mean()
+
+
+def lbfgs(net, step):
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=3)
+    for x in DATA[:2]:
+
+        def closure(x=x):
+            optimizer.zero_grad()
+            loss = net(x)
+            loss.backward()
+            step.runs += 1
+            return loss
+
+        optimizer.step(closure)
+        step()
+
+
+def closure_of_sgd(net, step):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    for x in DATA:
+
+        def closure(x=x):
+            optimizer.zero_grad()
+            loss = net(x)
+            loss.backward()
+            step.runs += 1
+            return loss
+
+        optimizer.step(closure)
+        step()
+
+
+def in_backward(net, step):
+    own = {p: torch.optim.SGD([p], lr=0.1, momentum=0.9) for p in net.parameters()}
+
+    def update(p):
+        step.grads.append(p.grad.clone())
+        own[p].step()
+        own[p].zero_grad()
+
+    for p in net.parameters():
+        p.register_post_accumulate_grad_hook(update)
+    for x in DATA:
+        net(x).backward()
+        step.runs += 1
+        step()
+
+
+def two_optimizers(net, step):
+    weight, bias = torch.optim.SGD([net.layer.weight], lr=0.1), torch.optim.Adam([net.layer.bias], lr=0.1)
+    for x in DATA:
+        weight.zero_grad()
+        bias.zero_grad()
+        net(x).backward()
+        step.runs += 1
+        weight.step()
+        bias.step()
+        step()
+
+
+def scaled(net, step):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    for x in DATA:
+        optimizer.zero_grad()
+        scaler.scale(net(x)).backward()
+        step.runs += 1
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        step()
+
+
+def checkpointed(net, step):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for x in DATA:
+        optimizer.zero_grad()
+        h = checkpoint(net.layer, x.clone().requires_grad_(), use_reentrant=False)
+        checkpoint(net.layer, h.tanh(), use_reentrant=False).square().mean().backward()
+        step.runs += 1
+        optimizer.step()
+        step()
+
+
+def by_hand(net, step):
+    for x in DATA:
+        net(x).backward()
+        step.runs += 1
+        with torch.no_grad():
+            for p in net.parameters():
+                p -= 0.1 * p.grad
+        step()
+        net.zero_grad()
+
+
+def double(net, step):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for x in DATA:
+        optimizer.zero_grad()
+        x = x.clone().requires_grad_()
+        loss = net(x)
+        (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+        step.runs += 2
+        (loss + slope.square().sum()).backward()
+        optimizer.step()
+        step()
+
+
+LOOPS = [lbfgs, closure_of_sgd, in_backward, two_optimizers, scaled, checkpointed, by_hand, double]
+
+
+class Told:
+    """What the loop itself saw at the end of each iteration."""
+
+    def __init__(self, net):
+        self.net, self.rows, self.grads, self.runs = net, [], [], 0
+        self.before = net.layer.weight.detach().clone()
+
+    def __call__(self):
+        weight = self.net.layer.weight
+        grad = weight.grad if weight.grad is not None else next(g for g in self.grads if g.shape == weight.shape)
+        moved = weight.detach().double() - self.before.double()
+        self.rows.append((self.runs, size(grad), size(moved)))
+        self.before, self.grads, self.runs = weight.detach().clone(), [], 0
+
+
+def size(t):
+    return torch.linalg.vector_norm(t.detach().double()).item()
+
+
+def run(loop):
+    """Plainly; return what it told, and the trained weight."""
+    net = Net()
+    told = Told(net)
+    loop(net, told)
+    return told.rows, net.layer.weight
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.__name__)
+def test_each_loop_has_the_rows_of_plain_torch(collect, loop):
+    told, weight = run(loop)
+    again = []
+    report = collect(lambda: again.append(run(loop)))
+    rows = [line.row for line in report.lines if line.row.names == ("layer.weight",)]
+    assert [(row.runs, row.grad_norm, row.update_norm) for row in rows] == told
+    assert torch.equal(weight, again[0][1])
+    for row in rows:
+        assert row.uses == len(row.partial_norms) >= 2 * (row.runs if loop is not double else 1)
+        # An iteration is exact, or says what changed its gradient.
+        assert (row.exact, row.labels) == ((None, ("scaled by 0.125",)) if loop is scaled else (True, ()))
+        assert row.weight_moved and row.findings == ()
+
+
+def test_an_evaluation_after_the_last_step_is_no_iteration(collect):
+    def program():
+        net = Net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        net(DATA[0]).backward()
+        optimizer.step()
+        net(DATA[1])
+        with torch.no_grad():
+            net(DATA[2])
+
+    assert {line.row.iteration for line in collect(program).lines} == {1}
+
+
+def test_a_backward_that_fails_tells_what_had_arrived(collect):
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            raise RuntimeError("no")
+
+    def program():
+        net = nn.Linear(3, 3)
+        with pytest.raises(RuntimeError):
+            net(Broken.apply(net(DATA[0]))).sum().backward()
+
+    row = collect(program).line("weight").row
+    assert (row.uses, row.grad_norm, row.exact, row.labels) == (2, None, None, ("not accumulated",))
+    assert row.partial_norms[0] > 0 and row.partial_norms[1] is None
