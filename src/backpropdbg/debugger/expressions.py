@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from backpropdbg.debugger.stop import Stop
-from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse
+from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, PartialEdited
 
 _NAMES: dict[str, Callable[[Stop], object]] = {
     "partial": lambda stop: stop.partial,
@@ -61,7 +61,7 @@ def values(text: str, stop: Stop, frame: FrameType | None = None) -> dict[str, o
 
 def _use(stop: Stop) -> int | None:
     match stop.event:
-        case BackwardUse(use=use):
+        case BackwardUse(use=use) | PartialEdited(use=use):
             return use.number
         case ForwardUse() as e:
             return e.numbers[e.parameters.index(stop.focus) if stop.focus in e.parameters else 0]
@@ -71,7 +71,7 @@ def _use(stop: Stop) -> int | None:
 def subject(event: Event, focus: str) -> str:
     """The parameter whose tensors a condition at this event is about: its own, else the focused one."""
     match event:
-        case BackwardUse(use=use):
+        case BackwardUse(use=use) | PartialEdited(use=use):
             return use.parameter
         case Accumulated() as e:
             return e.parameter

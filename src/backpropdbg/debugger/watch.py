@@ -4,7 +4,6 @@ from backpropdbg.debugger import expressions
 from backpropdbg.debugger.breakpoints import Breakpoint, Watch
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.stop import Stop
-from backpropdbg.errors import CommandError
 
 _LONGEST = 80
 
@@ -53,10 +52,9 @@ def _compare(watch: Watch, program: Program, stop: Stop) -> tuple[bool, str]:
         value = program.evaluate(watch.expression, expressions.values(watch.expression, stop, frame))
         if watch.known and program.same(watch.last, value):
             return False, ""
-        watch.shown = _short(program.show(value))
-    except CommandError as e:
-        return False, str(e)
-    watch.known, watch.last = True, program.remember(value)
+        watch.known, watch.last, watch.shown = True, program.remember(value), _short(program.show(value))
+    except Exception as e:  # a CommandError, or a value that can't be copied: the program must not see it
+        return False, _short(str(e))
     return True, ""
 
 

@@ -70,8 +70,9 @@ def _pulls(stop: Stop, at: str) -> list[str]:
         pulls = [f"{name} {tables.shown(value, True)} {_way(stop, value)}" for name, value in _strongest(values)]
         lines.append(f"{at}: {', '.join(pulls)}{_left_out(values)}{_lost([v for _, v in values])}.")
     lines += _whole(run)
-    if run.carried is not None:
-        carried, size = stop.value_at(run.carried), run.carried.norm()
+    size = run.carried.norm() if run.carried is not None else 0.0
+    if size != 0:
+        carried = stop.value_at(run.carried)
         there = "" if carried is None else f", {at} {tables.shown(carried, True)}"
         lines.append(f"Carried in from before this backward: norm {_number(size)}{there}.")
     return lines

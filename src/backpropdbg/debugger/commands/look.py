@@ -103,7 +103,7 @@ def element(d: Debugger, text: str) -> str:
             raise CommandError(f"element {text}: {d.focus} has shape {list(shape)}; indices start at 0")
         d.element = index
         d.refresh()
-    return f"element [{','.join(map(str, d.stop.element))}] of {d.focus} {list(shape)}"
+    return f"element [{','.join(map(str, d.stop.element))}] of {d.names.title(d.focus)} {list(shape)}"
 
 
 @command(arguments.something)
