@@ -3,7 +3,7 @@
 Every hook closes over names and slots, never over a node or a loss, and is removed when its run ends.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +22,12 @@ from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.uses import Edge, find_edges
+from backpropdbg.probe.uses import Edge, find_edges, find_leaves
 from backpropdbg.probe.watch import Watch, guarded
 
 Gradients = Sequence[Tensor | None]
-Removers = list[Callable[[], object]]
+_READ = 8
+Removers = list[tuple[str, Callable[[], object]]]  # by the parameter that a hook is for
 
 
 class Backward:
@@ -35,6 +36,8 @@ class Backward:
     def __init__(self, watch: Watch, forward: Forward, update: Update) -> None:
         self.watch, self._forward, self._update = watch, forward, update
         self._watched: dict[int, frozenset[str]] = {}
+        self._removers: list[Removers] = []
+        self._unread = 0
 
     def run(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """Stand in for `torch.autograd._engine_run_backward`."""
@@ -44,8 +47,11 @@ class Backward:
         watch.enter_thread()
         watch.prune()
         watch.maybe_new_iteration()
+        if watch.asleep and not self._wakes(outputs):
+            return original(outputs, *args, **kwargs)
         watch.runs += 1
         run, removers = watch.runs, Removers()
+        self._removers.append(removers)
         self._begin(outputs, run, bool(kwargs.get("accumulate_grad", False)), removers)
         watch.inside += 1
         try:
@@ -62,20 +68,46 @@ class Backward:
         self._end(run, failed=False)
         return result
 
+    @guarded
+    def _wakes(self, outputs: Sequence[Any]) -> bool:
+        """Asleep: True where a leaf that was unknown is tracked. After a while without any, only some runs are read."""
+        self._unread += 1
+        if self._unread > _READ and self._unread % _READ:
+            return False
+        watch = self.watch
+        unknown = [leaf for leaf in find_leaves(outputs) if not watch.names.knows(leaf)]
+        for leaf in unknown:
+            watch.names.of(leaf)
+        if unknown:
+            self._unread = 0
+            watch.settle()
+        return not watch.asleep
+
     def _leave(self, removers: Removers) -> None:
         self.watch.inside -= 1
-        for remove in removers:
+        self._removers = [others for others in self._removers if others is not removers]
+        for _, remove in removers:
             remove()
+
+    def unhook(self, but: Collection[str] = ()) -> None:
+        """Take out the hooks of the runs that are in progress, but for those of some parameters."""
+        for removers in self._removers:
+            for name, remove in removers:
+                if name not in but:
+                    remove()
 
     @guarded
     def _begin(self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers) -> None:
         watch = self.watch
         edges = find_edges(outputs)
+        if watch.names.narrowed:
+            edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
         uses = self._number(edges)
         leaves = {watch.names.of(e.leaf): e.leaf for e in edges}
         roots = [t for t in outputs if isinstance(t, Tensor)]
         reached = {use.parameter for use in uses}
-        reached |= {watch.names.of(t) for t in roots if t.grad_fn is None and t.requires_grad}
+        alone = [t for t in roots if t.grad_fn is None and t.requires_grad and watch.names.tracks(t)]
+        reached |= {watch.names.of(t) for t in alone}
         for name, p in watch.names.parameters() if watch.alone else []:
             leaves.setdefault(name, p)
         if not watch.inside and not watch.here.steps:
@@ -100,19 +132,24 @@ class Backward:
         )
         arrivals: dict[str, int] = {}
         for edge, use in zip(edges, uses, strict=True):
-            removers.append(edge.node.register_hook(self._edge_hook(edge, use, run, arrivals)).remove)
+            hook = edge.node.register_hook(self._edge_hook(edge, use, run, arrivals))
+            removers.append((use.parameter, hook.remove))
         for node, members in _groups(edges, uses).items():
-            removers.append(node.register_hook(self._group_hook(node.name(), members, run)).remove)
+            hook = node.register_hook(self._group_hook(node.name(), members, run))
+            removers.append((members[0].parameter, hook.remove))
         if accumulates:
             for name in reached:
                 leaf: Any = leaves[name]
                 theirs = dict(leaf._post_accumulate_grad_hooks or {})
                 if theirs:  # ours goes first: theirs may step and clear `.grad`
                     leaf._post_accumulate_grad_hooks.clear()
-                removers.append(leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run)).remove)
+                hook = leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run))
+                removers.append((name, hook.remove))
                 leaf._post_accumulate_grad_hooks.update(theirs)
-        del edges, roots
+        del edges, roots, alone
         watch.emit(started)
+        if watch.names.narrowed:
+            watch.settle()
 
     def _number(self, edges: list[Edge]) -> list[Use]:
         forward = self._forward

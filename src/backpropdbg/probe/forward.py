@@ -120,6 +120,8 @@ class Forward:
 
     def _use(self, call: Call, output: Any) -> None:
         own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad]
+        if self.watch.names.narrowed:
+            own = [p for p in own if self.watch.names.tracks(p)]
         nodes = _nodes(output)
         if own and nodes and not _is_library(call.module):
             # Its own code may hand a parameter to a call inside, which counts there, or take none at all.
@@ -137,8 +139,8 @@ class Forward:
     @guarded
     def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
         """An operation outside of a library module took these parameters."""
-        nodes = _nodes(result)
-        taken = [p for p in parameters if self._takes(nodes, p, low)]
+        nodes, names = _nodes(result), self.watch.names
+        taken = [p for p in parameters if self._takes(nodes, p, low) and (not names.narrowed or names.tracks(p))]
         if not taken:
             return
         calls, owner = self.watch.here.calls, ""
@@ -221,7 +223,9 @@ def _owner(segments: Segments, number: int) -> int | None:
 
 
 class BareUses(TorchFunctionMode):
-    """Sees operations that take a parameter outside of a library module's own call."""
+    """Sees operations that take a parameter outside of a library module's own call. idle: no more."""
+
+    idle = False
 
     def __init__(self, forward: Forward) -> None:
         super().__init__()
@@ -230,7 +234,7 @@ class BareUses(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         forward = self._forward
-        if forward.watch.off or not torch.is_grad_enabled():
+        if self.idle or forward.watch.off or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
             low = sequence()

@@ -1,7 +1,6 @@
 """Install hooks into torch, and take them out again. What they see becomes events in forward, backward and update."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,8 +16,9 @@ from backpropdbg.events import Event
 from backpropdbg.probe.backward import Backward
 from backpropdbg.probe.forward import BareUses, Forward
 from backpropdbg.probe.names import Names
+from backpropdbg.probe.places import Stacked, stand_in
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.watch import Policy, Watch, off_after_fork
+from backpropdbg.probe.watch import Policy, Watch
 
 __all__ = ["Policy", "Probe"]
 
@@ -36,8 +36,10 @@ class Probe:
         self._forward, self._update = Forward(watch), Update(watch)
         self._backward = Backward(watch, self._forward, self._update)
         watch.on_new_iteration = [self._forward.new_iteration, self._update.new_iteration]
+        watch.settle = self._settle
         self._undo: list[Callable[[], object]] = []
-        off_after_fork(watch)
+        self._seeing: list[Callable[[], object]] = []
+        self._mode = Stacked(BareUses(self._forward))
 
     @property
     def names(self) -> Names:
@@ -61,45 +63,68 @@ class Probe:
 
     def install(self) -> None:
         """Hook torch for this process; the bare-parameter watch covers the calling thread."""
-        if self._undo:
+        if self._undo or self.watch.gone:
             return
-        forward, update = self._forward, self._update
+        update = self._update
         self._undo = [
-            _stand_in(Optimizer, "__init__", update.new_optimizer),
+            stand_in(Optimizer, "__init__", update.new_optimizer),
             register_optimizer_step_pre_hook(update.before_step).remove,
             register_optimizer_step_post_hook(update.after_step).remove,
         ]
         if not self.watch.policy.partials:
             return
         self._undo += [
+            stand_in(torch.autograd, "_engine_run_backward", self._backward.run),
+            stand_in(Optimizer, "zero_grad", update.zero_grad),
+            stand_in(torch.nn.Module, "zero_grad", update.zero_grad),
+        ]
+        self._see()
+
+    def _see(self) -> None:
+        """Watch the forward."""
+        forward = self._forward
+        self._seeing = [
             register_module_forward_pre_hook(forward.before_call).remove,
             register_module_forward_hook(forward.after_call, always_call=True).remove,
-            _stand_in(torch.autograd, "_engine_run_backward", self._backward.run),
-            _stand_in(Optimizer, "zero_grad", update.zero_grad),
-            _stand_in(torch.nn.Module, "zero_grad", update.zero_grad),
         ]
         if self.watch.policy.bare:
-            mode = BareUses(forward)
-            mode.__enter__()  # type: ignore[no-untyped-call]
-            self._undo.append(lambda: mode.__exit__(None, None, None))  # type: ignore[no-untyped-call]
+            self._mode.enter()
+            self._seeing.append(self._mode.leave)
 
     def remove(self) -> None:
         """Take every hook out again; safe to call twice."""
-        while self._undo:
-            self._undo.pop()()
+        for hooks in (self._seeing, self._undo):
+            while hooks:
+                hooks.pop()()
+        self.watch.asleep = False
+
+    def detach(self) -> None:
+        """Let the program go for good, also from inside a hook: nothing of ours acts any more."""
+        self.watch.switch_off()
+        self._backward.unhook()
+        self.remove()
+
+    def track(self, globs: Iterable[str]) -> None:
+        """Narrow from now on to the parameters, or those of the modules, whose names match; all without a glob."""
+        watch = self.watch
+        watch.names.track(globs)
+        tracked = dict(watch.names.parameters())
+        watch.let_go(tracked)
+        self._backward.unhook(but=tracked)
+        self._settle()
+
+    def _settle(self) -> None:
+        """See the forward only while something that is known is tracked, or nothing is known."""
+        if not self._undo or not self.watch.policy.partials:
+            return
+        self.watch.asleep = asleep = self.watch.names.narrowed and self.watch.names.idle
+        if asleep:
+            while self._seeing:
+                self._seeing.pop()()
+        elif not self._seeing:
+            self.watch.prune()
+            self._see()
 
     def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen (expressions of the user at a stop)."""
         return self.watch.inert()
-
-
-def _stand_in(owner: Any, name: str, replacement: Callable[..., Any]) -> Callable[[], object]:
-    """Put `replacement` in the place of a function, which it gets as its first argument."""
-    original = getattr(owner, name)
-
-    @functools.wraps(original)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return replacement(original, *args, **kwargs)
-
-    setattr(owner, name, wrapped)
-    return lambda: setattr(owner, name, original)

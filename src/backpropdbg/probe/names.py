@@ -228,6 +228,12 @@ class Names:
             self._leaves.found[id(leaf)] = (known._replace(tracked=tracked), weakref.ref(leaf))
 
     @property
+    def idle(self) -> bool:
+        """True where leaves are known, and none of them is tracked."""
+        known = [known for known, _ in self._leaves.pairs()]
+        return bool(known) and not any(k.tracked for k in known)
+
+    @property
     def narrowed(self) -> bool:
         """True where not everything is tracked."""
         return bool(self._globs)

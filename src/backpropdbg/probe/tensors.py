@@ -138,7 +138,8 @@ class HeldTensor:
 
     def finite(self) -> bool:
         assert self.tensor is not None
-        return bool(torch.isfinite(self.tensor.detach()).all())
+        t = self.tensor.detach()
+        return bool(torch.isfinite(t.to_dense() if t.layout != torch.strided else t).all())
 
     def cells(
         self, rows: int, cols: int, row0: int, col0: int, pool: bool = True

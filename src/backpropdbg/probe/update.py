@@ -30,13 +30,26 @@ class Update:
         """Stand in for `Optimizer.__init__`: the first optimizer is known before its first step."""
         original(optimizer, *args, **kwargs)
         self._optimizers.add(optimizer)
-        if not self.watch.off and self.watch.optimizer is None:
+        if self.watch.off:
+            return
+        if self.watch.optimizer is None:
             self.watch.optimizer = optimizer
+        if self.watch.asleep:
+            self._meet(optimizer)
+
+    @guarded
+    def _meet(self, optimizer: Optimizer) -> None:
+        """Asleep: its parameters may be what is tracked."""
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                self.watch.names.of(p)
+        self.watch.settle()
 
     def maximized(self) -> tuple[str, ...]:
         """Names of the parameters that the optimizer moves up their gradient."""
         groups = self.watch.optimizer.param_groups if self.watch.optimizer is not None else []
-        return tuple([self.watch.names.of(p) for g in groups if g.get("maximize") for p in g["params"]])
+        names = self.watch.names
+        return tuple([names.of(p) for g in groups if g.get("maximize") for p in g["params"] if names.tracks(p)])
 
     def new_iteration(self) -> None:
         """No optimizer has stepped yet."""
@@ -60,7 +73,7 @@ class Update:
         steps.append(sys._getframe(1))
         self._optimizers.add(optimizer)
         watch.optimizer = optimizer
-        if watch.policy.partials:
+        if watch.policy.partials and not watch.asleep:
             self._before, self._optimizer = {}, optimizer
             self._begin(optimizer, closure)
 
@@ -77,6 +90,8 @@ class Update:
         changed: dict[str, Held | None] = {}
         for group in optimizer.param_groups:
             for p in group["params"]:
+                if not watch.names.tracks(p):
+                    continue
                 name = watch.names.of(p)
                 left = watch.grads.get(name)
                 grads[name] = watch.grad_of(name, p)
@@ -120,20 +135,22 @@ class Update:
     @guarded
     def _end(self) -> None:
         watch = self.watch
-        watch.snapshot()
+        if not watch.asleep:
+            watch.snapshot()
         # Several optimizers may step, one after the other: the iteration ends with whatever comes next.
         if watch.inside:
             self._stepped_inside = True
         else:
             watch.stepped = True
-        watch.emit(StepFinished(watch.iteration, dict(watch.weights), user_location()))
+        if not watch.asleep:
+            watch.emit(StepFinished(watch.iteration, dict(watch.weights), user_location()))
 
     # -- zero_grad -------------------------------------------------------------------------------
 
     def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
         """Stand in for `zero_grad` of optimizers and modules."""
         result = original(owner, *args, **kwargs)
-        if not self.watch.off and not torch.compiler.is_compiling():
+        if not self.watch.off and not self.watch.asleep and not torch.compiler.is_compiling():
             self.watch.prune()
             self._cleared(owner)
         return result

@@ -66,6 +66,22 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
     return found
 
 
+def find_leaves(roots: Iterable[Any]) -> list[Tensor]:
+    """Return every leaf that the roots depend on, each once."""
+    stack = [t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None]
+    found, seen = [], set()
+    while stack:
+        for target, _ in stack.pop().next_functions:
+            if target is None or target in seen:
+                continue
+            seen.add(target)
+            if type(target) is _Accumulate:
+                found.append(target.variable)  # type: ignore[attr-defined]
+            else:
+                stack.append(target)
+    return found
+
+
 def _forward_order(edge: Edge) -> tuple[int, int]:
     """By node, then by slot: the engine adds what one node hands to a leaf in the order of its slots."""
     return edge.node._sequence_nr(), edge.slot

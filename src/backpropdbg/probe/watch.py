@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -37,12 +37,14 @@ class Policy(Struct, frozen=True):
         snapshots: copies of the weights before and after, of `.grad`, and of the optimizer's state.
         bare: watch operations that take a parameter outside of a library module (slows small operations).
         graph: find which call feeds which.
+        track: globs over names of parameters and paths of modules that narrow what is watched; empty: all.
     """
 
     partials: bool = True
     snapshots: bool = True
     bare: bool = True
     graph: bool = True
+    track: tuple[str, ...] = ()
 
 
 class Call:
@@ -56,13 +58,21 @@ class Call:
 
 
 class _Here(threading.local):
-    """What one thread is inside of: module calls, those without gradients, optimizer steps, or our own hooks."""
+    """What one thread is inside of: module calls, those without gradients, optimizer steps."""
 
     def __init__(self) -> None:
-        self.off = False
         self.calls: list[Call] = []
         self.unwatched: list[FrameType] = []
         self.steps: list[FrameType] = []
+
+
+class _Quiet(threading.local):
+    """True where this thread is inside of a sink, of whatever probe: what runs there is nobody's program."""
+
+    off = False
+
+
+_quiet = _Quiet()
 
 
 class Watch:
@@ -74,11 +84,13 @@ class Watch:
         runs: engine runs in this iteration. inside: how many of them are in progress.
         weights, grads: the newest copies, by parameter.
         pending: parameters whose gradient was accumulated, and neither read by an optimizer nor cleared since.
+        asleep: nothing that is known is tracked, so only new leaves and the iterations are looked at.
+        settle: falls asleep or wakes up, as the names that are known now demand.
     """
 
     def __init__(self, sink: Callable[[Event], None], policy: Policy) -> None:
         self.sink, self.policy = sink, policy
-        self.names = Names()
+        self.names = Names(policy.track)
         self.names.on_new = self._renamed
         self.iteration = 1
         self._model: weakref.ref[Any] | None = None
@@ -89,10 +101,13 @@ class Watch:
         self.runs = self.inside = 0
         self.weights: dict[str, HeldTensor] = {}
         self.grads: dict[str, HeldTensor] = {}
+        self.asleep = self.gone = False
+        self.settle: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
         self._threads: set[int] = set()
         self._inert = 0
         self._reporting = False
+        _watches.add(self)
 
     @property
     def model(self) -> Any:
@@ -115,30 +130,35 @@ class Watch:
     @property
     def off(self) -> bool:
         """True where a hook of this thread has to keep quiet."""
-        return self.here.off or self._inert > 0
+        return _quiet.off or self._inert > 0
 
     @contextmanager
     def inert(self) -> Iterator[None]:
-        """Let code run unseen, in whatever thread (expressions of the user at a stop)."""
-        self._inert += 1
+        """Let code run unseen by any probe, in whatever thread (expressions of the user at a stop)."""
+        watches = list(_watches)
+        for watch in watches:
+            watch._inert += 1
         try:
             yield
         finally:
-            self._inert -= 1
+            for watch in watches:
+                watch._inert -= 1
 
     def switch_off(self) -> None:
-        """For good: in a forked worker."""
+        """For good: in a forked worker, or where the debugger was detached."""
+        self.gone = True
         self._inert = 1 << 30
 
     def emit(self, event: Event) -> None:
         """Hand an event out; it may block there, or raise a BaseException to end the program."""
-        here = self.here
-        before, here.off = here.off, True
+        if self.gone:
+            return
+        before, _quiet.off = _quiet.off, True
         try:
             with unseen():
                 self.sink(event)
         finally:
-            here.off = before
+            _quiet.off = before
 
     def report(self, error: Exception) -> None:
         """Tell of a failure of ours."""
@@ -210,10 +230,7 @@ class Watch:
             return ()
         moved = []
         alive = dict(self.names.parameters())
-        for name in self.weights.keys() - alive.keys():
-            del self.weights[name]
-        for name in self.grads.keys() - alive.keys():
-            del self.grads[name]
+        self.let_go(alive)
         for name, p in alive.items():
             held = self.weights.get(name)
             if held is None or held.tensor is None or not same_bits(held.tensor, p.detach()):
@@ -221,6 +238,12 @@ class Watch:
                     moved.append(name)
                 self.weights[name] = copy(p)
         return tuple(moved)
+
+    def let_go(self, alive: Mapping[str, Tensor]) -> None:
+        """Drop the copies of all others."""
+        for copies in (self.weights, self.grads):
+            for name in copies.keys() - alive.keys():
+                del copies[name]
 
     def _renamed(self, name: str) -> None:
         """A name stands for another tensor now: the copies are not its own."""
@@ -272,13 +295,13 @@ def guarded(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P
     return cast(Callable[Concatenate[W, P], R | None], safe)
 
 
-def off_after_fork(watch: Watch) -> None:
+_watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+
+
+def _off_after_fork() -> None:
     """A forked worker inherits the hooks; they do nothing there."""
-    reference = weakref.ref(watch)
+    for watch in _watches:
+        watch.switch_off()
 
-    def switch_off() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.switch_off()
 
-    os.register_at_fork(after_in_child=switch_off)
+os.register_at_fork(after_in_child=_off_after_fork)
