@@ -19,7 +19,7 @@ from backpropdbg.situation import Situation
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 OF_THE_DEMO = ("shared_weight", "cancellation", "zero_uses", "momentum", "adam", "parameter")
-OF_PROGRAMS = ("rnn", "siamese", "accumulation", "forgotten", "neural_ode")
+OF_PROGRAMS = ("rnn", "tied", "siamese", "accumulation", "gan", "maml", "neural_ode", "nan", "forgotten")
 SCRIPTS = (*OF_THE_DEMO, *OF_PROGRAMS)
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?: %)?(?!\w)")
 COSINE = re.compile(r"[+-][01]\.\d\d")
@@ -31,6 +31,7 @@ def _run(*words: str) -> Done:
     return subprocess.run(
         [sys.executable, "-m", "backpropdbg", *words],
         cwd=ROOT,
+        env={**os.environ, "PYTHONWARNINGS": "ignore:Failed to initialize NumPy"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -157,6 +158,7 @@ def test_a_program_is_named_as_its_script_and_knows_no_debugger(name: str) -> No
 
 def test_every_script_is_tested() -> None:
     assert {path.stem for path in (ROOT / "demos").glob("*.bpdb")} == set(SCRIPTS)
+    assert {path.stem for path in (ROOT / "demos").glob("*.py")} == set(OF_PROGRAMS)
     assert {path.stem for path in GOLDEN.iterdir()} == set(SCRIPTS)
 
 
