@@ -143,7 +143,8 @@ def _backward(stop: Stop) -> tuple[str, ...]:
 
 def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.parameter != stop.focus:
-        of = f"The gradient of {e.use.parameter}, use #{e.use.number} of {e.use.total}, arrived"
+        which = "" if e.use.fused else f", use #{e.use.number} of {e.use.total},"
+        of = f"The gradient of {e.use.parameter}{which} arrived"
         size = f": norm {e.partial.norm():.4g}" if e.partial is not None else ", not computed by this run"
         return (f"{of}{size}.", f"focus {e.use.parameter} shows its ledger; n goes on with {stop.focus}.")
     if e.partial is None:

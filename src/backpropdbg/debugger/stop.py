@@ -162,10 +162,11 @@ class Stop:
             case ForwardUse() as e:
                 return f"{e.module}#{e.call}" if e.call else f"{e.parameters[0]}#{e.numbers[0]}"
             case BackwardUse(use=use):
+                total = "" if use.fused else f" of {use.total}"
                 if not use.call:
-                    return f"{use.parameter}#{use.number} of {use.total}"
+                    return f"{use.parameter}#{use.number}{total}"
                 which = "" if use.call == use.number else f", use {use.number}"
-                return f"{use.module}#{use.call}{which} of {use.total}"
+                return f"{use.module}#{use.call}{which}{total}"
             case PartialEdited(use=use):
                 return f"{use.parameter}#{use.number} of {use.total} edited"
             case Paused() as e:
