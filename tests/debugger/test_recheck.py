@@ -76,6 +76,13 @@ def test_a_watchpoint_is_rechecked_too():
     assert [re.search(r"\((\w+), event", line)[1] for line in told] == ["BACKWARD", "UPDATE"]
 
 
+def test_a_watchpoint_compares_with_the_iteration_before():
+    lines = ["until update", "watch iteration", "c", "recheck", "clear", "c"]
+    seen = play(program, *lines)
+    now = seen.situations[1]
+    assert said(seen)[3].endswith(f" ({now.phase.upper()}, event {now.position})") and now.iteration == 2
+
+
 def test_a_temporary_one_would_have_stopped_once():
     told = said(play(program, "until update", "tbreak backward layer.weight", "recheck", "clear", "c", focus=FOCUS))
     assert len(told[2].splitlines()) == 1

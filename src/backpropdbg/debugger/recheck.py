@@ -48,12 +48,14 @@ def _stops(d: Debugger, b: Breakpoint) -> Iterator[tuple[int, str]]:
     start = d.stop.position - len(events) + 1
     fresh = replace(b, watch=Watch(b.watch.expression, b.watch.focus)) if b.watch is not None else b
     first = True
+    if start > d.trace.first:  # a watchpoint compares with the iteration before
+        _changed(d, fresh, start - 1)
     for position, event in enumerate(events, start):
         if isinstance(event, IterationStarted):
             continue
         if fresh.watch is not None:
-            stop = Stop(d.trace, position, fresh.watch.focus or d.focus, ())
-            here = bool(changed(fresh, d.program, stop)) and not first
+            known = fresh.watch.known
+            here = _changed(d, fresh, position) and (known or not first)
         else:
             here = d.is_at(b.location, event) and (first or not b.location.iteration)
         first = False
@@ -63,6 +65,11 @@ def _stops(d: Debugger, b: Breakpoint) -> Iterator[tuple[int, str]]:
             yield position, f"{where}; can't tell: {error}" if error else where
             if b.temporary:
                 return
+
+
+def _changed(d: Debugger, b: Breakpoint, position: int) -> bool:
+    focus = b.watch.focus if b.watch is not None else ""
+    return bool(changed(b, d.program, Stop(d.trace, position, focus or d.focus, ())))
 
 
 def _place(d: Debugger, position: int, event: Event) -> str:
