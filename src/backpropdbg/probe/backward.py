@@ -16,8 +16,10 @@ from backpropdbg.events import (
     BackwardUse,
     GroupSummed,
     Held,
+    PartialEdited,
     Use,
 )
+from backpropdbg.probe.edit import Arrived
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
@@ -182,13 +184,15 @@ class Backward:
 
     def _edge_hook(
         self, edge: Edge, use: Use, run: int, arrivals: dict[str, int]
-    ) -> Callable[[Gradients, Gradients], None]:
+    ) -> Callable[[Gradients, Gradients], Gradients | None]:
         slot, through, shape = edge.slot, edge.through, edge.leaf.shape
         changes_in_place = bool(edge.leaf._backward_hooks)
 
-        def partial_arrived(grad_inputs: Gradients, grad_outputs: Gradients) -> None:
-            if not self.watch.off:
-                self._arrived(grad_inputs[slot], use, run, arrivals, through, shape, changes_in_place)
+        def partial_arrived(grad_inputs: Gradients, grad_outputs: Gradients) -> Gradients | None:
+            if self.watch.off:
+                return None
+            edited = self._arrived(grad_inputs[slot], use, run, arrivals, through, shape, changes_in_place)
+            return None if edited is None else (*grad_inputs[:slot], edited, *grad_inputs[slot + 1 :])
 
         return partial_arrived
 
@@ -202,7 +206,7 @@ class Backward:
         through: tuple[Any, ...],
         shape: torch.Size,
         changes_in_place: bool,
-    ) -> None:
+    ) -> Tensor | None:
         held: HeldTensor | None = None
         if grad is not None:
             if through or changes_in_place or grad.shape != shape or grad.requires_grad:
@@ -211,7 +215,15 @@ class Backward:
                 # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
                 held = HeldTensor(grad)
         arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
-        self.watch.emit(BackwardUse(self.watch.iteration, run, use, held, order))
+        watch = self.watch
+        watch.here.arrived = arrived = Arrived(grad, through)
+        try:
+            watch.emit(BackwardUse(watch.iteration, run, use, held, order))
+        finally:
+            watch.here.arrived = None
+        if arrived.edited is not None:
+            watch.emit(PartialEdited(watch.iteration, run, use, HeldTensor(arrived.edited)))
+        return arrived.edited
 
     def _mapped(self, grad: Tensor, through: tuple[Any, ...], shape: torch.Size, changes_in_place: bool) -> HeldTensor:
         """What flows on from a cast or view, in the parameter's own shape; a copy where it could change later."""

@@ -12,13 +12,14 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from backpropdbg.errors import CommandError
 from backpropdbg.events import Event
 from backpropdbg.probe.backward import Backward
 from backpropdbg.probe.forward import BareUses, Forward
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.watch import Policy, Watch
+from backpropdbg.probe.watch import Policy, Watch, unseen
 
 __all__ = ["Policy", "Probe"]
 
@@ -124,6 +125,17 @@ class Probe:
         elif not self._seeing:
             self.watch.prune()
             self._see()
+
+    def edit(self, value: object) -> None:
+        """Let another value flow on in the place of the partial that this thread is stopped at; the last one counts.
+
+        Raises CommandError, in one line, where there is none or the value does not fit.
+        """
+        arrived = self.watch.here.arrived
+        if arrived is None:
+            raise CommandError("there is no partial here: only at a backward use can it be edited")
+        with self.watch.inert(), unseen():
+            arrived.edit(value)
 
     def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen (expressions of the user at a stop)."""

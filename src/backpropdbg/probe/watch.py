@@ -18,6 +18,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpdate
+from backpropdbg.probe.edit import Arrived
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
 
@@ -58,9 +59,10 @@ class Call:
 
 
 class _Here(threading.local):
-    """What one thread is inside of: module calls, those without gradients, optimizer steps."""
+    """What one thread is inside of: a partial, module calls, those without gradients, optimizer steps."""
 
     def __init__(self) -> None:
+        self.arrived: Arrived | None = None
         self.calls: list[Call] = []
         self.unwatched: list[FrameType] = []
         self.steps: list[FrameType] = []
