@@ -24,7 +24,7 @@ from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.uses import Edge, find_edges, find_leaves
+from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused
 from backpropdbg.probe.watch import Watch, guarded
 
 Gradients = Sequence[Tensor | None]
@@ -176,6 +176,7 @@ class Backward:
                     call.where if call else None,
                     index,
                     groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
+                    is_fused(edge.node.name()) or forward.batched(edge.node._sequence_nr()),
                 )
             )
         return uses

@@ -18,6 +18,9 @@ from backpropdbg.probe.watch import Call, Watch, guarded, sequence
 
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
+_is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+_transforms = torch._C._functorch.get_interpreter_stack
+_VMAP = torch._C._functorch.TransformType.Vmap
 _DEEPEST = 16
 Segments = list[tuple[int, int, int]]
 
@@ -29,6 +32,7 @@ class Forward:
         self.watch = watch
         self.calls: list[ForwardUse] = []
         self._segments: Segments = []
+        self._batched: Segments = []
         self._before: tuple[Segments, list[ForwardUse]] = ([], [])
         self._counts: dict[str, int] = {}
         self._floor = sequence()
@@ -36,7 +40,7 @@ class Forward:
     def new_iteration(self) -> None:
         """Count from 1 again."""
         self._before = self._segments, self.calls
-        self.calls, self._segments, self._counts = [], [], {}
+        self.calls, self._segments, self._counts, self._batched = [], [], {}, []
         self._floor = sequence()
 
     # -- module calls ----------------------------------------------------------------------------
@@ -120,6 +124,8 @@ class Forward:
 
     def _use(self, call: Call, output: Any) -> None:
         own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad]
+        if own and _in_vmap():
+            self._in_batches(call.low)
         if self.watch.names.narrowed:
             own = [p for p in own if self.watch.names.tracks(p)]
         nodes = _nodes(output)
@@ -139,6 +145,8 @@ class Forward:
     @guarded
     def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
         """An operation outside of a library module took these parameters."""
+        if _in_vmap():
+            self._in_batches(low)
         nodes, names = _nodes(result), self.watch.names
         taken = [p for p in parameters if self._takes(nodes, p, low) and (not names.narrowed or names.tracks(p))]
         if not taken:
@@ -177,10 +185,15 @@ class Forward:
         feeds, index = self.feeds(output), len(self.calls)
         call = 0 if bare else self._count("module " + module)
         numbers = tuple([self._count(name) for name in used])
-        event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare)
+        held = _floating(output)
+        event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare, held)
         self.calls.append(event)
         self._own_nodes(low, sequence(), index)
-        self.watch.emit(event)
+        try:
+            self.watch.emit(event)
+        finally:
+            if held is not None:
+                held.drop(measure=False)
 
     def _count(self, name: str) -> int:
         self._counts[name] = self._counts.get(name, 0) + 1
@@ -206,6 +219,15 @@ class Forward:
     def call_of(self, number: int) -> int | None:
         """The index of the innermost call whose forward made the node with this sequence number."""
         return _owner(self._segments, number)
+
+    def batched(self, number: int) -> bool:
+        """True for a node that was made inside of vmap: there one operation stands for a use by each sample."""
+        return _owner(self._batched, number) is not None
+
+    def _in_batches(self, low: int) -> None:
+        while self._batched and self._batched[-1][0] >= low:
+            self._batched.pop()
+        self._batched.append((low, sequence(), 0))
 
     def use_of(self, number: int) -> tuple[ForwardUse | None, int]:
         """The call that made a node and its index; -1 for a call of the iteration before, or where none is known."""
@@ -275,6 +297,18 @@ def _tensors(value: Any, depth: int = 0) -> list[Tensor]:
     elif not isinstance(value, (list, tuple)):
         return []
     return [t for v in value for t in _tensors(v, depth + 1)] if depth < _DEEPEST else []
+
+
+def _floating(output: Any) -> HeldTensor | None:
+    """A handle on what a call returned, where that is one tensor of floating numbers that can be read."""
+    if not isinstance(output, Tensor) or not output.is_floating_point() or _is_wrapped(output):
+        return None
+    return HeldTensor(output.detach())
+
+
+def _in_vmap() -> bool:
+    stack = _transforms()
+    return stack is not None and any(layer.key() == _VMAP for layer in stack)
 
 
 def _nodes(output: Any) -> list[Any]:

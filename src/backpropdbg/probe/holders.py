@@ -46,7 +46,10 @@ def attributes(thing: object) -> dict[str, Any]:
     return {}
 
 
-def _part(module: nn.Module, kind: str) -> list[tuple[str, Any]]:
+def part(module: nn.Module, kind: str) -> Named:
+    """Its own parameters or modules, by kind "_parameters" or "_modules"."""
+    if type(module) is torch.jit._script.RecursiveScriptModule:
+        return list(getattr(module, kind).items())
     found: Any = attributes(module).get(kind)
     return list(dict.items(found)) if issubclass(type(found), dict) else []
 
@@ -62,14 +65,14 @@ def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             continue
         yield path, found
         above |= {id(found)}
-        children = [(n, m) for n, m in _part(found, "_modules") if issubclass(type(m), nn.Module)]
+        children = [(n, m) for n, m in part(found, "_modules") if issubclass(type(m), nn.Module)]
         stack += [(f"{path}.{n}" if path else n, m, above) for n, m in reversed(children) if id(m) not in above]
 
 
 def parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every parameter by name; a shared one by each of its names."""
     for path, found in walk(module):
-        for name, p in _part(found, "_parameters"):
+        for name, p in part(found, "_parameters"):
             if issubclass(type(p), Tensor):
                 yield (f"{path}.{name}" if path else name), p
 

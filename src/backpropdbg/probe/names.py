@@ -8,7 +8,17 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from backpropdbg.probe.holders import Look, Named, attributes, is_computed, outermost, parameters, user_frames, walk
+from backpropdbg.probe.holders import (
+    Look,
+    Named,
+    attributes,
+    is_computed,
+    outermost,
+    parameters,
+    part,
+    user_frames,
+    walk,
+)
 
 V = TypeVar("V")
 _DEEP_LOOKS = 64
@@ -205,12 +215,11 @@ class Names:
         """What known modules hold that requires a gradient and is computed: plain attributes, parametrized weights."""
         found = []
         for path, module in self._modules.pairs():
-            inside = attributes(module)
-            mine = [name for name, t in inside.items() if is_computed(t)]
-            kept = inside["_modules"].get("parametrizations")
+            mine = [name for name, t in attributes(module).items() if is_computed(t)]
+            kept = dict(part(module, "_modules")).get("parametrizations")
             if kept is not None:
-                parts = attributes(kept).get("_modules", {})
-                mine += [k for k, of in parts.items() if any(p.requires_grad for _, p in parameters(of))]
+                made = part(kept, "_modules")
+                mine += [name for name, of in made if any(p.requires_grad for _, p in parameters(of))]
             found += [f"{path}.{name}" if path else name for name in mine]
         return tuple(dict.fromkeys(found))
 

@@ -28,6 +28,28 @@ _SEE_THROUGH = (
 )
 
 
+# Nodes that may stand for many operations of the program's, with several uses of a parameter inside.
+_FUSED = (
+    "CompiledFunctionBackward",  # torch.compile
+    "DifferentiableGraphBackward",  # torch.jit
+    "MkldnnRnnLayerBackward",
+    "CudnnRnnBackward",
+    "MiopenRnnBackward",
+    "LstmMpsBackward",
+    "ScaledDotProduct",
+    "FlashAttention",
+    "EfficientAttention",
+    "CudnnAttention",
+    "FlexAttention",
+    "ScanAutogradOp",
+)
+
+
+def is_fused(node: str) -> bool:
+    """True where a node of this name may hide several uses."""
+    return any(kind in node for kind in _FUSED)
+
+
 class Edge(NamedTuple):
     """One use: the node and slot that deliver the partial. through: the cast or view it passes, or None."""
 
