@@ -151,6 +151,11 @@ def zero(net: Net) -> None:
             p.grad.zero_()
 
 
+def not_finite(net: Net) -> None:
+    with torch.no_grad():
+        net.layer.weight.fill_(float("nan"))
+
+
 STILL = {
     "lr": (once(lr=0.0), SHARED, "Its learning rate is 0."),
     "zero": (once(zero), SHARED, "Its gradient is zero everywhere: its partials cancel."),
@@ -160,6 +165,7 @@ STILL = {
         "The backward reached it, but its gradient was cleared before the step.",
     ),
     "unused": (once(), "spare.weight", "Nothing used it in this iteration."),
+    "nan": (once(not_finite), SHARED, "Its weights or its gradient are not finite, and stay so."),
     "tiny": (once(lr=1e-30), SHARED, "The step is too small to change the last digit of any element: gradient "),
 }
 

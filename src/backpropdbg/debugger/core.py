@@ -35,8 +35,8 @@ from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
 
 
-class Quit(BaseException):
-    """Raised inside a hook to end the program: crosses the engine and `except Exception`."""
+class Quit(SystemExit):
+    """Raised inside a hook to end the program: crosses the engine and `except Exception`, and ends without a word."""
 
 
 class Debugger:

@@ -45,13 +45,13 @@ def _newest_step(d: Debugger, name: str) -> int:
 
 
 def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
-    if any(isinstance(e, ManualUpdate) and stop.focus in e.parameters for e in stop.events):
-        return [f"{stop.focus} was also moved without an optimizer in this iteration."]
+    by_hand = any(isinstance(e, ManualUpdate) and stop.focus in e.parameters for e in stop.events)
+    found = [f"{stop.focus} was also moved without an optimizer in this iteration."] * by_hand
     if stop.stepped is None or stop.before is None or stop.after is None:
-        return []
+        return found
     if stop.grad is None:
-        return [_no_gradient(stop)]
-    found = [*_pulls(stop, at), *_changed(d, stop)]
+        return [*found, _no_gradient(stop)]
+    found += [*_pulls(stop, at), *_changed(d, stop)]
     if not (stop.before.kept and stop.after.kept):
         return found
     if stop.before.same_bits(stop.after):
