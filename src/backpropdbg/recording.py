@@ -64,6 +64,7 @@ class Recording:
         self._lock = threading.RLock()
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._sure: frozenset[str] = frozenset()  # compared with their copies when the block was left
+        self._found: tuple[int, tuple[Iteration, ...]] | None = None
         self._probe: Any = Probe(self._append, Policy(track=track, graph=False))
         meet(self._probe, model, optimizer)
         if track and model is not None and not self._probe.names.all():
@@ -92,7 +93,7 @@ class Recording:
 
         try:
             if last_look(self._probe):
-                self._sure = frozenset(self._probe.names.all())
+                self._sure, self._found = frozenset(self._probe.names.all()), None
         finally:
             self._probe.remove()
 
@@ -100,14 +101,19 @@ class Recording:
     def iterations(self) -> tuple["Iteration", ...]:
         """Those in which something happened, as far as they are still known."""
         with self._lock:
-            events = [self._trace[n] for n in range(self._trace.first, len(self._trace))]
-            numbers = dict.fromkeys(event.iteration for event in events if isinstance(event, _EVENTFUL))
-            ended = [event for event in events if isinstance(event, (BackwardFinished, StepFinished))]
-            unsure = None
-            if ended and isinstance(ended[-1], BackwardFinished) and ended[-1].iteration == events[-1].iteration:
-                unsure = ended[-1].iteration  # whoever moves weights by hand may just have done so
-            found = [(n, tuple(self._trace.iteration(n)), self._sure if n == unsure else None) for n in numbers]
-            return tuple([Iteration(n, events, self._aliases, sure) for n, events, sure in found])
+            if self._found is None or self._found[0] != len(self._trace):
+                self._found = len(self._trace), self._find_iterations()
+            return self._found[1]
+
+    def _find_iterations(self) -> tuple["Iteration", ...]:
+        events = [self._trace[n] for n in range(self._trace.first, len(self._trace))]
+        numbers = dict.fromkeys(event.iteration for event in events if isinstance(event, _EVENTFUL))
+        ended = [event for event in events if isinstance(event, (BackwardFinished, StepFinished))]
+        unsure = None
+        if ended and isinstance(ended[-1], BackwardFinished) and ended[-1].iteration == events[-1].iteration:
+            unsure = ended[-1].iteration  # whoever moves weights by hand may just have done so
+        found = [(n, tuple(self._trace.iteration(n)), self._sure if n == unsure else None) for n in numbers]
+        return tuple([Iteration(n, mine, self._aliases, sure) for n, mine, sure in found])
 
     def iteration(self, number: int) -> "Iteration":
         """One of them, from 1. Raises RecordingError where it is not there."""
