@@ -158,7 +158,7 @@ def not_finite(net: Net) -> None:
 
 STILL = {
     "lr": (once(lr=0.0), SHARED, "Its learning rate is 0."),
-    "zero": (once(zero), SHARED, "Its gradient is zero everywhere: its partials cancel."),
+    "zero": (once(zero), SHARED, "Its gradient is zero everywhere: it was set so after the backward."),
     "cleared": (
         once(lambda net: net.zero_grad()),
         SHARED,
@@ -168,6 +168,34 @@ STILL = {
     "nan": (once(not_finite), SHARED, "Its weights or its gradient are not finite, and stay so."),
     "tiny": (once(lr=1e-30), SHARED, "The step is too small to change the last digit of any element: gradient "),
 }
+
+
+@pytest.mark.parametrize(
+    ("signs", "reason"), [((1, -1), "its partials cancel"), ((0, 0), "each of its partials is zero")]
+)
+def test_why_a_gradient_is_zero(signs, reason):
+    def program() -> None:
+        w = torch.nn.Parameter(torch.ones(2))
+        stepper = torch.optim.SGD([w], lr=0.1)
+        sum((w * sign).sum() for sign in signs).backward()
+        stepper.step()
+
+    assert f"Its gradient is zero everywhere: {reason}.\n" in why(program, focus="w")
+
+
+def test_an_optimizer_that_takes_none_of_the_gradient():
+    """Dampening 1, in a step that has a buffer already."""
+
+    def program() -> None:
+        net, x = made()
+        stepper = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, dampening=1.0)
+        for _ in range(2):
+            stepper.zero_grad()
+            net(x).backward()
+            stepper.state[net.layer.weight]["momentum_buffer"] = torch.zeros(3, 3)
+            stepper.step()
+
+    assert "The optimizer multiplies this gradient by 0." in why(program, "until update")
 
 
 @pytest.mark.parametrize("reason", STILL)

@@ -156,18 +156,28 @@ def _size(stop: Stop) -> list[str]:
 
 def _no_move(stop: Stop) -> str:
     """Why a step with a gradient moved nothing."""
-    grad, terms = stop.grad, [(name, held.norm() or 0.0) for name, held, _ in stop.terms if name != "rounding"]
-    if grad is not None and grad.norm() == 0 and not any(size for _, size in terms):
-        partials = stop.run.partials if stop.run is not None else []
-        every = "each of its partials is zero" if all(p.norm() == 0 for p in partials) else "its partials cancel"
-        return f"Its gradient is zero everywhere{f': {every}' if partials else ''}."
-    if terms and not any(size for _, size in terms):
-        return "Its learning rate is 0."
+    terms = [(name, held.norm() or 0.0) for name, held, _ in stop.terms if name != "rounding"]
+    weight = stop.before.norm() if stop.before is not None else None
     if not terms:
         return "The terms of this optimizer are not known."
-    return (
-        f"The step is too small to change the last digit of any element: {terms[0][0]} {_number(terms[0][1])}, by norm."
-    )
+    if not all(math.isfinite(size) for size in (weight or 0.0, *(size for _, size in terms))):
+        return "Its weights or its gradient are not finite, and stay so."
+    if any(size for _, size in terms):
+        size = f"{terms[0][0]} {_number(terms[0][1])}, by norm"
+        return f"The step is too small to change the last digit of any element: {size}."
+    if stop.grad is not None and stop.grad.norm() == 0:
+        return f"Its gradient is zero everywhere{_why_zero(stop)}."
+    rate = next((note.rpartition("lr=")[2] for _, _, note in stop.terms if "lr=" in note), "0")
+    return "Its learning rate is 0." if rate == "0" else "The optimizer multiplies this gradient by 0."
+
+
+def _why_zero(stop: Stop) -> str:
+    partials = stop.run.partials if stop.run is not None else []
+    if stop.ledger.changes:
+        return ": it was set so after the backward"
+    if not partials:
+        return ""
+    return ": each of its partials is zero" if all(p.norm() == 0 for p in partials) else ": its partials cancel"
 
 
 def _no_gradient(stop: Stop) -> str:
