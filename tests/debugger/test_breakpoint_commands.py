@@ -23,7 +23,12 @@ def events(seen) -> list[str]:
 
 def test_they_run_at_each_stop_and_are_spoken():
     seen = play(program, "b backward weight#2", "commands 1", "p use", "p iteration * 10", "end", *["c"] * 3)
-    assert said(seen)[:5] == ["breakpoint 1: backward weight#2", "", "", "", "breakpoint 1: 2 commands"]
+    told = said(seen)
+    assert told[:2] == [
+        "breakpoint 1: backward weight#2",
+        "breakpoint 1: the lines that follow are its commands, up to `end`",
+    ]
+    assert told[2:5] == ["", "", "breakpoint 1: 2 commands"]
     assert seen.spoken == ["2", "10", "2", "20"]
     assert events(seen) == ["BackwardUse"] * 2
 

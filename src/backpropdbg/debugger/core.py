@@ -159,7 +159,7 @@ class Debugger:
                 continue
             note = ""
             if b.watch is not None:
-                note = changed(b, self.program, self._look(position, b.watch.focus or self.focus))
+                note = changed(b, self.program, Stop(self.trace, position, b.watch.focus or self.focus, ()))
                 here = bool(note)
             else:
                 here = self.is_at(b.location, event) and (begins or not b.location.iteration)
@@ -184,7 +184,7 @@ class Debugger:
 
     def holds(self, b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
         """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
-        stop = self._look(position, expressions.subject(event, self.focus))
+        stop = Stop(self.trace, position, expressions.subject(event, self.focus), ())
         try:
             return self.program.truth(self._evaluate(b.condition, stop), b.condition), ""
         except CommandError as e:
@@ -375,7 +375,7 @@ class Debugger:
 
     def evaluate(self, text: str, parameter: str = "") -> object:
         """Value of an expression at the present stop; parameter: whose tensors are meant, if not the focused one's."""
-        stop = self._look(self.stop.position, parameter) if parameter else self.stop
+        stop = Stop(self.trace, self.stop.position, parameter, ()) if parameter else self.stop
         return self._evaluate(text, stop, self.selected_frame())
 
     def displayed(self, text: str) -> str:

@@ -53,7 +53,8 @@ def values(text: str, stop: Stop, frame: FrameType | None = None) -> dict[str, o
         for name in used & {*frame.f_locals, *frame.f_globals}:
             found[name] = frame.f_locals[name] if name in frame.f_locals else frame.f_globals[name]
     found |= {name: read(stop) if indirect or name in used else None for name, read in _NAMES.items()}
-    if stop.run is not None:
+    partials = indirect or any(is_ours(name) and name not in _NAMES for name in used)
+    if partials and stop.run is not None:
         found |= {f"A{use.number}": None for use in stop.run.uses}
         found |= {f"A{use.number}": partial for use, partial in stop.run.arrived}
     return found

@@ -43,7 +43,10 @@ class Stop:
         self.event: Event = trace[position]
         self.position, self.focus, self.element = position, focus, element
         self.events: Sequence[Event] = trace.iteration(self.event.iteration, position)
-        self.ledger: Ledger = fold(focus, self.events)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return fold(self.focus, self.events)
 
     def _last(self, kind: type[T]) -> T | None:
         return next((e for e in reversed(self.events) if isinstance(e, kind)), None)

@@ -101,8 +101,9 @@ def commands(d: Debugger, text: str) -> str:
     """commands N: the lines that follow, up to `end`, are run when breakpoint N stops; none: nothing is.
     A command that moves, such as continue, lets the program run on without showing the stop.
     """
-    d.collecting = _breakpoint(d, text), []
-    return ""
+    found = _breakpoint(d, text)
+    d.collecting = found, []
+    return f"{found.name}: the lines that follow are its commands, up to `end`"
 
 
 @command(arguments.nothing)
