@@ -247,6 +247,23 @@ def test_in_no_optimizer():
     assert why(program) == f"{SHARED} is in no group of this optimizer, so nothing moved it."
 
 
+def test_without_any_optimizer_and_moved_by_hand():
+    def program() -> None:
+        net, x = made()
+        for _ in range(2):
+            net(x).backward()
+            with torch.no_grad():
+                net.layer.weight.sub_(net.layer.weight.grad)
+
+    told = said(
+        play(program, "until accumulate", "why", "until iteration 2", "until backward", "why", "c", focus=SHARED)
+    )
+    assert told[1] == f"{SHARED} was not updated in this iteration yet.\nNo optimizer has been made or used yet."
+    size = float(sum(reversed(plain()[0])).norm())
+    found = re.fullmatch(rf"iteration 1:\n{SHARED} was moved by (\S+) without an optimizer\.", told[4])
+    assert found is not None and float(found[1]) == pytest.approx(size, rel=1e-3)
+
+
 def test_frozen():
     def program() -> None:
         net, x = made()

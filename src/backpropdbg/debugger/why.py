@@ -28,14 +28,20 @@ def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
     when = [f"iteration {stop.event.iteration}:"] * (stop.event.iteration != d.stop.event.iteration)
     rows = stop.update_rows() if stop.stepped is not None and stop.before is not None else ()
     table = [tables.table(rows, at)] if rows else []
+    if isinstance(stop.event, ManualUpdate):
+        return "\n".join([*title, *when, _by_hand(d, stop)])
     return "\n".join([*title, *when, *last_update(stop), *_more(d, stop, at), *table])
 
 
 def _newest_step(d: Debugger, name: str) -> int:
-    """Where the newest step of an optimizer that has the parameter ended; else the newest one, else here."""
+    """Where the newest step of an optimizer that has the parameter ended, or it was moved by hand; else the newest
+    step, else here.
+    """
     now, ended, newest = d.stop.position, None, None
     for position in range(now, d.trace.first - 1, -1):
         match d.trace[position]:
+            case ManualUpdate(parameters=moved) if name in moved and ended is None:
+                return position
             case StepFinished():
                 ended = position
                 newest = position if newest is None else newest
@@ -47,6 +53,8 @@ def _newest_step(d: Debugger, name: str) -> int:
 def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
     by_hand = any(isinstance(e, ManualUpdate) and stop.focus in e.parameters for e in stop.events)
     found = [f"{stop.focus} was also moved without an optimizer in this iteration."] * by_hand
+    if stop.started is None and not d.program.optimizer():
+        return [*found, "No optimizer has been made or used yet."]
     if stop.stepped is None or stop.before is None or stop.after is None:
         return found
     if stop.grad is None:
@@ -57,6 +65,14 @@ def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
     if stop.before.same_bits(stop.after):
         return [*found, _no_move(stop)]
     return [*found, *_size(stop)]
+
+
+def _by_hand(d: Debugger, stop: Stop) -> str:
+    before = Stop(d.trace, stop.position - 1, stop.focus, ()).weight if stop.position > d.trace.first else None
+    now, size = stop.weight, ""
+    if before is not None and now is not None and before.kept and now.kept:
+        size = f" by {_number(now.minus(before).norm())}"
+    return f"{stop.focus} was moved{size} without an optimizer."
 
 
 def _pulls(stop: Stop, at: str) -> list[str]:
