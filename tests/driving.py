@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from backpropdbg.beside import Beside
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.demo.dynamic_net import DynamicNet, DynamicPolynomial
 from backpropdbg.events import Anomaly, BackwardUse, Event
 from backpropdbg.ledger import Ledger, fold
 from backpropdbg.probe import frames
 from backpropdbg.probe.hooks import Policy, Probe
-from backpropdbg.program import _Program
 from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
 # Commands run from here are no frames of the program under test, as in the real child process.
@@ -86,7 +86,7 @@ def debugged(
 
     seen.probe = Probe(lambda event: debugger.on_event(event), Policy())
     seen.trace = Trace(budget, max_events)
-    seen.debugger = debugger = Debugger(_Program(seen.probe), seen.trace, wait, "test", seed, focus)
+    seen.debugger = debugger = Debugger(Beside(seen.probe), seen.trace, wait, "test", seed, focus)
     seen.probe.install()
     try:
         yield seen

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from backpropdbg.recording import Recorder
 
-__all__ = ["record"]
+__all__ = ["record", "set_trace"]
 
 
 def record(
@@ -32,3 +32,14 @@ def record(
     from backpropdbg.recording import Recorder
 
     return Recorder(model, optimizer, track, keep)
+
+
+def set_trace() -> None:
+    """Stop here: under the debugger that watches this process, or else at a prompt in this terminal.
+
+    From the prompt, `step`, `next`, `until LOC` … go on through autograd, `detach` goes on without a debugger, and
+    `quit` ends the program.
+    """
+    from backpropdbg.tracing import stop_here
+
+    stop_here()

@@ -131,7 +131,8 @@ def run_options(words: Sequence[str]) -> dict[str, object]:
     """
     parser = _Parser(prog="run", add_help=False, allow_abbrev=False)
     _add_run_options(parser)
-    return _program(parser.parse_args(list(words)))
+    ours, theirs = _split(words, anywhere=False)
+    return _program(parser.parse_args(ours), theirs)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -142,11 +143,10 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=_bytes, default=DEFAULT_KEEP, metavar="SIZE", help=f"memory for the history ({DEFAULT_KEEP})"
     )
-    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS]", help="the script and its arguments")
+    parser.add_argument("words", nargs="*", metavar="SCRIPT [ARGS]", help="the script and its arguments")
 
 
-def _program(given: argparse.Namespace) -> dict[str, object]:
-    words = list(given.words)
+def _program(given: argparse.Namespace, words: list[str]) -> dict[str, object]:
     script = None
     if given.module is None:
         if not words:
@@ -169,25 +169,32 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     _add_run_options(parser)
 
 
-def _ours_first(words: Sequence[str]) -> list[str]:
-    """Put the options of `report` before the script, wherever they stand; what follows `--` is the script's.
+_TAKE_ONE = {"--keep", "--track", "--until", "-c", "--iterations", "--format", "-o", "--fail-on"}
 
-    Example: `["train.py", "--lr", "1", "--iterations", "3"]` begins with "--iterations", "3".
+
+def _split(words: Sequence[str], anywhere: bool) -> tuple[list[str], list[str]]:
+    """Return our options, and the script with its arguments (after `-m MODULE`: the arguments alone).
+
+    anywhere: our options may stand behind the script too, unless after `--`.
+    Example: `_split(["train.py", "--lr", "1", "--iterations", "3"], True)` parts "--iterations", "3" from the rest.
     """
-    takes = {"--iterations", "--format", "-o", "--fail-on", "--track", "--keep"}
     ours: list[str] = []
     theirs: list[str] = []
-    left = iter(words)
+    begun, left = False, iter(words)
     for word in left:
-        if word == "--":
-            theirs += left
-        elif word.partition("=")[0] in takes:
+        if begun and (word == "--" or not anywhere):
+            theirs += [*([] if word == "--" and anywhere else [word]), *left]
+        elif word == "-m" and not begun:
+            ours += [word, *islice(left, 1)]
+            begun = True
+        elif word.partition("=")[0] in _TAKE_ONE:
             ours += [word, *([] if "=" in word else islice(left, 1))]
-        elif word == "-m" and not theirs:
-            theirs += [word, *islice(left, 1)]
+        elif word.startswith("-") and not begun:
+            ours.append(word)
         else:
             theirs.append(word)
-    return [*ours, *theirs]
+            begun = True
+    return ours, theirs
 
 
 def _build() -> argparse.ArgumentParser:
@@ -242,7 +249,7 @@ def _replay(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    options = _program(given)
+    options = _program(given, given.words)
     commands = [*([f"until {given.until}"] if given.until else []), *given.commands]
     if commands:
         from backpropdbg.debugger.commands import check
@@ -265,7 +272,7 @@ def _report(given: argparse.Namespace) -> int:
     from backpropdbg.report.read import check_slug
 
     fail_on = [check_slug(slug) for slug in given.fail_on]
-    options = {**_program(given), "mode": "report", "iterations": given.iterations}
+    options = {**_program(given, given.words), "mode": "report", "iterations": given.iterations}
     with contextlib.ExitStack() as opened:
         output: IO[str] = sys.stderr
         if given.output is not None:
@@ -332,9 +339,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         words = list(sys.argv[1:] if argv is None else argv)
-        if words[:1] == ["report"]:
-            words = ["report", *_ours_first(words[1:])]
-        given = _build().parse_args(words)
+        if words[:1] in (["run"], ["report"]):
+            ours, theirs = _split(words[1:], anywhere=words[0] == "report")
+            given = _build().parse_args([words[0], *ours])
+            given.words = theirs
+        else:
+            given = _build().parse_args(words)
         return {"demo": _demo, "run": _run, "replay": _replay, "report": _report}[given.command](given)
     except UsageError as error:
         return _complain(error, 2)

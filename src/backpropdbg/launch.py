@@ -54,7 +54,7 @@ def _demo(given: dict[str, Any]) -> Launch:
 def _main_module() -> types.ModuleType:
     """A fresh `__main__`, in the place of ours."""
     main = types.ModuleType("__main__")
-    main.__dict__["__builtins__"] = builtins
+    main.__dict__.update(__builtins__=builtins, **({"__annotations__": {}} if sys.version_info < (3, 14) else {}))
     sys.modules["__main__"] = main
     return main
 

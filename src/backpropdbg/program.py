@@ -9,98 +9,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
+from backpropdbg.beside import Beside
 from backpropdbg.launch import Launch, launch
 from backpropdbg.situation import Situation
 from backpropdbg.tracebacks import clean, is_ours
 from backpropdbg.when_imported import when_imported
 from backpropdbg.wire.server import Server
-
-
-class _Program:
-    """The program under test, as the debugger's core may see it."""
-
-    def __init__(self, probe: Any) -> None:
-        from backpropdbg.probe.evaluate import Evaluator
-
-        self._probe, self._evaluator = probe, Evaluator(probe)
-
-    def parameters(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = self._probe.names.all()
-        return names
-
-    def modules(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = self._probe.names.modules()
-        return names
-
-    def aliases(self, name: str) -> tuple[str, ...]:
-        names: tuple[str, ...] = self._probe.names.aliases(name)
-        return names
-
-    def resolve(self, text: str) -> str | None:
-        name: str | None = self._probe.names.resolve(text)
-        return name
-
-    def frozen(self) -> tuple[str, ...]:
-        names: tuple[str, ...] = self._probe.names.frozen()
-        return names
-
-    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
-        return self._evaluator.evaluate(text, names)
-
-    def show(self, value: object) -> str:
-        return self._evaluator.show(value)
-
-    def truth(self, value: object, text: str) -> bool:
-        return self._evaluator.truth(value, text)
-
-    def remember(self, value: Any) -> object:
-        from backpropdbg.probe.tensors import copy
-
-        if isinstance(value, (list, tuple)):
-            return [self.remember(part) for part in value]
-        if isinstance(value, dict):
-            return {key: self.remember(part) for key, part in value.items()}
-        return copy(value) if hasattr(value, "untyped_storage") else value
-
-    def same(self, remembered: Any, value: Any) -> bool:
-        from backpropdbg.probe.tensors import HeldTensor
-
-        if isinstance(value, (list, tuple)) and isinstance(remembered, list):
-            return len(value) == len(remembered) and all(map(self.same, remembered, value))
-        if isinstance(value, dict) and isinstance(remembered, dict):
-            return value.keys() == remembered.keys() and all(self.same(remembered[k], value[k]) for k in value)
-        if isinstance(remembered, HeldTensor):
-            return hasattr(value, "untyped_storage") and remembered.same_bits(HeldTensor(value))
-        if hasattr(value, "untyped_storage"):
-            return False
-        try:
-            with self._probe.inert():
-                return bool(value is remembered or value == remembered or (value != value and remembered != remembered))
-        except Exception:  # of the program's own `__eq__`
-            return False
-
-    def stack(self) -> list[Any]:
-        from backpropdbg.probe.frames import user_stack
-
-        return user_stack()
-
-    def optimizer(self) -> str:
-        from backpropdbg.probe.optimizers import summary
-
-        return summary(self._probe.optimizer) if self._probe.optimizer is not None else ""
-
-    def track(self, globs: Sequence[str]) -> None:
-        self._probe.track(globs)
-
-    def edit(self, value: object) -> None:
-        self._probe.edit(value)
-
-    def detach(self) -> None:
-        self._probe.detach()
 
 
 class _Watching(Protocol):
@@ -136,19 +54,23 @@ class _Debugging:
         from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
         trace = Trace(int(self._options.get("keep", DEFAULT_BUDGET)))
-        self._probe = probe = Probe(lambda event: debugger.on_event(event), Policy())
+        options = self._options
+        policy = Policy(track=tuple(options.get("track", ())), bare=bool(options.get("bare", True)))
+        self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
         program = self._program
         self._debugger = debugger = Debugger(
-            _Program(probe),
+            Beside(probe),
             trace,
             self._server.wait_at_stop,
             program.title,
             program.seed,
             program.focus,
             self._redraw,
+            self._say,
         )
         attached.debugger = debugger
-        self._server.break_in = _breaker(debugger)
+        if self._lingers:
+            self._server.break_in = _breaker(debugger)
         self._server.serve(debugger)
         probe.install()
 
@@ -167,7 +89,7 @@ class _Debugging:
         if self._debugger is None and self._lingers:
             self.begin()  # a program without torch: there is nothing to see, but that can be said
             self.leave()
-        if self._lingers and not getattr(self._debugger, "detached", False):
+        if self._lingers and not self._debugger.detached:
             self._debugger.finish(code)
 
 
@@ -244,14 +166,13 @@ def main() -> int:
     program = launch(options)
     kind = _Reporting if options.get("mode") == "report" else _Debugging
     watching: _Watching = kind(server, program, options)
-    threading.excepthook = _thread_raised
+    threading.excepthook = threading.__excepthook__ = _thread_raised
     when_imported("torch", watching.begin)
     from backpropdbg.debugger.core import Quit
 
     code = 0
     try:
         program.run()
-        _join_threads()
     except Quit:
         return 0
     except SystemExit as error:
@@ -263,16 +184,15 @@ def main() -> int:
             sys.excepthook = lambda *args: None
             raise KeyboardInterrupt from None  # Python then ends the process by the signal
         return program.raised
+    _wait_for_threads()
     _flush()
     watching.end(code)
     return code
 
 
-def _join_threads() -> None:
-    """Wait for what the interpreter would wait for at its end; these threads may still train."""
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.main_thread():
-            thread.join()
+def _wait_for_threads() -> None:
+    """Wait as the interpreter does at its end: such threads may still train, or wait for the main thread to be over."""
+    threading._shutdown()  # type: ignore[attr-defined]
 
 
 def _flush() -> None:
@@ -300,12 +220,15 @@ def _raised(server: Server, error: BaseException) -> None:
     server.event("backpropdbg/raised", {"error": f"{type(error).__name__}: {line}".rstrip(": ")})
 
 
+_show_in_thread = threading.excepthook
+
+
 def _thread_raised(args: threading.ExceptHookArgs) -> None:
     """The same for a thread."""
     if args.exc_value is not None:
         clean(args.exc_value)
     shown = getattr(args.exc_value, "__traceback__", None)
-    threading.__excepthook__(threading.ExceptHookArgs((args.exc_type, args.exc_value, shown, args.thread)))
+    _show_in_thread(threading.ExceptHookArgs((args.exc_type, args.exc_value, shown, args.thread)))
 
 
 if __name__ == "__main__":

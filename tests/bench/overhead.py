@@ -12,6 +12,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 
@@ -26,6 +27,14 @@ IDLE = Policy(partials=False, snapshots=False, bare=False, graph=False)
 REFERENCES = Policy(snapshots=False, bare=False, graph=False)
 WEIGHTS = Policy(snapshots=True, bare=False, graph=False)
 STEPPING = Policy()
+IDLE_BUT_ATTACHED = Policy(snapshots=False, bare=False, graph=False, track=("no such parameter",))
+
+
+class Trainable(Protocol):
+    """Anything with training steps."""
+
+    def step(self) -> None:
+        """One iteration."""
 
 
 class Loop:
@@ -46,7 +55,7 @@ class Loop:
         self.optimizer.step()
 
 
-def watched(loop: Loop, policy: Policy, sink: Callable[[Event], object]) -> Callable[[], float]:
+def watched(loop: Trainable, policy: Policy, sink: Callable[[Event], object]) -> Callable[[], float]:
     """Return a function that times one step under a probe, which is out of the way between the calls."""
     probe = Probe(sink, policy)  # type: ignore[arg-type]
 
@@ -62,14 +71,14 @@ def watched(loop: Loop, policy: Policy, sink: Callable[[Event], object]) -> Call
     return timed
 
 
-def plain(loop: Loop) -> float:
+def plain(loop: Trainable) -> float:
     """Time one step without us."""
     start = time.perf_counter()
     loop.step()
     return time.perf_counter() - start
 
 
-def bare_hooks(loop: Loop) -> Callable[[], float]:
+def bare_hooks(loop: Trainable) -> Callable[[], float]:
     """Return a function that times one step with a hook on each edge that keeps the partial of this step."""
     original = torch.autograd._engine_run_backward
     kept: list[object] = []
@@ -111,6 +120,7 @@ def rows(loop: Loop) -> dict[str, Callable[[], float]]:
         "A/A": lambda: plain(loop),
         "bare hooks": bare_hooks(loop),
         "idle": watched(loop, IDLE, Trace(keep).append),
+        "attached, tracks nothing": watched(loop, IDLE_BUT_ATTACHED, Trace(keep).append),
         "partials": watched(loop, REFERENCES, Trace(keep, statistics=False).append),
         "and statistics": watched(loop, REFERENCES, statistics_sink(Trace(keep))),
         "and weights": watched(loop, WEIGHTS, Trace(keep, statistics=False).append),
@@ -145,7 +155,7 @@ def main() -> None:
             goal = GOALS.get((name, hidden))
             low, middle, high = statistics.quantiles(found, n=4)
             verdict = "" if goal is None else f"  goal {goal}x {'met' if middle <= goal else 'MISSED'}"
-            print(f"  {name:<22} {middle:6.3f}x  ({low:.3f} to {high:.3f}){verdict}")
+            print(f"  {name:<24} {middle:6.3f}x  ({low:.3f} to {high:.3f}){verdict}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from backpropdbg.errors import CommandError
+from backpropdbg.debugger.arguments import anything
+from backpropdbg.debugger.commands import TABLE
+from backpropdbg.debugger.commands.table import Command
 from backpropdbg.wire import client
 
 FAKE = str(Path(__file__).parent.parent / "wire" / "fake_child.py")
@@ -19,13 +20,8 @@ WORDS = {
 def fake_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that the fake child knows, and the fake child in place of the true program."""
 
-    def check(line: str) -> None:
-        if line.split()[0] not in WORDS:
-            raise CommandError(f"unknown command {line.split()[0]!r}")
-
-    module = types.ModuleType("backpropdbg.debugger.commands")
-    module.check = check  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "backpropdbg.debugger.commands", module)
+    for word in WORDS:
+        monkeypatch.setitem(TABLE, word, Command(word, lambda debugger, text: "", anything))
     monkeypatch.setattr(client, "default_command", lambda: [sys.executable, FAKE])
 
 

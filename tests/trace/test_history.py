@@ -345,7 +345,7 @@ def test_no_tensor_escapes_the_budget(optimizer):
 LONG = """
 import gc, resource
 import torch
-from driving import DEFAULT_BUDGET, Debugger, Policy, Probe, Trace, _Program
+from driving import DEFAULT_BUDGET, Beside, Debugger, Policy, Probe, Trace
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -354,7 +354,7 @@ stepper = torch.optim.SGD(layer.parameters(), lr=1e-3, foreach=False)
 # The watch on bare parameters is left out: it takes two thirds of the time and keeps nothing.
 probe = Probe(lambda event: debugger.on_event(event), Policy(bare=False))
 trace = Trace(budget=20_000, max_events=4_000)
-debugger = Debugger(_Program(probe), trace, lambda situation: debugger.execute("continue"), "test", 0, "weight")
+debugger = Debugger(Beside(probe), trace, lambda situation: debugger.execute("continue"), "test", 0, "weight")
 probe.install()
 gc.collect()
 gc.freeze()

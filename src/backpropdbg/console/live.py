@@ -14,7 +14,7 @@ from types import FrameType
 from backpropdbg.console import keyboard
 from backpropdbg.console.render import render_stop
 from backpropdbg.wire.client import ChildSession
-from backpropdbg.wire.session import Ended, Message, ProgramOutput, Result, Said, Session, Stopped
+from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result, Said, Session, Stopped
 
 FAILED = 1
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,7 +22,8 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run_through(options: dict[str, object], commands: Sequence[str]) -> int:
     """Run a program with these commands, then to its end. Returns its exit code, negative for a signal."""
-    session = ChildSession({**options, "lingers": False}, streams=keyboard.streams("inherit"))
+    alone: dict[str, object] = {} if commands else {"bare": False}  # nobody sees a stop: no function mode is needed
+    session = ChildSession({**options, **alone, "lingers": False}, streams=keyboard.streams("inherit"))
     return _Live(session, commands, asks=False).run()
 
 
@@ -38,7 +39,7 @@ class _Live:
         self._quiet = not commands and not asks
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._wake_read, self._wake_write = os.pipe()
-        self._again = ""
+        self._again, self._body = "", Body()
         self._asking = self._interrupted = self._leaving = False
         self._ended: Ended | None = None
         self._finished: int | None = None
@@ -105,11 +106,11 @@ class _Live:
         """Carry out commands until one moves. Returns an exit code where it is over."""
         while True:
             line = self._line()
-            word = line.split()[0] if line.split() else ""
+            if not line.strip():
+                continue
+            word = "" if self._body.takes(line) else line.split()[0]
             if word in ("quit", "q"):
                 return self._quit(line)
-            if not word:
-                continue
             if word == "restart":
                 self._ended = None
             if self._ended is not None:
@@ -212,6 +213,7 @@ def end_like(code: int) -> int:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # one core file is enough
     with contextlib.suppress(OSError, ValueError):
-        signal.signal(-code, signal.SIG_DFL)
+        signal.signal(-code, signal.SIG_DFL)  # not SIGKILL's, which has no handler
+    with contextlib.suppress(OSError):
         os.kill(os.getpid(), -code)
     return 128 - code

@@ -14,7 +14,7 @@ from backpropdbg.console.script import Line, Script, parse
 from backpropdbg.situation import Situation
 from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.messages import to_json
-from backpropdbg.wire.session import Ended, Message, ProgramOutput, Result, Said, Session, Stopped
+from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result, Said, Session, Stopped
 
 __all__ = ["Printer", "Script", "parse", "replay"]
 
@@ -122,8 +122,9 @@ class _Replay:
         self.wait(None)
         if self.ended is not None:
             return self.after_end(start)
+        body = Body()
         for line in lines:
-            word = line.text.split()[0]
+            word = "" if body.takes(line.text) else line.text.split()[0]
             if word in ("quit", "q"):
                 return _quit_code(line)
             if not self.run_one(line, word):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from backpropdbg.errors import CommandError, UsageError
+from backpropdbg.errors import UsageError
 
 _MOST_BYTES = 2**20
 _MOST_DEPTH = 16
@@ -50,7 +50,18 @@ def parse(path: str) -> Script:
         options = kinds[words[0]](words[1:])
     except UsageError as error:
         raise UsageError(f"{first.place}: {error}") from None
+    _check(rest)
     return Script(path, options, tuple(rest))
+
+
+def _check(lines: list[Line]) -> None:
+    """Raise UsageError for the first line that can't be a command."""
+    from backpropdbg.debugger.commands import LineError, check_all
+
+    try:
+        check_all(line.text for line in lines)
+    except LineError as error:
+        raise UsageError(f"{lines[error.index].place}: {error}") from None
 
 
 def _split(line: Line) -> list[str]:
@@ -61,12 +72,9 @@ def _split(line: Line) -> list[str]:
 
 
 def _read(path: str, above: tuple[Path, ...]) -> list[Line]:
-    """Return the commands of a file, those of sourced files in their place, each checked."""
-    whole = _text(path)
-    from backpropdbg.debugger.commands import check
-
+    """Return the commands of a file, those of sourced files in their place."""
     lines: list[Line] = []
-    for number, text in enumerate(whole.split("\n"), 1):
+    for number, text in enumerate(_text(path).split("\n"), 1):
         command = text.strip()
         if not command or command.startswith("#"):
             continue
@@ -77,10 +85,6 @@ def _read(path: str, above: tuple[Path, ...]) -> list[Line]:
                 raise UsageError(f"{line.place}: `{word}` can only be the first command of a script")
             lines.append(line)
             continue
-        try:
-            check(command)
-        except CommandError as error:
-            raise UsageError(f"{line.place}: {error}") from None
         if word == "source" and (lines or above):
             lines += _source(line, above)
         else:

@@ -4,7 +4,7 @@ import asyncio
 import shlex
 from collections.abc import Callable, Sequence
 
-from backpropdbg.wire.session import Ended, Message, Result, Stopped
+from backpropdbg.wire.session import Body, Ended, Message, Result, Stopped
 
 Script = Sequence[tuple[str, int]]
 PACE = 1.5
@@ -91,6 +91,7 @@ class Player:
     async def play(self) -> None:
         """Play the script to its end, its first failure, or `stop()`."""
         await self._ready.wait()
+        body = Body()
         for line, number in self.script:
             await self._going.wait()
             if self.stopped:
@@ -98,6 +99,8 @@ class Player:
             words = words_of(line)
             if not words or words[0].startswith("#"):
                 continue
+            if body.takes(line):
+                words = [""]
             if words[0] == "say":
                 text = " ".join(words[1:])
                 self._caption(text)

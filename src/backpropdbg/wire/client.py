@@ -31,11 +31,11 @@ from backpropdbg.wire.messages import (
     raw,
 )
 from backpropdbg.wire.process import Child, Streams, default_command
-from backpropdbg.wire.session import Cells, Ended, Message, ProgramOutput, Result, Rows, Running, Said, Stopped
+from backpropdbg.wire.session import Body, Cells, Ended, Message, ProgramOutput, Result, Rows, Running, Said, Stopped
 
 NO_PROGRAM = "the program has ended; `restart` starts it again"
 _KEPT = re.compile(
-    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|watch|display|undisplay|track)\b"
+    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|watch|display|undisplay|track|commands)\b"
 )
 _SILENCE = 2.0  # a child that closed its socket but lives on is killed after this
 _PIPES = Streams()
@@ -82,6 +82,7 @@ class ChildSession:
         self._closing = False
         self._child: Child | None = None
         self._kept: list[str] = []
+        self._body = Body()
         self._reset()
 
     def _reset(self) -> None:
@@ -347,7 +348,7 @@ class ChildSession:
             text = body.result if response.success else response.message
             if not body.moves and self._child is not None:
                 self._child.drain(self._emit_output)
-            if response.success and _KEPT.match(line.strip()):
+            if response.success and (self._body.takes(line) or _KEPT.match(line.strip())):
                 self._keep(line.strip())
             self._emit(Result(line, text, response.success, body.moves))
 

@@ -72,6 +72,20 @@ class Ended(Struct, frozen=True):
 Message = Stopped | Running | Result | Cells | ProgramOutput | Said | Rows | Ended
 
 
+class Body:
+    """Tells which lines stand between `commands N` and `end`: those are the debugger's, whatever their word."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def takes(self, line: str) -> bool:
+        """True for a line in a body, and for its `end`. Call it once for each line, in order."""
+        word = line.split()[0] if line.split() else ""
+        inside = self._open
+        self._open = word == "commands" or (inside and word != "end")
+        return inside
+
+
 class Session(Protocol):
     """A program under test. Every message arrives through `receive`, from one thread, in order."""
 

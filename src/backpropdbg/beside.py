@@ -1,0 +1,87 @@
+"""The program under test, as the debugger's core may see it: what it asks, the probe answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class Beside:
+    """One program and its probe."""
+
+    def __init__(self, probe: Any) -> None:
+        from backpropdbg.probe.evaluate import Evaluator
+
+        self._probe, self._evaluator = probe, Evaluator(probe)
+
+    def parameters(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = self._probe.names.all()
+        return names
+
+    def modules(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = self._probe.names.modules()
+        return names
+
+    def aliases(self, name: str) -> tuple[str, ...]:
+        names: tuple[str, ...] = self._probe.names.aliases(name)
+        return names
+
+    def resolve(self, text: str) -> str | None:
+        name: str | None = self._probe.names.resolve(text)
+        return name
+
+    def frozen(self) -> tuple[str, ...]:
+        names: tuple[str, ...] = self._probe.names.frozen()
+        return names
+
+    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
+        return self._evaluator.evaluate(text, names)
+
+    def show(self, value: object) -> str:
+        return self._evaluator.show(value)
+
+    def truth(self, value: object, text: str) -> bool:
+        return self._evaluator.truth(value, text)
+
+    def remember(self, value: Any) -> object:
+        from backpropdbg.probe.tensors import copy
+
+        if isinstance(value, (list, tuple)):
+            return [self.remember(part) for part in value]
+        if isinstance(value, dict):
+            return {key: self.remember(part) for key, part in value.items()}
+        return copy(value) if hasattr(value, "untyped_storage") else value
+
+    def same(self, remembered: Any, value: Any) -> bool:
+        from backpropdbg.probe.tensors import HeldTensor
+
+        if isinstance(value, (list, tuple)) and isinstance(remembered, list):
+            return len(value) == len(remembered) and all(map(self.same, remembered, value))
+        if isinstance(value, dict) and isinstance(remembered, dict):
+            return value.keys() == remembered.keys() and all(self.same(remembered[k], value[k]) for k in value)
+        if isinstance(remembered, HeldTensor):
+            return hasattr(value, "untyped_storage") and remembered.same_bits(HeldTensor(value))
+        if hasattr(value, "untyped_storage"):
+            return False
+        try:
+            with self._probe.inert():
+                return bool(value is remembered or value == remembered or (value != value and remembered != remembered))
+        except Exception:  # of the program's own `__eq__`
+            return False
+
+    def stack(self) -> list[Any]:
+        from backpropdbg.probe.frames import user_stack
+
+        return user_stack()
+
+    def optimizer(self) -> str:
+        from backpropdbg.probe.optimizers import summary
+
+        return summary(self._probe.optimizer) if self._probe.optimizer is not None else ""
+
+    def track(self, globs: Sequence[str]) -> None:
+        self._probe.track(globs)
+
+    def edit(self, value: object) -> None:
+        self._probe.edit(value)
+
+    def detach(self) -> None:
+        self._probe.detach()
