@@ -88,7 +88,7 @@ def test_beyond_the_ends_there_is_no_frame():
 def test_displays_are_in_the_situation_of_each_stop():
     lines = ["display iteration * 100", "display use", "until backward layer.weight", "undisplay 1", "c"]
     seen = play(program, *lines)
-    assert said(seen)[:2] == ["1: iteration * 100 = 100", "2: use = None"]
+    assert said(seen)[:2] == ["1: iteration * 100 = 100", "2: use = 1"]
     assert seen.situations[0].displays == ("iteration * 100 = 100", "use = 1")
     assert seen.said[3].text == "no longer displayed: iteration * 100"
 

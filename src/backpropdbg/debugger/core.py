@@ -23,6 +23,7 @@ from backpropdbg.events import (
     BackwardUse,
     Event,
     ForwardUse,
+    GradCleared,
     IterationStarted,
     Paused,
     ProgramFinished,
@@ -77,7 +78,8 @@ class Debugger:
         self.notes: list[str] = []
         self.ended = False
         self._wait, self._redraw, self.say = wait, redraw, say
-        self._wanted: Callable[[Event], bool] = lambda event: True
+        # A zero_grad before there is anything to see is no place to begin at.
+        self._wanted: Callable[[Event], bool] = lambda event: not (isinstance(event, GradCleared) and not event.grads)
         self._move = "entry"
         self._paused = threading.Event()
         self._quit = threading.Event()
@@ -341,6 +343,8 @@ class Debugger:
 
     def is_turning_point(self, event: Event) -> bool:
         """True for the events that `next` stops at."""
+        if not self.focus:
+            self._focus_something()
         match event:
             case ForwardUse() as e:
                 return self.focus in e.parameters
