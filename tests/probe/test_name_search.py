@@ -10,6 +10,7 @@ from driving import probed
 from torch import nn
 
 from backpropdbg.probe.holders import Look, attributes, outermost, user_frames, walk
+from backpropdbg.probe.hooks import Probe
 
 RAN = []
 
@@ -145,6 +146,14 @@ def test_the_search_ends_in_what_contains_itself_and_in_what_is_huge():
     assert [name for name, t in look.tensors if t is w] == ["w"]
     assert len(look._seen) < 25_000
     assert len(around) == len(deep) == 1 and len(wide) == len(mapping) and len(tree) == 10
+
+
+def test_what_is_ours_is_not_opened():
+    """A recording holds the program's tensors, too; and a dictionary that was looked at makes its owner slower."""
+    probe = Probe(lambda event: None)
+    held = [probe.watch.here]
+    look = Look(user_frames()[0])
+    assert id(held) in look._seen and not {id(probe), id(probe.watch), id(held[0])} & look._seen
 
 
 def test_a_tensor_beyond_the_bounds_has_no_holder():

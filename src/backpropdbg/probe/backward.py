@@ -19,7 +19,6 @@ from backpropdbg.events import (
     PartialEdited,
     Use,
 )
-from backpropdbg.probe.edit import Arrived
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
@@ -164,7 +163,8 @@ class Backward:
         uses = []
         for edge, name in zip(edges, names, strict=True):
             seen[name] = number = seen.get(name, 0) + 1
-            call, index = forward.use_of(edge.node._sequence_nr())
+            order, node = edge.node._sequence_nr(), edge.node.name()
+            call, index = forward.use_of(order)
             uses.append(
                 Use(
                     name,
@@ -172,11 +172,11 @@ class Backward:
                     totals[name],
                     call.module if call else "",
                     call.call if call else 0,
-                    edge.node.name(),
+                    node,
                     call.where if call else None,
                     index,
                     groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
-                    is_fused(edge.node.name()) or forward.batched(edge.node._sequence_nr()),
+                    is_fused(node) or forward.batched(order),
                 )
             )
         return uses
@@ -217,14 +217,16 @@ class Backward:
                 held = HeldTensor(grad)
         arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
         watch = self.watch
-        watch.here.arrived = arrived = Arrived(grad, through)
+        here = watch.here
+        here.arrived = grad, through
         try:
             watch.emit(BackwardUse(watch.iteration, run, use, held, order))
         finally:
-            watch.here.arrived = None
-        if arrived.edited is not None:
-            watch.emit(PartialEdited(watch.iteration, run, use, HeldTensor(arrived.edited)))
-        return arrived.edited
+            here.arrived = None
+            edited, here.edited = here.edited, None
+        if edited is not None:
+            watch.emit(PartialEdited(watch.iteration, run, use, HeldTensor(edited)))
+        return edited
 
     def _mapped(self, grad: Tensor, through: tuple[Any, ...], shape: torch.Size, changes_in_place: bool) -> HeldTensor:
         """What flows on from a cast or view, in the parameter's own shape; a copy where it could change later."""

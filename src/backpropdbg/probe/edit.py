@@ -1,4 +1,4 @@
-"""The partial that a thread is stopped at, which the user may replace by another."""
+"""What the user may put in the place of a partial."""
 
 from typing import Any
 
@@ -7,33 +7,26 @@ from torch import Tensor
 
 from backpropdbg.errors import CommandError
 
+# What the engine hands on, None where it does not compute it, and the casts and views that it passes before.
+Arrived = tuple[Tensor | None, tuple[Any, ...]]
 
-class Arrived:
-    """A partial as the engine hands it on; edited: what is to flow on in its place."""
 
-    __slots__ = ("edited", "grad", "through")
-
-    def __init__(self, grad: Tensor | None, through: tuple[Any, ...]) -> None:
-        self.grad, self.through = grad, through
-        self.edited: Tensor | None = None
-
-    def edit(self, value: object) -> None:
-        """Take a copy of a tensor, or a number for every element. Raises CommandError where it does not fit."""
-        grad = self.grad
-        if grad is None:
-            raise CommandError("this run does not compute the partial of this use: there is nothing to edit")
-        if self.through:
-            node = self.through[-1].name()
-            raise CommandError(f"this use reaches the parameter through a cast or view ({node}): it can't be edited")
-        with torch.no_grad():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                self.edited = torch.full_like(grad.detach(), value)
-                return
-            if not isinstance(value, Tensor):
-                raise CommandError(f"the partial is a tensor {_kind(grad)}, this is a {type(value).__name__}")
-            if _kind(value) != _kind(grad):
-                raise CommandError(f"the partial is {_kind(grad)}, this is {_kind(value)}: they must be the same")
-            self.edited = value.detach().clone()
+def fit(value: object, arrived: Arrived) -> Tensor:
+    """Return a copy of a tensor, or a number for every element. Raises CommandError where it does not fit."""
+    grad, through = arrived
+    if grad is None:
+        raise CommandError("this run does not compute the partial of this use: there is nothing to edit")
+    if through:
+        node = through[-1].name()
+        raise CommandError(f"this use reaches the parameter through a cast or view ({node}): it can't be edited")
+    with torch.no_grad():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return torch.full_like(grad.detach(), value)
+        if not isinstance(value, Tensor):
+            raise CommandError(f"the partial is a tensor {_kind(grad)}, this is a {type(value).__name__}")
+        if _kind(value) != _kind(grad):
+            raise CommandError(f"the partial is {_kind(grad)}, this is {_kind(value)}: they must be the same")
+        return value.detach().clone()
 
 
 def _kind(t: Tensor) -> str:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.frames import user_location
-from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import feeders
 from backpropdbg.probe.watch import Call, Watch, guarded, sequence
 
@@ -193,7 +193,7 @@ class Forward:
             self.watch.emit(event)
         finally:
             if held is not None:
-                held.drop(measure=False)
+                held.drop()
 
     def _count(self, name: str) -> int:
         self._counts[name] = self._counts.get(name, 0) + 1
@@ -222,7 +222,7 @@ class Forward:
 
     def batched(self, number: int) -> bool:
         """True for a node that was made inside of vmap: there one operation stands for a use by each sample."""
-        return _owner(self._batched, number) is not None
+        return bool(self._batched) and _owner(self._batched, number) is not None
 
     def _in_batches(self, low: int) -> None:
         while self._batched and self._batched[-1][0] >= low:
@@ -299,11 +299,11 @@ def _tensors(value: Any, depth: int = 0) -> list[Tensor]:
     return [t for v in value for t in _tensors(v, depth + 1)] if depth < _DEEPEST else []
 
 
-def _floating(output: Any) -> HeldTensor | None:
+def _floating(output: Any) -> PassingTensor | None:
     """A handle on what a call returned, where that is one tensor of floating numbers that can be read."""
     if not isinstance(output, Tensor) or not output.is_floating_point() or _is_wrapped(output):
         return None
-    return HeldTensor(output.detach())
+    return PassingTensor(output)
 
 
 def _in_vmap() -> bool:

@@ -122,7 +122,7 @@ class Look:
             self._seen.add(id(thing))
             self.modules.append((name, thing))
             self._open_module(name, thing, depth)
-        elif depth < self._deepest and not issubclass(kind, Optimizer):
+        elif depth < self._deepest and not issubclass(kind, Optimizer) and not _is_ours(kind):
             self._seen.add(id(thing))
             for part, inside in _inside(name, thing):
                 self._open(part, inside, depth + 1)
@@ -137,6 +137,12 @@ class Look:
             for key, inside in islice(list(attributes(child).items()), _WIDEST):
                 if type(key) is str and not key.startswith("_"):
                     self._open(f"{owner}.{key}", inside, depth + 1)
+
+
+def _is_ours(kind: type) -> bool:
+    """True for what a recording or a debugger of ours consists of: it holds the program's tensors, too."""
+    home = _namespace(kind).get("__module__")
+    return type(home) is str and home.startswith("backpropdbg.")
 
 
 def _inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:

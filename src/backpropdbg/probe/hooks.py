@@ -15,6 +15,7 @@ from torch.optim.optimizer import (
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Event
 from backpropdbg.probe.backward import Backward
+from backpropdbg.probe.edit import fit
 from backpropdbg.probe.forward import BareUses, Forward
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
@@ -131,11 +132,11 @@ class Probe:
 
         Raises CommandError, in one line, where there is none or the value does not fit.
         """
-        arrived = self.watch.here.arrived
-        if arrived is None:
+        here = self.watch.here
+        if here.arrived is None:
             raise CommandError("there is no partial here: only at a backward use can it be edited")
         with self.watch.inert(), unseen():
-            arrived.edit(value)
+            here.edited = fit(value, here.arrived)
 
     def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen (expressions of the user at a stop)."""

@@ -164,6 +164,31 @@ class HeldTensor:
         self.tensor = None
 
 
+class PassingTensor(HeldTensor):
+    """A handle on a tensor that is let go unmeasured as soon as it was shown; nearly free where nobody looks."""
+
+    __slots__ = ("_shown", "_source")
+
+    def __init__(self, source: Tensor) -> None:
+        self._source: Tensor | None = source
+        self._shown: Tensor | None = None
+        self.nbytes = source.nbytes
+        self._norm = None
+
+    @property
+    def tensor(self) -> Tensor | None:  # type: ignore[override]
+        if self._shown is None and self._source is not None:
+            self._shown = self._source.detach()
+        return self._shown
+
+    @property
+    def _shape(self) -> torch.Size:  # type: ignore[override]
+        return self._source.shape if self._source is not None else torch.Size()
+
+    def drop(self, measure: bool = False) -> None:
+        self._source = self._shown = None
+
+
 def as_matrix(t: Tensor) -> Tensor:
     """View any shape as [rows, cols]: a scalar is 1x1, a vector one row, the rest keeps its first dimension."""
     if t.dim() == 2:

@@ -5,6 +5,7 @@ node on the edge only casts or re-views the leaf and several nodes consume its o
 edges, and the node itself maps each partial back to the leaf's shape and dtype.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ _FUSED = (
 )
 
 
+@functools.cache
 def is_fused(node: str) -> bool:
     """True where a node of this name may hide several uses."""
     return any(kind in node for kind in _FUSED)

@@ -63,6 +63,7 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.arrived: Arrived | None = None
+        self.edited: Tensor | None = None
         self.calls: list[Call] = []
         self.unwatched: list[FrameType] = []
         self.steps: list[FrameType] = []
