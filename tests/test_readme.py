@@ -1,8 +1,12 @@
 """What README.md says to type exists."""
 
+import itertools
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,15 +37,54 @@ def test_the_two_commands() -> None:
     assert (ROOT / "constraints.txt").is_file()
 
 
-def test_the_replay_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    known = _help(capsys, "replay")
-    commands = [line for mark, text in BLOCKS if not mark for line in text.splitlines()]
-    assert commands
-    for line in commands:
-        assert line.startswith(PYTHON)
-        subcommand, path, *options = shlex.split(line.removeprefix(PYTHON))
-        assert subcommand in ("replay", "run") and (ROOT / path).is_file()
-        assert subcommand == "run" or all(word in known for word in options if word.startswith("--"))
+COMMANDS = [line for mark, text in BLOCKS if not mark for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_work(line: str, tmp_path: Path) -> None:
+    """Each one is run, without a terminal; what plays on the screen needs one and says so."""
+    assert line.startswith(PYTHON)
+    words = shlex.split(line.removeprefix(PYTHON))
+    (tmp_path / "demos").symlink_to(ROOT / "demos")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "backpropdbg", *words],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if "--play" in words:
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "needs a terminal" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        for n, word in enumerate(words):
+            assert word != "-o" or (tmp_path / words[n + 1]).stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("ignore:Failed to initialize NumPy")
+def test_the_python_example() -> None:
+    """As it is, but for the stop."""
+    import torch
+
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"middle_linear": torch.nn.Linear(3, 3)})
+    layer = model["middle_linear"]
+    scope = {
+        "model": lambda x: layer(layer(x)),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "criterion": torch.nn.MSELoss(),
+        "x": torch.randn(2, 3),
+        "y": torch.randn(2, 3),
+    }
+    lines = block.replace("record(model,", "record(None,").replace("backpropdbg.set_trace()", "pass")
+    exec(lines, scope)
+    ledger: Any = scope["ledger"]
+    assert ledger.exact is True and len(ledger.partials) == 2
+    assert torch.equal(ledger.running, layer.weight.grad)
+    assert scope["trace"].iteration(1).update("middle_linear.weight").terms  # type: ignore[attr-defined]
 
 
 def test_inline_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,16 +94,20 @@ def test_inline_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None
     assert subcommands and all(re.search(rf"(?m)^ +{word} ", overview) for word in subcommands)
     options = re.findall(r"`(--[^`]+)`", README)
     assert options
+    every = " ".join(_help(capsys, word) for word in ("run", "report"))
     for text in options:
-        demo_options(text.split())
+        if text.split()[0] not in every or text.split()[0] in ("--keep",):
+            demo_options(text.split())
 
 
 def test_debugger_commands() -> None:
     """The examples for the command line."""
-    example = README[README.index("The command line takes") :].split("\n\n")[0]
-    commands = re.findall(r"`([^`]+)`", example)
-    assert len(commands) >= 7
-    for command in commands:
+    examples = [
+        README[README.index(words) :].split("\n\n")[0] for words in ("The command line takes", "Beside the step")
+    ]
+    commands = [re.findall(r"`([^`]+)`", example) for example in examples]
+    assert all(len(found) >= 7 for found in commands)
+    for command in itertools.chain(*commands):
         check(command)
 
 

@@ -164,7 +164,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["table", "jsonl", "csv"], default="table")
     parser.add_argument("-o", dest="output", metavar="FILE", help="where the report goes (stderr)")
     parser.add_argument(
-        "--fail-on", action="append", default=[], metavar="FINDING", help="exit 1 where there is one such, for CI"
+        "--fail-on", action="append", default=[], metavar="FINDING", help="exit 1 where there is such a finding, for CI"
     )
     _add_run_options(parser)
 
@@ -202,12 +202,14 @@ def _build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     demo = commands.add_parser("demo", help="debug the tutorial's DynamicNet", allow_abbrev=False)
     _add_demo_options(demo)
-    run = commands.add_parser("run", help="debug a script of yours, unmodified", allow_abbrev=False)
+    program = "%(prog)s [options] SCRIPT [ARGS], or %(prog)s [options] -m MODULE [ARGS]"
+    run = commands.add_parser("run", help="debug a script of yours, unmodified", allow_abbrev=False, usage=program)
     run.add_argument("--until", metavar="LOC", help="run there first, e.g. --until 'iteration 7'")
     run.add_argument("-c", dest="commands", action="append", default=[], metavar="COMMAND", help="carry out first")
     run.add_argument("--prompt", action="store_true", help="a plain prompt in place of the screen")
     _add_run_options(run)
-    report = commands.add_parser("report", help="run a script of yours, then tell what its gradients did")
+    tells = "run a script of yours, then tell what its gradients did"
+    report = commands.add_parser("report", help=tells, allow_abbrev=False, usage=program)
     _add_report_options(report)
     replay = commands.add_parser("replay", help="run a script of commands", allow_abbrev=False)
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
