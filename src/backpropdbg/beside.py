@@ -1,6 +1,7 @@
 """The program under test, as the debugger's core may see it: what it asks, the probe answers."""
 
 from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 
@@ -32,8 +33,8 @@ class Beside:
         names: tuple[str, ...] = self._probe.names.frozen()
         return names
 
-    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
-        return self._evaluator.evaluate(text, names)
+    def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
+        return self._evaluator.evaluate(text, names, frame)
 
     def show(self, value: object) -> str:
         return self._evaluator.show(value)

@@ -120,7 +120,9 @@ def uses(steps: int) -> None:
         cost = statistics.median(costs)
         first = first or cost
         verdict = "flat" if cost <= FLAT * first else "NOT FLAT"
-        print(f"  {count:>6} uses: {1e6 * cost:6.1f} us a use beyond plain, {cost / first:.2f} of that at 10: {verdict}")
+        print(
+            f"  {count:>6} uses: {1e6 * cost:6.1f} us a use beyond plain, {cost / first:.2f} of that at 10: {verdict}"
+        )
         print(f"         {trace.nbytes / 2**20:.1f} MiB held of 1 MiB granted; the newest backward is kept whole")
 
 

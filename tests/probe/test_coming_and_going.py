@@ -7,7 +7,7 @@ import threading
 import oracle
 import pytest
 import torch
-from driving import OPTIMIZERS, make_net, seed
+from driving import OPTIMIZERS, make_net, probed, seed
 from leftovers import closures, hooks, left_on
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -258,3 +258,22 @@ def test_a_program_that_is_ended_after_it_was_detached():
         train()
     nn.Linear(1, 1)(torch.ones(1))
     assert hooks() == before
+
+
+def test_compiled_code_is_compiled_as_without_us():
+    """Also where it takes a bare parameter, and where a graph break would be an error."""
+
+    def run():
+        seed(0)
+        layer, w = torch.nn.Linear(4, 4), torch.nn.Parameter(torch.randn(4))
+        compiled = torch.compile(lambda x: (layer(x) * w).square().mean(), backend="eager", fullgraph=True)
+        loss = compiled(torch.ones(2, 4))
+        loss.backward()
+        return loss, layer.weight.grad, w.grad
+
+    plain = run()
+    torch.compiler.reset()
+    with probed():
+        watched = run()
+    torch.compiler.reset()
+    assert watched[0].shape == () and all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))

@@ -390,4 +390,4 @@ class Debugger:
             return str(e)
 
     def _evaluate(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
-        return self.program.evaluate(text, expressions.values(text, stop, frame))
+        return self.program.evaluate(text, expressions.values(text, stop), frame)

@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Callable
-from types import FrameType
 
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, PartialEdited
@@ -41,18 +40,11 @@ def is_ours(name: str) -> bool:
     return name in _NAMES or (name[:1] == "A" and name[1:].isdecimal())
 
 
-def values(text: str, stop: Stop, frame: FrameType | None = None) -> dict[str, object]:
-    """What the names stand for; those that the expression does not use are there, without a value.
-
-    frame: one of the user's, whose variables come before those of the innermost.
-    """
+def values(text: str, stop: Stop) -> dict[str, object]:
+    """What the names stand for; those that the expression does not use are there, without a value."""
     used = used_names(text)
     indirect = bool(used & _INDIRECT)
-    found: dict[str, object] = {}
-    if frame is not None:
-        for name in used & {*frame.f_locals, *frame.f_globals}:
-            found[name] = frame.f_locals[name] if name in frame.f_locals else frame.f_globals[name]
-    found |= {name: read(stop) if indirect or name in used else None for name, read in _NAMES.items()}
+    found: dict[str, object] = {name: read(stop) if indirect or name in used else None for name, read in _NAMES.items()}
     partials = indirect or any(is_ours(name) and name not in _NAMES for name in used)
     if partials and stop.run is not None:
         found |= {f"A{use.number}": None for use in stop.run.uses}

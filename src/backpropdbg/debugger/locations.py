@@ -63,7 +63,12 @@ class Location(Struct, frozen=True):
     def _is(self, name: str, number: int) -> bool:
         if self.number and number != self.number:
             return False
-        return not self.target or fnmatchcase(name, self.target)
+        return not self.target or named(name, self.target)
+
+
+def named(name: str, glob: str) -> bool:
+    """True where a glob means this name; brackets of a name, as in `ws[1]`, stand for themselves."""
+    return name == glob or fnmatchcase(name, glob)
 
 
 def parse_location(text: str) -> Location:
@@ -118,7 +123,7 @@ def _finite(held: Held) -> bool:
 def check_target(location: Location, names: Iterable[str]) -> None:
     """Raise CommandError where the target names nothing that is known."""
     known = [n for n in names if n]
-    if location.target and known and not any(fnmatchcase(n, location.target) for n in known):
+    if location.target and known and not any(named(n, location.target) for n in known):
         raise CommandError(f"no module or parameter {location.target!r}{suggest(location.target, known)}")
 
 

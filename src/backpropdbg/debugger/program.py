@@ -1,6 +1,7 @@
 """What the core may ask of the program under test."""
 
 from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import Any, Protocol
 
 
@@ -22,7 +23,7 @@ class Program(Protocol):
     def frozen(self) -> tuple[str, ...]:
         """Names of the parameters that require no gradient."""
 
-    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
+    def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
         """Value of an expression in the stopped thread. Raises CommandError."""
 
     def show(self, value: object) -> str:

@@ -49,7 +49,7 @@ def _compare(watch: Watch, program: Program, stop: Stop) -> tuple[bool, str]:
         if frame is None:
             return False, "its frame is not on the stack"
     try:
-        value = program.evaluate(watch.expression, expressions.values(watch.expression, stop, frame))
+        value = program.evaluate(watch.expression, expressions.values(watch.expression, stop), frame)
         if watch.known and program.same(watch.last, value):
             return False, ""
         watch.known, watch.last, watch.shown = True, program.remember(value), _short(program.show(value))

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -68,8 +69,12 @@ class Evaluator:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
 
-    def evaluate(self, text: str, names: Mapping[str, object]) -> object:
-        """Return the value of an expression. Raises CommandError with one line where it can't."""
+    def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
+        """Return the value of an expression. Raises CommandError with one line where it can't.
+
+        Args:
+            names: ours, which win. frame: the user's, whose variables come next; None for the innermost.
+        """
         try:
             tree = ast.parse(text.strip(), "<expression>", "eval")
             code = compile(tree, "<expression>", "eval")
@@ -77,7 +82,7 @@ class Evaluator:
             raise CommandError(f"{text.strip()!r} is no expression: {getattr(e, 'msg', e)}") from None
         ours = self._ours(names, tree)
         ours |= {"model": self._probe.model, "optimizer": self._probe.optimizer, "torch": torch, "math": math}
-        frame = user_frame()
+        frame = frame or user_frame()
         theirs: dict[str, Any] = dict(frame.f_locals) if frame is not None else {}
         scope = {**(frame.f_globals if frame is not None else {}), **theirs, **ours, "locals": theirs}
         try:

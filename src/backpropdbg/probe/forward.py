@@ -255,6 +255,8 @@ class BareUses(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if torch.compiler.is_compiling():
+            return func(*args, **kwargs)
         forward = self._forward
         if self.idle or forward.watch.off or not torch.is_grad_enabled():
             return func(*args, **kwargs)

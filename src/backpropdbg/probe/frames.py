@@ -20,7 +20,7 @@ def is_users(path: str) -> bool:
     """True for a file that is neither torch's, ours (the demo is the user's), nor the interpreter's own."""
     known = _users.get(path)
     if known is None:
-        known = path.startswith(_DEMO) or not path.startswith((_TORCH, _OURS, "<frozen"))
+        known = path.startswith(_DEMO) or not path.startswith((_TORCH, _OURS, "<frozen", "<eval_with_key>"))
         _users[path] = known
     return known
 

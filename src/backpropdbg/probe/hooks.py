@@ -35,13 +35,13 @@ class Probe:
 
     def __init__(self, sink: Callable[[Event], None], policy: Policy | None = None) -> None:
         self.watch = watch = Watch(sink, policy or Policy())
-        self._forward, self._update = Forward(watch), Update(watch)
-        self._backward = Backward(watch, self._forward, self._update)
-        watch.on_new_iteration = [self._forward.new_iteration, self._update.new_iteration]
+        self.forward, self.update = Forward(watch), Update(watch)
+        self.backward = Backward(watch, self.forward, self.update)
+        watch.on_new_iteration = [self.forward.new_iteration, self.update.new_iteration]
         watch.settle = self._settle
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []
-        self._mode = Stacked(BareUses(self._forward))
+        self._mode = Stacked(BareUses(self.forward))
 
     @property
     def names(self) -> Names:
@@ -67,7 +67,7 @@ class Probe:
         """Hook torch for this process; the bare-parameter watch covers the calling thread."""
         if self._undo or self.watch.gone:
             return
-        update = self._update
+        update = self.update
         self._undo = [
             stand_in(Optimizer, "__init__", update.new_optimizer),
             register_optimizer_step_pre_hook(update.before_step).remove,
@@ -76,7 +76,7 @@ class Probe:
         if not self.watch.policy.partials:
             return
         self._undo += [
-            stand_in(torch.autograd, "_engine_run_backward", self._backward.run),
+            stand_in(torch.autograd, "_engine_run_backward", self.backward.run),
             stand_in(Optimizer, "zero_grad", update.zero_grad),
             stand_in(torch.nn.Module, "zero_grad", update.zero_grad),
         ]
@@ -84,7 +84,7 @@ class Probe:
 
     def _see(self) -> None:
         """Watch the forward."""
-        forward = self._forward
+        forward = self.forward
         self._seeing = [
             register_module_forward_pre_hook(forward.before_call).remove,
             register_module_forward_hook(forward.after_call, always_call=True).remove,
@@ -103,7 +103,7 @@ class Probe:
     def detach(self) -> None:
         """Let the program go for good, also from inside a hook: nothing of ours acts any more."""
         self.watch.switch_off()
-        self._backward.unhook()
+        self.backward.unhook()
         self.remove()
 
     def track(self, globs: Iterable[str]) -> None:
@@ -112,7 +112,7 @@ class Probe:
         watch.names.track(globs)
         tracked = dict(watch.names.parameters())
         watch.let_go(tracked)
-        self._backward.unhook(but=tracked)
+        self.backward.unhook(but=tracked)
         self._settle()
 
     def _settle(self) -> None:

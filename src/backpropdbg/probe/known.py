@@ -13,23 +13,23 @@ def meet(probe: Probe, model: Any, optimizer: Any) -> None:
     The model's own names stand without a prefix, whatever else the program holds.
     """
     if model is not None:
-        probe.names._learn(model, "", [])
+        probe.names.learn(model, "")
         probe.watch.model = model
     if optimizer is not None:
-        probe._update._optimizers.add(optimizer)
+        probe.update.optimizers.add(optimizer)
         probe.watch.optimizer = optimizer
 
 
 def optimized(probe: Probe) -> tuple[Collection[str], int]:
     """The parameters that any optimizer which is known and alive has, and how many optimizers there are."""
-    optimizers = list(probe._update._optimizers)
+    optimizers = list(probe.update.optimizers)
     owned = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     return {name for name, p in probe.names.parameters() if id(p) in owned}, len(optimizers)
 
 
 def shapes(probe: Probe) -> dict[str, tuple[int, ...]]:
     """Of all parameters that are known, frozen ones too."""
-    return {known.names[0]: tuple(p.shape) for known, p in probe.names._leaves.pairs()}
+    return probe.names.shapes()
 
 
 def last_look(probe: Probe) -> bool:
@@ -43,5 +43,5 @@ def _look(probe: Probe) -> bool:
     if not watch.alone or watch.inside:
         return False
     if watch.ran and not watch.stepped:
-        probe._forward.begin(sequence())
+        probe.forward.begin(sequence())
     return True

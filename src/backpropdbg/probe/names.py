@@ -101,10 +101,10 @@ class Names:
         roots = outermost(held)
         owners = [(name, root) for name, root in roots if any(m is module for _, m in walk(root))]
         name, root = owners[0] if owners else ("", module)
-        self._learn(root, name, roots)
+        self.learn(root, name, roots)
         return True
 
-    def _learn(self, root: nn.Module, variable: str, roots: Sequence[tuple[str, nn.Module]] = ()) -> None:
+    def learn(self, root: nn.Module, variable: str, roots: Sequence[tuple[str, nn.Module]] = ()) -> None:
         """Learn the names below a root that a variable holds; `roots` are all that are held now."""
         if self._first:
             self._first = False
@@ -144,7 +144,7 @@ class Names:
             roots = outermost(self._look(lambda look: _holds(look, leaf)))
             for name, root in roots:
                 if any(p is leaf for _, p in parameters(root)):
-                    self._learn(root, name, roots)
+                    self.learn(root, name, roots)
                     return self.of(leaf)
             wish = self._held.get(leaf)
         taken = {name: (known, other) for known, other in self._leaves.pairs() for name in known.names}
@@ -210,6 +210,10 @@ class Names:
         """Names of the known parameters that do not require a gradient."""
         known = self._leaves.pairs()
         return tuple([k.names[0] for k, p in known if k.tracked and not p.requires_grad and not is_lazy(p)])
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of all parameters that are known, those too that require no gradient."""
+        return {known.names[0]: tuple(p.shape) for known, p in self._leaves.pairs()}
 
     def non_leaves(self) -> tuple[str, ...]:
         """What known modules hold that requires a gradient and is computed: plain attributes, parametrized weights."""

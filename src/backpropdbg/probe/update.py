@@ -22,14 +22,14 @@ class Update:
         self.watch = watch
         self._stepped_inside = False
         self._stepped: set[int] = set()
-        self._optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self.optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._before: dict[str, Held] = {}
         self._optimizer: Optimizer | None = None
 
     def new_optimizer(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Stand in for `Optimizer.__init__`: the first optimizer is known before its first step."""
         original(optimizer, *args, **kwargs)
-        self._optimizers.add(optimizer)
+        self.optimizers.add(optimizer)
         if self.watch.off:
             return
         if self.watch.optimizer is None:
@@ -71,7 +71,7 @@ class Update:
         if closure or id(optimizer) in self._stepped:
             watch.maybe_new_iteration()
         steps.append(sys._getframe(1))
-        self._optimizers.add(optimizer)
+        self.optimizers.add(optimizer)
         watch.optimizer = optimizer
         if watch.policy.partials and not watch.asleep:
             self._before, self._optimizer = {}, optimizer
@@ -174,6 +174,6 @@ class Update:
             optimizer is not owner
             and id(optimizer) not in self._stepped
             and any(self.watch.names.of(p) in waiting for group in optimizer.param_groups for p in group["params"])
-            for optimizer in self._optimizers
+            for optimizer in self.optimizers
             if waiting
         )
