@@ -10,9 +10,14 @@ from msgspec import Struct
 
 
 class Held(Protocol):
-    """A tensor that was kept, or only its statistics once the budget let it go."""
+    """A tensor that was kept, or only its statistics once the budget let it go.
+
+    Attributes:
+        sum_so_far: of a partial that was let go within the newest backward: it and all before it, added up.
+    """
 
     nbytes: int
+    sum_so_far: "Held | None"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,6 +62,9 @@ class Held(Protocol):
 
         pool: fit all the rest in, each cell the value of largest magnitude of its block; else cut.
         """
+
+    def fold(self, before: "Held | None", measure: bool = True) -> "Held":
+        """Let the tensor go, and keep in `sum_so_far` what it adds up to with `before`; return that."""
 
     def drop(self, measure: bool = True) -> None:
         """Let the tensor go; measure: compute its norm first."""

@@ -57,16 +57,29 @@ class Run(Struct):
     @property
     def lost(self) -> bool:
         """True where the running sum can't be added up again: something of it was let go."""
-        waiting = (p for group in self.waiting.values() for p in group)
-        carried = [self.carried] if self.carried is not None and self.accumulates else []
-        return not all(held.kept for held in (*carried, *self.terms, *waiting))
+        if self.carried is not None and self.accumulates and not self.carried.kept:
+            return True
+        return self._gone() and self._from()[0] is None
+
+    def _all(self) -> list[Held]:
+        return [*self.terms, *(p for group in self.waiting.values() for p in group)]
+
+    def _gone(self) -> bool:
+        return not all(term.kept for term in self._all())
+
+    def _from(self) -> tuple[Held | None, list[Held]]:
+        """The sum up to the newest term that was let go, None where nobody kept it, and the terms after it."""
+        terms = self._all()
+        last = max(n for n, term in enumerate(terms) if not term.kept)
+        return terms[last].sum_so_far, terms[last + 1 :]
 
     def total(self) -> Held | None:
         """The partials so far, added as the engine does; None where there are none or one was not kept."""
-        terms = [*self.terms, *(p for group in self.waiting.values() for p in group)]
-        if not terms or not all(t.kept for t in terms):
+        terms = self._all()
+        if not terms:
             return None
-        return reduce(lambda a, b: a.plus(b), terms)
+        first, rest = self._from() if self._gone() else (terms[0], terms[1:])
+        return None if first is None else reduce(lambda a, b: a.plus(b), rest, first)
 
     def arrive(self, use: Use, partial: Held | None) -> None:
         """Take note of a partial."""

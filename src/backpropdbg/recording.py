@@ -21,6 +21,7 @@ from backpropdbg.events import (
 )
 from backpropdbg.recorded import Ledger, Update
 from backpropdbg.trace.history import Trace
+from backpropdbg.tracebacks import clean
 
 _EVENTFUL = (ForwardUse, LossComputed, BackwardStarted, StepStarted, ManualUpdate)
 _MOST_NAMES = 12
@@ -51,6 +52,8 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._running.pop()._stop()
+        if error is not None:
+            clean(error)
 
 
 class Recording:

@@ -71,13 +71,14 @@ def _real(t: Tensor) -> Tensor:
 class HeldTensor:
     """A reference to a tensor, or to a copy of one; see `events.Held`."""
 
-    __slots__ = ("_norm", "_shape", "nbytes", "tensor")
+    __slots__ = ("_norm", "_shape", "nbytes", "sum_so_far", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
         self._shape = tensor.shape
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
         self._norm: float | None = None
+        self.sum_so_far: Held | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -158,6 +159,12 @@ class HeldTensor:
             flat = _pool(flat, row_step, col_step)
         return flat.tolist(), row_step, col_step
 
+    def fold(self, before: Held | None, measure: bool = True) -> Held:
+        assert self.tensor is not None
+        self.sum_so_far = total = HeldTensor(self.tensor) if before is None else before.plus(self)
+        self.drop(measure)
+        return total
+
     def drop(self, measure: bool = True) -> None:
         if measure:
             self.norm()
@@ -173,7 +180,7 @@ class PassingTensor(HeldTensor):
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
         self.nbytes = source.nbytes
-        self._norm = None
+        self._norm = self.sum_so_far = None
 
     @property
     def tensor(self) -> Tensor | None:  # type: ignore[override]

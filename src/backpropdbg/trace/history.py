@@ -1,21 +1,23 @@
 """The append-only history of events: the only state there is. What is kept obeys a budget."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 
-from backpropdbg.events import BackwardStarted, Event, Held, handles
+from backpropdbg.events import BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
 
 DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
 MOST_IN_ONE = 200_000
+LAST = 32
 
 
 class Trace:
     """Events by position, from 0.
 
     Args:
-        budget: bytes of tensors to keep. Beyond it the oldest keep their norms and say "not kept"; what the newest
-            backward (or, without one, the iteration) needs is kept in any case.
+        budget: bytes of tensors to keep. Beyond it the oldest keep their norms and say "not kept". Of the newest
+            backward (or, without one, the iteration) everything is kept in any case, but of each parameter's partials
+            only the last LAST; those before are added up, so that the running sum is known to the last bit.
         max_events: beyond this many the oldest iterations are forgotten whole; of one that has MOST_IN_ONE by itself,
             all but its newest backward.
         statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
@@ -28,6 +30,8 @@ class Trace:
         # An OrderedDict: taking the first of a dict gets slower with each one taken.
         self._kept: OrderedDict[int, tuple[Held, int]] = OrderedDict()
         self._needed = 0
+        self._partials: dict[str, deque[tuple[Held, int]]] = {}  # of the newest backward, by parameter
+        self._sums: dict[str, tuple[Held, Held]] = {}  # by parameter: the last that went, and the sum up to it
         self._bytes = 0
         self._starts: dict[int, int] = {}
 
@@ -50,16 +54,18 @@ class Trace:
         position = self._base + len(events)
         events.append(event)
         number = event.iteration
-        if number not in self._starts:
-            self._starts[number] = self._needed = position
-        elif isinstance(event, BackwardStarted):
+        if number not in self._starts or isinstance(event, BackwardStarted):
+            self._starts.setdefault(number, position)
             self._needed = position
+            self._let_sums_go()
         for held in handles(event):
             if held.kept:
                 # A handle that is used again lives as long as the newest event that shows it.
                 if kept.pop(id(held), None) is None:
                     self._bytes += held.nbytes
                 kept[id(held)] = (held, position)
+        if isinstance(event, (BackwardUse, GroupSummed, PartialEdited)):
+            self._note_partial(event, position)
         if self._bytes > self._budget:
             self._drop_tensors()
         if len(events) > self._max_events:
@@ -87,10 +93,52 @@ class Trace:
             key = next(iter(self._kept))
             held, shown = self._kept[key]
             if shown >= self._needed:
-                return
+                break
             del self._kept[key]
             self._bytes -= held.nbytes
             held.drop(self._statistics)
+
+    def _note_partial(self, event: BackwardUse | GroupSummed | PartialEdited, position: int) -> None:
+        name = event.parameter if isinstance(event, GroupSummed) else event.use.parameter
+        mine = self._partials.setdefault(name, deque())
+        mine.extend((held, position) for held in handles(event))
+        while self._bytes > self._budget and len(mine) > LAST:
+            held, shown = mine.popleft()
+            if self._kept.get(id(held)) == (held, shown):
+                del self._kept[id(held)]
+                self._add_up(held, shown)
+
+    def _add_up(self, held: Held, position: int) -> None:
+        """Let a partial of the newest backward go, and keep the sum up to it in the place of the one before."""
+        self._bytes -= held.nbytes
+        name = self._term_of(position)
+        if name is None:
+            held.drop(self._statistics)
+            return
+        last, before = self._sums.get(name, (None, None))
+        total = held.fold(before, self._statistics)
+        self._bytes += total.nbytes
+        if last is not None and before is not None:
+            last.sum_so_far = None
+            self._bytes -= before.nbytes
+        self._sums[name] = held, total
+
+    def _term_of(self, position: int) -> str | None:
+        """The parameter that this partial reaches by itself; None for one of a group, or where another flows on."""
+        event, following = self[position], self[position + 1]
+        if isinstance(event, GroupSummed):
+            return event.parameter
+        assert isinstance(event, (BackwardUse, PartialEdited))
+        replaced = isinstance(following, PartialEdited) and following.use == event.use
+        return None if event.use.group or replaced else event.use.parameter
+
+    def _let_sums_go(self) -> None:
+        """Another backward is the newest one now."""
+        for last, total in self._sums.values():
+            last.sum_so_far = None
+            self._bytes -= total.nbytes
+        self._sums.clear()
+        self._partials.clear()
 
     def _forget(self, current: int) -> None:
         oldest = min(self._starts)
