@@ -5,6 +5,7 @@ each time in a fresh copy of its folder.
 """
 
 import difflib
+import itertools
 import os
 import re
 import shutil
@@ -25,14 +26,6 @@ MODES = {
     "record": ("under_record.py",),
 }
 # Known defects that wait for their cure. What is cured has to leave this set: the test says so.
-OPEN = {
-    ("record", "in_forward.py"),  # torch's detours around our hooks, and our frames, stand in the traceback
-    ("record", "in_backward.py"),
-    ("record", "signals.py"),
-    ("record", "anomaly.py"),
-    ("report", "warns.py"),  # a warning about the line that reads `.grad` names our function mode's line
-    ("record", "warns.py"),
-}
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON") or name == "PYTHONPATH"},
     "PYTHONWARNINGS": "ignore:Failed to initialize NumPy",
@@ -184,10 +177,7 @@ def test_it_is_the_same_program(tmp_path: Path, case: Case) -> None:
         assert case.says in by_itself.stdout + by_itself.stderr
         assert by_itself.weights or case.words.split()[0] in ("broken.py", "exits.py")
         found = {mode: differences(mode, by_itself, done.result(), case.forgives) for mode, done in watched.items()}
-    known = {mode for mode in MODES if (mode, case.words) in OPEN}
-    new = [line for mode, lines in found.items() if mode not in known for line in lines]
-    assert not new, "\n".join(new)
-    assert all(found[mode] for mode in known), f"cured, so take it out of OPEN: {case.words}"
+    assert not [line for lines in found.values() for line in lines], "\n".join(itertools.chain(*found.values()))
 
 
 def test_a_condition_that_raises_is_no_business_of_the_program(tmp_path: Path) -> None:

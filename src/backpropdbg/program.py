@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from backpropdbg.beside import Beside
 from backpropdbg.launch import Launch, launch
 from backpropdbg.situation import Situation
-from backpropdbg.tracebacks import clean, is_ours
+from backpropdbg.tracebacks import clean, clean_all_that_is_printed, is_ours
 from backpropdbg.when_imported import when_imported
 from backpropdbg.wire.server import Server
 
@@ -166,6 +166,7 @@ def main() -> int:
     program = launch(options)
     kind = _Reporting if options.get("mode") == "report" else _Debugging
     watching: _Watching = kind(server, program, options)
+    clean_all_that_is_printed()
     threading.excepthook = threading.__excepthook__ = _thread_raised
     when_imported("torch", watching.begin)
     from backpropdbg.debugger.core import Quit

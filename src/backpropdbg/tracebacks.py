@@ -5,8 +5,11 @@ the way through `handle_torch_function`; neither is on the stack of a program th
 """
 
 import dis
+import functools
 import os
+import traceback
 from types import CodeType, TracebackType
+from typing import Any
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _DEMO = os.path.join(_OURS, "demo") + os.sep
@@ -34,6 +37,21 @@ def clean(error: BaseException) -> None:
         waiting += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
             waiting += one.exceptions
+
+
+def clean_all_that_is_printed() -> None:
+    """For this process: also what the program formats itself, by `traceback.print_exc()`, logging and the like."""
+    original = traceback.TracebackException.__init__
+
+    @functools.wraps(original)
+    def init(self: Any, kind: Any, error: Any, trace: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(error, BaseException):
+            mine = error.__traceback__ is trace
+            clean(error)
+            trace = error.__traceback__ if mine else _without_ours(trace)
+        original(self, kind, error, trace, *args, **kwargs)
+
+    traceback.TracebackException.__init__ = init  # type: ignore[method-assign, assignment]
 
 
 def _without_ours(trace: TracebackType | None) -> TracebackType | None:

@@ -2,6 +2,7 @@
 
 import bisect
 import sys
+import warnings
 from collections.abc import Sequence
 from types import MethodWrapperType
 from typing import Any
@@ -244,6 +245,21 @@ def _owner(segments: Segments, number: int) -> int | None:
     return segments[at][2] if at >= 0 and number < segments[at][1] else None
 
 
+_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
+
+
+def _grad_of(t: Tensor) -> Any:
+    """`t.grad`; torch's warning about a tensor that is no leaf names the user's line, not ours."""
+    if t.is_leaf or t.retains_grad:
+        return _GRAD(t)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        grad = _GRAD(t)
+    for warning in caught:
+        warnings.warn(warning.message, stacklevel=3)
+    return grad
+
+
 class BareUses(TorchFunctionMode):
     """Sees operations that take a parameter outside of a library module's own call. idle: no more."""
 
@@ -262,7 +278,7 @@ class BareUses(TorchFunctionMode):
             return func(*args, **kwargs)
         if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
             low = sequence()
-            result = func(*args, **kwargs)
+            result = _grad_of(args[0]) if func == _GRAD else func(*args, **kwargs)
             made = isinstance(result, Tensor) and result.grad_fn is not None and args[0].is_leaf
             if made and _running() == -1 and not forward.is_inside_library():
                 forward.bare_use([args[0]], low, result)
