@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from backpropdbg.events import Held
+
 
 class Beside:
     """One program and its probe."""
@@ -81,8 +83,9 @@ class Beside:
     def track(self, globs: Sequence[str]) -> None:
         self._probe.track(globs)
 
-    def edit(self, value: object) -> None:
-        self._probe.edit(value)
+    def edit(self, value: object) -> Held:
+        held: Held = self._probe.edit(value)
+        return held
 
     def detach(self) -> None:
         self._probe.detach()

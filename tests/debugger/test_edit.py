@@ -80,12 +80,12 @@ def test_the_row_is_marked_and_the_original_stays_visible():
     rows = {row.term: row for row in now.ledger}
     size = float(two.double().norm())
     assert rows["A2"].norm == pytest.approx(size / 2) and rows["A2"].here
-    assert rows["A2"].note.startswith(f"edited, was norm {size:.4g}")
+    assert rows["A2"].note.startswith(f"edited, was {size:.4g}")
     assert (rows["A2 was"].norm, rows["A2 was"].element) == (pytest.approx(size), float(two[0, 0]))
     assert now.explanation[0].startswith(f"You set the partial of use #2 of {WEIGHT}: norm {size / 2:.4g} flows on")
 
 
-def test_at_the_stop_it_says_that_it_will_flow_on():
+def test_the_stop_shows_at_once_what_will_flow_on():
     drawn: list[Any] = []
 
     def look(debugger: Any) -> None:
@@ -93,7 +93,12 @@ def test_at_the_stop_it_says_that_it_will_flow_on():
 
     seen = play(step, *EDIT, "c", focus=WEIGHT, look=look)
     words = f"use #2 of {WEIGHT}: the edited partial flows on as the program runs on"
-    assert seen.said[1].text == words and drawn[0].explanation[0] == words
+    assert seen.said[1].text == words
+    _, two = plain()
+    row = next(row for row in drawn[0].ledger if row.term == "A2")
+    assert row.note.startswith("edited, was ") and row.norm == pytest.approx(float(two.double().norm()) / 2)
+    matrix = next(m for m in drawn[0].matrices if m.name == "partial")
+    assert matrix.state == "value" and drawn[0].event == "BackwardUse"
 
 
 def test_partial_is_that_of_the_use_that_is_here_whatever_the_focus():

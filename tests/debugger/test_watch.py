@@ -63,12 +63,15 @@ def test_a_tensor_that_changes_in_place_stops_bit_for_bit():
     assert stopped_at(seen) == [(1, "StepFinished"), (2, "StepFinished")]
 
 
-def test_what_is_not_known_yet_stops_when_it_is():
+def test_that_there_is_a_value_at_last_is_no_change():
     seen = play(losses, "watch partial.norm().item()", *["c"] * 9)
     first = seen.said[0].text
-    assert first.startswith("watchpoint 1: partial.norm().item(), not known yet: ") and "NoneType" in first
-    assert stopped_at(seen) == [(1, "BackwardUse"), (3, "BackwardUse"), (5, "BackwardUse")]
-    assert seen.situations[0].explanation[0].startswith("watchpoint 1: partial.norm().item() was not known, is 0.70")
+    assert (
+        first.startswith("watchpoint 1: partial.norm().item(), not known yet: ")
+        and "partial is None at this stop" in first
+    )
+    assert stopped_at(seen) == [(3, "BackwardUse"), (5, "BackwardUse")]
+    assert seen.situations[0].explanation[0].startswith("watchpoint 1: partial.norm().item() was 0.70")
 
 
 def test_nan_is_no_change_of_nan():

@@ -24,6 +24,7 @@ from backpropdbg.events import (
     Event,
     ForwardUse,
     GradCleared,
+    Held,
     IterationStarted,
     Paused,
     ProgramFinished,
@@ -50,6 +51,7 @@ class Debugger:
 
     Attributes:
         displays: expressions to show at each stop, by number.
+        edited: what the user put in the place of this stop's partial.
         collecting: what the lines are added to that come between `commands N` and `end`.
         frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
         notes: what to say first about this stop, e.g. a condition that can't be evaluated.
@@ -73,6 +75,7 @@ class Debugger:
         self.breakpoints: list[Breakpoint] = []
         self.displays: dict[int, str] = {}
         self.frame: int | None = None
+        self.edited: Held | None = None
         self.collecting: tuple[Breakpoint, list[str]] | None = None
         self.reason = "entry"
         self.notes: list[str] = []
@@ -196,7 +199,7 @@ class Debugger:
         """Stop; passes: only for the sake of breakpoints, whose commands may let the program run on unseen."""
         self._paused.clear()
         self._focus_something()
-        self.frame = None
+        self.frame = self.edited = None
         self._at(position)
         if not (self._run_commands(hits) and passes):
             self._wait(self._drawable(position))
@@ -245,6 +248,8 @@ class Debugger:
 
     def _at(self, position: int) -> Stop:
         self._stop = stop = self._look(position, self.focus)
+        if self.edited is not None:
+            stop.edit(self.edited)
         return stop
 
     def _look(self, position: int, parameter: str) -> Stop:
@@ -352,8 +357,12 @@ class Debugger:
                 return use.parameter == self.focus
             case Accumulated() as e:
                 return e.parameter == self.focus
-            case StepStarted() | StepFinished():
-                return True
+            case StepStarted() as e:
+                return self.focus in e.grads
+            case StepFinished():
+                events = self.trace.iteration(event.iteration)
+                begun = next((e for e in reversed(events) if isinstance(e, StepStarted)), None)
+                return begun is None or self.focus in begun.grads
         return False
 
     @staticmethod

@@ -105,8 +105,14 @@ def matrices(stop: Stop) -> tuple[Matrix, ...]:
     return (
         _matrix("partial", title, stop.partial, never, "gradient"),
         _matrix("running", "running sum", stop.running, summed, "gradient"),
-        _matrix("weight", "weight", stop.weight, "pending", "weight", proof(stop)),
+        _matrix("weight", "weight", stop.weight, "pending", "weight", _unmoved(stop)),
     )
+
+
+def _unmoved(stop: Stop) -> str:
+    """The proof, short enough for a frame."""
+    found = proof(stop)
+    return "unchanged, bit for bit" if found.startswith("bit for bit") else found
 
 
 def _matrix(name: str, title: str, held: Held | None, absent: State, scale: str, note: str = "") -> Matrix:
@@ -149,7 +155,7 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
     arrived = {e.use.index for e in stop.events if isinstance(e, BackwardUse)}
     now = stop.event.use.index if isinstance(stop.event, (BackwardUse, PartialEdited)) else None
     over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
-    nodes = [GraphNode("x", 0, "done", "done" if over else "pending")]
+    nodes = [GraphNode("x", 0, "done", "done" if over else "pending"), *_earlier(stop, levels)]
     reached = {use.index for e in stop.events if isinstance(e, BackwardStarted) for use in e.uses}
     uses = {use.index: (run, use.number) for run in stop.ledger.runs for use in reversed(run.uses)}
     partials = {(run.number, use.number): p for run in stop.ledger.runs for use, p in run.arrived}
@@ -166,6 +172,32 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
     begun = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")
     nodes.append(GraphNode("..." if end is None else "loss", 1 + max(levels.values(), default=0), last, begun))
     return tuple(nodes)
+
+
+def _earlier(stop: Stop, levels: dict[int, int]) -> list[GraphNode]:
+    """The calls of the iteration before that this backward reaches, in a row; the others move behind them."""
+    begun = next((e for e in reversed(stop.events) if isinstance(e, BackwardStarted)), None)
+    calls = dict.fromkeys((u.module, u.call) for u in begun.uses if u.index < 0 and u.call) if begun is not None else {}
+    for index in levels:
+        levels[index] += len(calls)
+    events = [e for e in stop.events if isinstance(e, BackwardUse) and e.use.index < 0]
+    arrived = {(e.use.module, e.use.call) for e in events}
+    now = stop.event.use if isinstance(stop.event, BackwardUse) and stop.event.use.index < 0 else None
+    mine = {(u.module, u.call): u for run in stop.ledger.runs for u in run.uses if u.index < 0}
+    partials = {u.number: held for run in stop.ledger.runs for u, held in run.arrived}
+    nodes = []
+    for level, (module, call) in enumerate(calls, 1):
+        here = now is not None and (now.module, now.call) == (module, call)
+        backward = "here" if here else "done" if (module, call) in arrived else "pending"
+        node = GraphNode(f"{module}#{call}", level, "done", backward)
+        use = mine.get((module, call))
+        if use is not None:
+            held = partials.get(use.number)
+            size = norm(held) if held is not None else None
+            shown = state_of(held, "pending" if use.number not in partials else "not computed")
+            node = replace(node, focused=True, partial=f"A{use.number}", partial_state=shown, partial_norm=size)
+        nodes.append(node)
+    return nodes
 
 
 def _label(e: ForwardUse) -> str:

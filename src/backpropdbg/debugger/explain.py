@@ -155,7 +155,9 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.total > 1 and e.order == 1:
         first += ": backward walks from the loss, so the last use comes first"
     held = "None" if stop.grad is None else "what it was"
-    if e.use.total > 1:
+    if stop.run is not None and not stop.run.accumulates:
+        last = f".grad stays {held}: this is autograd.grad(), which hands the sum to its caller."
+    elif e.use.total > 1:
         last = f".grad is still {held}: PyTorch adds all {e.use.total} in a buffer first, then writes .grad once."
     else:
         last = f".grad is still {held}: AccumulateGrad writes it next."
@@ -189,7 +191,17 @@ def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
     proof = {True: ", bit for bit", False: "? No: the two differ. That is a finding", None: ""}[exact]
     if exact is None and stop.run.hooked:
         proof = ", as a hook of the program's on this parameter changed it"
-    return (f"AccumulateGrad wrote .grad once: .grad = {carried}{arrived}{proof}.", "The weight has not moved.")
+    if stop.run.originals:
+        proof += f" (with {', '.join(f'A{n}' for n in sorted(stop.run.originals))} as you edited it)"
+    first = f"AccumulateGrad wrote .grad once: .grad = {carried}{arrived}{proof}."
+    return (first, *_will_spread(stop), "The weight has not moved.")
+
+
+def _will_spread(stop: Stop) -> tuple[str, ...]:
+    """A warning where the step will spread NaN or infinity into the weight."""
+    if stop.grad is None or not stop.grad.kept or stop.grad.finite():
+        return ()
+    return (".grad holds NaN or infinity: step() will spread it into the weight.",)
 
 
 def _finished(e: BackwardFinished) -> tuple[str, ...]:
@@ -215,7 +227,10 @@ def _before_step(stop: Stop, e: StepStarted) -> tuple[str, ...]:
     if stop.run is not None and not stop.uses and stop.grad.kept and stop.grad.norm() == 0:
         zeros = f"{_unused(stop)}.grad is zeros, not None, so the optimizer will not skip {stop.focus}:"
         return (zeros, "momentum and weight decay act all the same.")
-    return (f"{_unused(stop)}step() has not run. It will read .grad once, however many uses it sums.",)
+    return (
+        f"{_unused(stop)}step() has not run. It will read .grad once, however many uses it sums.",
+        *_will_spread(stop),
+    )
 
 
 def _unused(stop: Stop) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
+from backpropdbg.events import Held
+
 
 class Program(Protocol):
-    """The real one stands in `backpropdbg.program`."""
+    """The real one is `backpropdbg.beside.Beside`."""
 
     def parameters(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""
@@ -47,8 +49,8 @@ class Program(Protocol):
     def track(self, globs: Sequence[str]) -> None:
         """From now on look only at parameters whose name, or module, fits one of these."""
 
-    def edit(self, value: object) -> None:
-        """Let another partial flow on from the use that arrives now. Raises CommandError where that can't be."""
+    def edit(self, value: object) -> Held:
+        """Let another partial flow on from the use that arrives now; return it. Raises CommandError where it can't."""
 
     def detach(self) -> None:
         """Take every hook out, for good."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
-from backpropdbg.debugger.words import cancelled_part, edited_note, fused_note, norm, percent, state_of
+from backpropdbg.debugger.words import cancelled_part, edited_note, fused_note, norm, percent, state_of, use_details
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
@@ -108,7 +108,8 @@ class Stop:
     def partial(self) -> Held | None:
         """The partial of this stop's use; after it, the newest one."""
         if isinstance(self.event, (BackwardUse, PartialEdited)) and self.event.use.parameter == self.focus:
-            return self.event.partial
+            arrived = reversed(self.run.arrived if self.run is not None else [])
+            return next((held for use, held in arrived if use == self.event.use), self.event.partial)
         return self.run.arrived[-1][1] if self.run is not None and self.run.arrived else None
 
     @cached_property
@@ -204,13 +205,20 @@ class Stop:
             return begun.where if begun is not None else None
         return getattr(event, "where", None)
 
+    def edit(self, partial: Held) -> None:
+        """Show what the user put in the place of this stop's partial, before the program runs on with it."""
+        if isinstance(self.event, BackwardUse) and self.event.use.parameter == self.focus:
+            for run in self.ledger.runs:
+                if run.number == self.event.run:
+                    run.edit(self.event.use, partial)
+
     # -- the ledger ------------------------------------------------------------------------------
 
     def rows(self) -> tuple[Row, ...]:
         run = self.run
         if run is None:
             rows = [Row("carried", "carried in", "", "pending")]
-            rows += [Row("partial", f"A{n}", f"use #{n}", "pending") for n in range(self.uses, 0, -1)]
+            rows += [Row("partial", f"A{n}", detail, "pending") for n, detail in reversed(self._forward_uses())]
             left = "" if self.grad is None or self._cleared else "left by an earlier backward"
             last = self._row("grad", ".grad", "", self.grad, note=left)
             return (*rows, Row("running", "running sum", "", "pending"), last)
@@ -261,6 +269,7 @@ class Stop:
 
     def _partials(self, run: Run) -> list[Row]:
         rows, seen, before = [], set(), 0.0
+        details = use_details([(use.number, use.module, use.call) for use in run.uses])
         here_use = self._here_use(run)
         for use, partial in run.arrived:
             seen.add(use.number)
@@ -268,7 +277,7 @@ class Stop:
             original = run.originals.get(use.number)
             notes = [fused_note(use), edited_note(original), "" if value is None else self._pull(value, before)]
             note = "; ".join(filter(None, notes))
-            name, detail = f"A{use.number}", f"use #{use.number}"
+            name, detail = f"A{use.number}", details[use.number]
             rows.append(self._row("partial", name, detail, partial, "not computed", note, use == here_use))
             if original is not None:
                 rows.append(self._row("label", f"{name} was", "as computed", original))
@@ -276,8 +285,14 @@ class Stop:
         missing: State = "not computed" if run.finished else "pending"
         for use in reversed(run.uses):
             if use.number not in seen:
-                rows.append(Row("partial", f"A{use.number}", f"use #{use.number}", missing, note=fused_note(use)))
+                rows.append(Row("partial", f"A{use.number}", details[use.number], missing, note=fused_note(use)))
         return rows
+
+    def _forward_uses(self) -> list[tuple[int, str]]:
+        """Number and detail of the uses that the forward had so far."""
+        calls = [e for e in self.events if isinstance(e, ForwardUse) and self.focus in e.parameters]
+        uses = [(e.numbers[e.parameters.index(self.focus)], e.module, e.call) for e in calls]
+        return list(use_details(uses).items())
 
     def _here_use(self, run: Run) -> Use | None:
         """The use that this stop is about, where it is one of this run."""

@@ -24,15 +24,16 @@ def start(expression: str, program: Program, stop: Stop, frame: int) -> tuple[Wa
 def changed(b: Breakpoint, program: Program, stop: Stop) -> str:
     """Compare with the last value; return what to say of a change, "" where there is none to see.
 
-    What can't be evaluated here (its frame is gone, its tensor is not there yet) keeps its last value.
+    What can't be evaluated here (its frame is gone, its tensor is not there yet) keeps its last value; that it has one
+    at last is no change.
     """
     watch = b.watch
     if watch is None:
         return ""
     known, before = watch.known, watch.shown
-    if not _compare(watch, program, stop)[0]:
+    if not _compare(watch, program, stop)[0] or not known:
         return ""
-    return f"{b.name}: {watch.expression} was {before if known else 'not known'}, is {watch.shown}"
+    return f"{b.name}: {watch.expression} was {before}, is {watch.shown}"
 
 
 def look_again(b: Breakpoint, program: Program, stop: Stop) -> None:

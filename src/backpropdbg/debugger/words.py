@@ -1,6 +1,7 @@
 """Small facts in words: the state of a handle, a share, a place, what is special about a use."""
 
 import math
+from collections.abc import Sequence
 
 from backpropdbg.events import Held, Location, Use
 from backpropdbg.situation import Number, State, number
@@ -40,12 +41,21 @@ def fused_note(use: Use) -> str:
     return f"several uses may be inside one operation ({use.node}): can't be split" if use.fused else ""
 
 
+def use_details(uses: Sequence[tuple[int, str, int]]) -> dict[int, str]:
+    """By number, what to call a use in the ledger: by the module's call where several modules share the parameter.
+
+    uses: number, module and call of each.
+    """
+    several = len({module for _, module, _ in uses}) > 1
+    return {n: f"{module}#{call}" if several and call else f"use #{n}" for n, module, call in uses}
+
+
 def edited_note(original: Held | None) -> str:
     """What to say of a partial that the user replaced."""
     if original is None:
         return ""
     size = original.norm()
-    return "edited" if size is None else f"edited, was norm {size:.4g}"
+    return "edited" if size is None else f"edited, was {size:.4g}"
 
 
 def line_of(where: Location | None) -> str:

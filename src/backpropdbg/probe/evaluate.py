@@ -92,6 +92,11 @@ class Evaluator:
             known = ", ".join(name for name in ours if name not in ("model", "optimizer", "torch", "math"))
             raise CommandError(f"{text.strip()}: {_one_line(e)}; names: {known}, and the program's own") from None
         except BaseException as e:  # also SystemExit: nothing that is typed may end the program
+            used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+            absent = [name for name in names if name in used and names[name] is None]
+            if absent and "NoneType" in str(e):
+                verb = "is" if len(absent) == 1 else "are"
+                raise CommandError(f"{text.strip()}: {' and '.join(absent)} {verb} None at this stop") from None
             raise CommandError(f"{text.strip()}: {_one_line(e)}") from None
 
     @staticmethod

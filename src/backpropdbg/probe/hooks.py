@@ -19,6 +19,7 @@ from backpropdbg.probe.edit import fit
 from backpropdbg.probe.forward import BareUses, Forward
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
+from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.watch import Policy, Watch, unseen
 
@@ -127,16 +128,17 @@ class Probe:
             self.watch.prune()
             self._see()
 
-    def edit(self, value: object) -> None:
+    def edit(self, value: object) -> HeldTensor:
         """Let another value flow on in the place of the partial that this thread is stopped at; the last one counts.
 
-        Raises CommandError, in one line, where there is none or the value does not fit.
+        Returns what flows on. Raises CommandError, in one line, where there is none or the value does not fit.
         """
         here = self.watch.here
         if here.arrived is None:
             raise CommandError("there is no partial here: only at a backward use can it be edited")
         with self.watch.inert(), unseen():
             here.edited = fit(value, here.arrived)
+        return HeldTensor(here.edited)
 
     def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen (expressions of the user at a stop)."""

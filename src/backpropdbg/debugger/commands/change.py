@@ -16,11 +16,9 @@ def set_(d: Debugger, text: str) -> str:
     if not isinstance(event, BackwardUse):
         raise CommandError("set partial: no partial arrives here; until backward runs to one")
     expression = text.partition("=")[2].strip()
-    d.program.edit(d.evaluate(expression, event.use.parameter))
-    said = f"use #{event.use.number} of {event.use.parameter}: the edited partial flows on as the program runs on"
-    d.notes = [note for note in d.notes if note != said] + [said]
+    d.edited = d.program.edit(d.evaluate(expression, event.use.parameter))
     d.refresh()
-    return said
+    return f"use #{event.use.number} of {event.use.parameter}: the edited partial flows on as the program runs on"
 
 
 @command(arguments.anything)
