@@ -304,7 +304,7 @@ def _show(options: dict[str, object], script: "Script | None", speed: float, fir
             return app.return_code or 0
         from backpropdbg.console import live
 
-        return live.end_like(live.follow(session))
+        return live.end_like(live.follow(session, app.late))
     finally:
         session.close()
 

@@ -145,11 +145,11 @@ async def test_quit_does_not_wait_for_a_slow_session(monkeypatch: pytest.MonkeyP
 async def test_help_and_back() -> None:
     async with opened() as (app, session, pilot):
         await pilot.press("question_mark")
-        await until(pilot, lambda: "any key closes this" in screen(app))
+        await until(pilot, lambda: "any other key closes this" in screen(app))
         session.say(Stopped(replace(STOP, iteration=9)))
         await until(pilot, lambda: app.situation.iteration == 9)
         await pilot.press("s")
-        await until(pilot, lambda: "any key closes this" not in screen(app))
+        await until(pilot, lambda: "any other key closes this" not in screen(app))
         assert session.sent == []
 
 
@@ -268,7 +268,7 @@ async def test_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
         session.say(ProgramOutput("stdout", "hello\n"), Ended("killed", -9))
         await until(pilot, lambda: "hello" in screen(app))
         await pilot.press("question_mark")
-        await until(pilot, lambda: "any key closes this" in screen(app))
+        await until(pilot, lambda: "any other key closes this" in screen(app))
 
 
 async def test_absent_and_many_matrices() -> None:

@@ -159,7 +159,7 @@ class _Live:
             return "continue"
         self._asking = True
         try:
-            asked = keyboard.ask()
+            asked = keyboard.ask("> " if self._body.open else keyboard.PROMPT)
         except KeyboardInterrupt:
             sys.stderr.write("\n")
             return ""
@@ -186,12 +186,13 @@ class _Live:
         sys.stderr.flush()
 
 
-def follow(session: Session) -> int:
-    """Let the program run on without us, and pass its streams on. Returns its exit code, negative for a signal."""
-    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+def follow(session: Session, inbox: "queue.SimpleQueue[Message]") -> int:
+    """Let the program run on without us, and pass its streams on. Returns its exit code, negative for a signal.
+
+    inbox: gets what the session says already.
+    """
     for number in _FORWARDED:
         signal.signal(number, lambda number, frame: session.signal(number))
-    session.start(inbox.put)
     session.release()
     keyboard.pass_on(session.feed)
     while True:

@@ -39,7 +39,7 @@ def _absent(row: Row) -> str:
 
 
 def _cosine(row: Row) -> str:
-    return "" if row.cosine is None else f"{as_float(row.cosine):+.2f}"
+    return "" if row.cosine is None or row.term == "rounding" else f"{as_float(row.cosine):+.2f}"
 
 
 def ledger(d: Debugger) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import queue
 import threading
 from collections.abc import Sequence
 from typing import ClassVar
@@ -55,7 +56,7 @@ class DebuggerApp(App[None]):
         own_code: exit with the program's own code, as the program does without us.
         exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
         busy: True while the program runs, or while a step key waits for its answer.
-        detached: the app went away and leaves the program to itself.
+        detached: the app went away and leaves the program to itself; late: what the session says after that.
     """
 
     TITLE = "backpropdbg"
@@ -77,6 +78,8 @@ class DebuggerApp(App[None]):
         self.waiting = False
         self.ended = False
         self.quitting = self.detached = False
+        self.late: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
+        self.body = wire.Body()
         self.first_matrix = 0
         self.zoomed = False
         self.player = None if script is None else Player(script, speed, self.send, self.caption)
@@ -90,6 +93,11 @@ class DebuggerApp(App[None]):
     def busy(self) -> bool:
         """True while a step key has to wait."""
         return self.running or self.waiting
+
+    @property
+    def prompt(self) -> str:
+        """What stands before the command line; between `commands N` and `end` it says so."""
+        return "(commands, end) " if self.body.open else "(bpdb) "
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
@@ -184,6 +192,7 @@ class DebuggerApp(App[None]):
         self.base.query_one(Ledger).show(situation)
         self.base.query_one(SourcePane).show(situation.source)
         self.base.query_one(Explanation).show(situation)
+        self.show_keys(self.size.width)
         self.show_matrices()
 
     def show_matrices(self) -> None:
@@ -197,7 +206,7 @@ class DebuggerApp(App[None]):
                 pane.show(shown[n], self.situation.element)
         tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
         frame = 2 if self.base.has_class("compact") else 3
-        self.base.query_one("#matrices").styles.height = max(frame + 4, min(tallest + frame, self.size.height // 4 + 1))
+        self.base.query_one("#matrices").styles.height = max(frame + 4, min(tallest + frame, self.size.height // 3))
         self.call_after_refresh(self.ask_cells)
 
     def shown_matrices(self, situation: Situation) -> list[Matrix]:
@@ -219,7 +228,7 @@ class DebuggerApp(App[None]):
         for pane in self.base.query(MatrixPane):
             matrix = pane.matrix
             if pane.display and pane.size.area and matrix is not None and matrix.state == "value" and not self.ended:
-                if self.zoomed:
+                if self.zoomed or pane.nearly_fits():
                     self.session.window(matrix.name, *pane.room(), *pane.origin(), pool=False)
                 else:
                     self.session.window(matrix.name, *pane.room())
@@ -238,6 +247,7 @@ class DebuggerApp(App[None]):
     def go_away(self) -> None:
         """Leave the program to itself: it goes on where we were, with the terminal's own screen."""
         self.detached = self.quitting = True
+        self.session.start(self.late.put)
         self.exit(return_code=0)
 
     def show_end(self, ended: wire.Ended) -> None:
@@ -250,13 +260,15 @@ class DebuggerApp(App[None]):
         self.base.query_one(Header).show(self.situation, "ended")
         self.base.query_one(Explanation).say(ended.cause, alarm=True)
         self.hint("R restarts the program, q quits")
+        self.show_keys(self.size.width)
         output = self.base.query_one(OutputPane)
         output.open_line = False
         output.write("end", f"{ended.cause} (exit code {ended.code})\n")
 
     def send(self, line: str) -> None:
         """Send one command line, or do what only the app can: quit, restart and screenshot."""
-        words = words_of(line)
+        words = [] if self.body.takes(line) else words_of(line)
+        self.base.query_one("#prompt-word", Static).update(self.prompt)
         if words[:1] in (["quit"], ["q"]):
             code = int(words[1]) if len(words) > 1 and words[1].isdecimal() else self.exit_code
             self.shut(code)
@@ -465,16 +477,17 @@ class DebuggerApp(App[None]):
     def show_keys(self, width: int) -> None:
         """Name the keys that work now."""
         typing = isinstance(self.focused, CommandLine)
-        self.base.query_one("#keys", Static).update(key_line(width, typing))
+        over = self.ended or (self.situation is not None and self.situation.phase == "finished")
+        self.base.query_one("#keys", Static).update(key_line(width, typing, over))
 
     def on_descendant_focus(self) -> None:
         """The command line has the keyboard; while the program runs it is the program's standard input."""
-        self.base.query_one("#prompt-word", Static).update("(stdin) " if self.running else "(bpdb) ")
+        self.base.query_one("#prompt-word", Static).update("(stdin) " if self.running else self.prompt)
         self.show_keys(self.size.width)
 
     def on_descendant_blur(self) -> None:
         """The keys are back."""
-        self.base.query_one("#prompt-word", Static).update("(bpdb) ")
+        self.base.query_one("#prompt-word", Static).update(self.prompt)
         self.call_after_refresh(self.show_keys, self.size.width)
 
     def fit(self, width: int, height: int) -> None:

@@ -3,6 +3,7 @@
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -21,13 +22,14 @@ KEYS = (
     ("?", "help"),
     ("q", "quit"),
 )
+OVER = (("R", "restart"), (":", "command"), ("tab", "focus"), ("arrows", "element"), ("?", "help"), ("q", "quit"))
 COMPACT = ("s", "n", "f", "c", "b", ":", "tab", "?", "q")
 HELP = """\
 s  step: the next event of any parameter or of the loop
 n  next turning point of the parameter: its uses, the sum, the update
 f  finish: to the end of the phase
 c  continue to the next breakpoint
-i  interrupt a running program (or ctrl+c)
+i  interrupt a running program (or ctrl+c); :detach lets it run on alone
 R  restart: same seed; breakpoints, focus and element kept
 
 b  break ...        :  command line      esc  leave it
@@ -43,14 +45,14 @@ q  quit
 
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
 orange +, blue -; a positive gradient pulls its element down.
-
-any key closes this"""
+none of the keys while the program runs: then `:` types into its standard input"""
 TYPING = (("enter", "run"), ("esc", "back to the keys"), ("up", "history"), ("help", "all commands"))
 
 
-def key_line(width: int, typing: bool = False) -> Text:
-    """Return the line of keys, shorter on a narrow screen; typing: those of the command line."""
+def key_line(width: int, typing: bool = False, over: bool = False) -> Text:
+    """Return the line of keys, shorter on a narrow screen; typing: those of the command line; over: no program runs."""
     keys = KEYS if width >= 100 else tuple(pair for pair in KEYS if pair[0] in COMPACT)
+    keys = OVER if over else keys
     keys = TYPING if typing else keys
     text = Text(" ", no_wrap=True)
     for key, word in keys:
@@ -74,14 +76,18 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
-        box = Static(Text(HELP), id="help")
+        with VerticalScroll(id="help") as box:
+            yield Static(Text(HELP))
         box.border_title = "keys"
-        yield box
+        box.border_subtitle = "any other key closes this, down scrolls"
 
     def on_key(self, event: events.Key) -> None:
-        """Close."""
+        """Close, or scroll."""
         event.stop()
-        self.dismiss()
+        if event.key in ("down", "up", "pagedown", "pageup"):
+            self.query_one(VerticalScroll).scroll_relative(y=-4 if "up" in event.key else 4, animate=False)
+        else:
+            self.dismiss()
 
     def on_click(self) -> None:
         """Close."""

@@ -12,6 +12,7 @@ from backpropdbg.situation import Matrix, Window
 from backpropdbg.tui import paint
 
 CELL = 7
+NEARLY = 4
 
 
 def flat_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -66,6 +67,13 @@ def matrix_text(matrix: Matrix, window: Window, element: Sequence[int], width: i
     return out
 
 
+def cut_text(window: Window) -> str:
+    """Say which part of a tensor is shown, e.g. "rows 2-8 of 12"."""
+    rows, columns = flat_shape(window.shape)
+    shown = [("rows", window.row0, len(window.values), rows), ("cols", window.col0, len(window.values[0]), columns)]
+    return ", ".join(f"{word} {at}-{at + n - 1} of {size}" for word, at, n, size in shown if n < size)
+
+
 def scale_text(matrix: Matrix, window: Window | None) -> str:
     """Return the frame's subtitle: the scale, the pooling, and the note."""
     parts = []
@@ -73,6 +81,8 @@ def scale_text(matrix: Matrix, window: Window | None) -> str:
         parts.append(f"±{paint.number_text(window.scale_vmax, 2)}")
         if window.row_step > 1 or window.col_step > 1:
             parts.append(f"largest of {window.row_step}x{window.col_step}")
+        elif window.values and (len(window.values), len(window.values[0])) != flat_shape(window.shape):
+            parts.append(cut_text(window))
     parts += [matrix.note] if matrix.note else []
     return "  ".join(parts)
 
@@ -123,6 +133,13 @@ class MatrixPane(Widget):
         """Return how many rows and columns of cells fit."""
         margin = len(str(max(1, flat_shape(self.matrix.shape)[0] if self.matrix else 1) - 1))
         return max(1, self.size.height - 1), max(1, (self.size.width - margin) // CELL)
+
+    def nearly_fits(self) -> bool:
+        """True for a tensor of a few pages: better true cells around the element than all of them pooled."""
+        rows, columns = flat_shape(self.matrix.shape if self.matrix else ())
+        room_rows, room_columns = self.room()
+        fits = rows <= room_rows and columns <= room_columns
+        return not fits and rows <= NEARLY * room_rows and columns <= NEARLY * room_columns
 
     def origin(self) -> tuple[int, int]:
         """Return the first row and column of a cut that has the selected element in its middle."""

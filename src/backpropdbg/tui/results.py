@@ -6,6 +6,7 @@ from textual.widgets import Static
 
 from backpropdbg.tui import paint
 
+TALL = 3
 KINDS = {"result": paint.PLAIN, "error": f"bold {paint.ALARM}", "hint": f"italic {paint.DIM}"}
 
 
@@ -26,8 +27,10 @@ class Results(VerticalScroll, can_focus=False):
         self.set_class(kind == "error", "error")
         self.body.update(Text(self.text, KINDS[kind]))
         self.scroll_home(animate=False)
+        self.screen.set_class(self.text.count("\n") >= TALL, "tall-results")
         self.call_after_refresh(self.tell_more)
 
     def tell_more(self) -> None:
         """Say on the frame where not all of the text shows."""
-        self.border_subtitle = "page down: more" if self.max_scroll_y > 0 else ""
+        more = "page down: more, " if self.max_scroll_y > 0 else ""
+        self.border_subtitle = f"{more}esc closes" if self.text.count("\n") >= TALL else more.rstrip(", ")

@@ -73,16 +73,20 @@ Message = Stopped | Running | Result | Cells | ProgramOutput | Said | Rows | End
 
 
 class Body:
-    """Tells which lines stand between `commands N` and `end`: those are the debugger's, whatever their word."""
+    """Tells which lines stand between `commands N` and `end`: those are the debugger's, whatever their word.
+
+    Attributes:
+        open: after `commands N`, up to `end`.
+    """
 
     def __init__(self) -> None:
-        self._open = False
+        self.open = False
 
     def takes(self, line: str) -> bool:
         """True for a line in a body, and for its `end`. Call it once for each line, in order."""
         word = line.split()[0] if line.split() else ""
-        inside = self._open
-        self._open = word == "commands" or (inside and word != "end")
+        inside = self.open
+        self.open = word == "commands" or (inside and word != "end")
         return inside
 
 
