@@ -300,6 +300,8 @@ def _show(options: dict[str, object], script: "Script | None", speed: float, fir
         own_code = script is None and options["program"] == "run"
         app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code)
         app.run()
+        if app.raised and script is None:
+            sys.stderr.write("".join(app.last_words))
         if not app.detached:
             return app.return_code or 0
         from backpropdbg.console import live

@@ -20,6 +20,10 @@ class Held(Protocol):
     sum_so_far: "Held | None"
 
     @property
+    def eps(self) -> float:
+        """The distance from 1 to the next number of its dtype; 0 for whole numbers, or once it was let go."""
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of its dimensions."""
 
@@ -261,11 +265,16 @@ class StepStarted(Struct, frozen=True):
 
 
 class StepFinished(Struct, frozen=True):
-    """The outermost `optimizer.step()` ended; the iteration ends with it, unless another optimizer steps next."""
+    """The outermost `optimizer.step()` ended; the iteration ends with it, unless another optimizer steps next.
+
+    Attributes:
+        after: all weights that are known. stepped: the parameters that this optimizer has.
+    """
 
     iteration: int
     after: dict[str, Held]
     where: Location | None
+    stepped: tuple[str, ...] = ()
 
 
 class ManualUpdate(Struct, frozen=True):

@@ -133,6 +133,11 @@ class Ledger(Struct):
     changes: int = 0
 
     @property
+    def written(self) -> Run | None:
+        """The newest run that concerns the parameter and accumulates: what an optimizer reads ends with it."""
+        return next((run for run in reversed(self.runs) if run.accumulates and (run.uses or run.grad)), None)
+
+    @property
     def latest(self) -> Run | None:
         """The newest run that concerns the parameter, else the newest; None where none began."""
         concerned = (run for run in reversed(self.runs) if run.uses or run.grad is not None)
@@ -167,6 +172,8 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                 for run in ledger.runs:
                     if run.number == event.run:
                         run.grad = event.grad
+                    elif not run.finished and run.grad is None:  # it was within this one, which adds to that
+                        run.carried = event.grad
             case BackwardFinished():
                 for run in ledger.runs:
                     if run.number == event.run:

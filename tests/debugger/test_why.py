@@ -88,11 +88,32 @@ def test_what_the_uses_cancel_of_each_other_on_the_element():
 
 
 def test_what_was_carried_in():
+    """What an earlier iteration left; the step of that one moved nothing."""
     (one, two), _ = plain()
-    text = why(once(backwards=2), "element 0,1")
+
+    def program() -> None:
+        net, x = made()
+        stepper = torch.optim.SGD(net.parameters(), lr=0.0)
+        for _ in range(2):
+            net(x).backward()
+            stepper.step()
+
+    lines = ("until iteration 2", "until update", "element 0,1", "why", "c")
+    text = said(play(program, *lines, focus=SHARED))[-2]
     size, element = numbers(r"Carried in from before this backward: norm (\S+), W\[0,1\] (\S+)\.", text)
     assert size == pytest.approx(float((one + two).double().norm()), rel=1e-3)
     assert element == pytest.approx(float((one + two)[0, 1]), rel=1e-3)
+
+
+def test_several_backwards_of_one_iteration_are_no_carry():
+    (one, two), _ = plain()
+    text = why(once(backwards=2), "element 0,1")
+    assert "The gradient it read: backward 1: A2 + A1; backward 2: A2 + A1." in text and "Carried in" not in text
+    a, b = float(one[0, 1]), float(two[0, 1])
+    found = numbers(r"backward 1 A2 (\S+) \w+, backward 1 A1 (\S+) \w+, backward 2 A2 (\S+) \w+, ", text)
+    assert found == [pytest.approx(value, rel=1e-3) for value in (b, a, b)]
+    (total,) = numbers(r"their sum (\S+):", text)
+    assert total == pytest.approx(2 * float((one + two).double().norm()), rel=1e-3)
 
 
 def test_clipping_is_one_factor():

@@ -13,6 +13,8 @@ from types import FrameType
 
 from backpropdbg.console import keyboard
 from backpropdbg.console.render import render_stop
+from backpropdbg.debugger.commands import check
+from backpropdbg.errors import CommandError
 from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result, Said, Session, Stopped
 
@@ -110,7 +112,9 @@ class _Live:
                 continue
             word = "" if self._body.takes(line) else line.split()[0]
             if word in ("quit", "q"):
-                return self._quit(line)
+                if (code := self._quit(line)) is not None or self._leaving:
+                    return code
+                continue
             if word == "restart":
                 self._ended = None
             if self._ended is not None:
@@ -166,6 +170,7 @@ class _Live:
         finally:
             self._asking = False
         if asked is None:
+            self._body.open = False
             return "quit"
         self._again = asked.strip() or self._again
         return self._again
@@ -173,7 +178,12 @@ class _Live:
     def _quit(self, line: str) -> int | None:
         """End the program; one that ran to its end finishes by itself, with the code it wants."""
         words = line.split()
-        if len(words) > 1 and words[1].isdecimal():
+        try:
+            check(line)
+        except CommandError as error:
+            self._say(str(error))
+            return None
+        if len(words) > 1:
             return int(words[1])
         if self._finished is None:
             return 0 if self._ended is None else self._ended.code

@@ -38,6 +38,10 @@ def report(options: dict[str, object], form: str, output: IO[str], fail_on: Sequ
         code = _listen(inbox, found)
     finally:
         session.close()
+    globs = options.get("track")
+    if isinstance(globs, list) and globs and not found.lines:
+        print(f"backpropdbg: no parameter matches --track {' '.join(globs)}", file=sys.stderr)
+        return code
     found.write(form, output)
     guilty = found.fails(fail_on)
     for line in guilty:

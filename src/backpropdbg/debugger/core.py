@@ -248,12 +248,12 @@ class Debugger:
 
     def _at(self, position: int) -> Stop:
         self._stop = stop = self._look(position, self.focus)
-        if self.edited is not None:
-            stop.edit(self.edited)
         return stop
 
     def _look(self, position: int, parameter: str) -> Stop:
         stop = Stop(self.trace, position, parameter, self.element or ())
+        if self.edited is not None:
+            stop.edit(self.edited)
         shown = next((held for held in (stop.weight, stop.grad, stop.partial) if held is not None), None)
         shape = shown.shape if shown is not None else None
         fits = self.element is not None and parameter == self.focus

@@ -24,7 +24,9 @@ from backpropdbg.events import (
     ProgramFinished,
     StepFinished,
     StepStarted,
+    Use,
 )
+from backpropdbg.ledger import Run
 from backpropdbg.situation import element_name
 
 
@@ -70,8 +72,8 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return (f"{e.name} returned the loss. No gradient of it exists yet: backward starts from here.", *unused)
         case GradCleared() as e:
             return _cleared(stop, e)
-        case BackwardStarted():
-            return _backward(stop)
+        case BackwardStarted() as e:
+            return _backward(stop, e)
         case BackwardUse() as e:
             return _use(stop, e)
         case GroupSummed() as e:
@@ -94,6 +96,9 @@ def _explain(stop: Stop) -> tuple[str, ...]:
         case StepStarted() as e:
             return _before_step(stop, e)
         case StepFinished():
+            newest = next((e for e in reversed(stop.events) if isinstance(e, StepStarted)), None)
+            if newest is not None and stop.focus not in newest.grads:
+                return (f"{stop.focus} is in no group of the optimizer that stepped, so this step did not move it.",)
             return why(stop)
         case ManualUpdate() as e:
             return (f"Moved without an optimizer: {', '.join(e.parameters)}.",)
@@ -130,15 +135,17 @@ def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
     return (f"Forward: {e.module}#{e.call} ran. It does not use {stop.focus}.",)
 
 
-def _backward(stop: Stop) -> tuple[str, ...]:
-    n = stop.uses
-    fused = next((use for use in stop.run.uses if use.fused), None) if stop.run is not None else None
+def _backward(stop: Stop, e: BackwardStarted) -> tuple[str, ...]:
+    uses = [use for use in e.uses if use.parameter == stop.focus]
+    n, fused = len(uses), next((use for use in uses if use.fused), None)
     if fused is not None:
         return (f"Backward begins. {stop.focus}: {fused_note(fused)}.",)
     if n == 0:
-        return (f"Backward begins. {stop.focus}: unused in this iteration, so no gradient will reach it.",)
-    uses = "1 use" if n == 1 else f"{n} uses"
-    return (f"Backward begins at the loss and walks to the inputs. {stop.focus} has {uses} in this graph.",)
+        used = any(isinstance(e, ForwardUse) and stop.focus in e.parameters for e in stop.events)
+        none = "none of its uses is in this graph" if used or len(stop.ledger.runs) > 1 else "unused in this iteration"
+        return (f"Backward begins. {stop.focus}: {none}, so no gradient will reach it.",)
+    shown = "1 use" if n == 1 else f"{n} uses"
+    return (f"Backward begins at the loss and walks to the inputs. {stop.focus} has {shown} in this graph.",)
 
 
 def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
@@ -152,13 +159,14 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.fused:
         return (f"The gradient of {e.use.parameter} arrived; {fused_note(e.use)}.", "No weight moves in backward.")
     first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}"
-    if e.use.total > 1 and e.order == 1:
+    if e.use.total > 1 and e.order == 1 and e.use.number == e.use.total:
         first += ": backward walks from the loss, so the last use comes first"
     held = "None" if stop.grad is None else "what it was"
     if stop.run is not None and not stop.run.accumulates:
         last = f".grad stays {held}: this is autograd.grad(), which hands the sum to its caller."
     elif e.use.total > 1:
-        last = f".grad is still {held}: PyTorch adds all {e.use.total} in a buffer first, then writes .grad once."
+        every = "both" if e.use.total == 2 else f"all {e.use.total}"
+        last = f".grad is still {held}: PyTorch adds {every} in a buffer first, then writes .grad once."
     else:
         last = f".grad is still {held}: AccumulateGrad writes it next."
     return (f"{first}.", *_element(stop, e), last + " No weight moves in backward.")
@@ -167,7 +175,7 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
 def _element(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     """What the newest partial does to the selected element, beside the ones before it."""
     before = stop.before_this()
-    value = stop.value_at(e.partial)
+    value = stop.value_at(stop.partial)
     if value is None or before is None:
         return ()
     name = element_name(stop.focus, stop.element)
@@ -183,16 +191,17 @@ def _element(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
 
 
 def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
-    if e.parameter != stop.focus or stop.run is None:
+    run = next((run for run in stop.ledger.runs if run.number == e.run), None)
+    if e.parameter != stop.focus or run is None:
         return (f"{e.parameter}.grad was written.",)
-    arrived = " + ".join(f"A{u.number}" for u, p in stop.run.arrived if p is not None)
-    carried = "carried in + " if stop.run.carried is not None else ""
-    exact = stop.run.exact()
+    arrived = " + ".join(f"A{u.number}" for u, p in run.arrived if p is not None)
+    carried = "carried in + " if run.carried is not None else ""
+    exact = run.exact()
     proof = {True: ", bit for bit", False: "? No: the two differ. That is a finding", None: ""}[exact]
-    if exact is None and stop.run.hooked:
+    if exact is None and run.hooked:
         proof = ", as a hook of the program's on this parameter changed it"
-    if stop.run.originals:
-        proof += f" (with {', '.join(f'A{n}' for n in sorted(stop.run.originals))} as you edited it)"
+    if run.originals:
+        proof += f" (with {', '.join(f'A{n}' for n in sorted(run.originals))} as you edited it)"
     first = f"AccumulateGrad wrote .grad once: .grad = {carried}{arrived}{proof}."
     return (first, *_will_spread(stop), "The weight has not moved.")
 
@@ -217,7 +226,7 @@ def _finished(e: BackwardFinished) -> tuple[str, ...]:
 def _before_step(stop: Stop, e: StepStarted) -> tuple[str, ...]:
     if e.closure:
         return ("step(closure) begins: it runs forward and backward itself, then moves the weights.",)
-    if stop.before is None:
+    if stop.focus not in e.grads:
         return (f"{stop.focus} is in no group of this optimizer: step() will not move it.",)
     if stop.grad is None:
         return (
@@ -257,11 +266,27 @@ def why(stop: Stop) -> tuple[str, ...]:
     if stop.grad.kept and stop.grad.norm() == 0:
         cause = f"Its gradient is zero, yet it moved by {size:.3g}: {shares} (norms)."
         return (_unused(stop) + cause, "Zeros count as a gradient; with None the optimizer would have skipped it.")
-    carried = ["carried in"] if stop.run is not None and stop.run.carried is not None else []
-    uses = stop.run.arrived if stop.run is not None else []
-    of = " + ".join([*carried, *(f"A{u.number}" for u, p in uses if p is not None)])
+    of = gradient_terms(stop)
     moved = f"step() moved {stop.focus} by {size:.3g}." + (f" Terms by norm: {shares}." if shares else "")
     if not of:
         return (moved,)
     changed = ", changed since: clipped, scaled or assigned" if stop.ledger.changes else ""
     return (moved, f"The gradient it read: {of}{changed}.")
+
+
+def gradient_terms(stop: Stop) -> str:
+    """What the gradient is the sum of: what was carried in first, then the partials of each backward."""
+    every = [run for run in stop.ledger.runs if run.accumulates]
+    runs = [run for run in every if run.uses or run.grad is not None]
+    if not every:
+        return ""
+    sums = [" + ".join(_term(run, use) for use, partial in run.arrived if partial is not None) for run in runs]
+    named = (
+        [f"backward {run.number}: {terms}" for run, terms in zip(runs, sums, strict=True)] if len(runs) > 1 else sums
+    )
+    carried = ["carried in"] if (runs or every)[0].carried is not None else []
+    return ("; " if len(runs) > 1 else " + ").join(filter(None, [*carried, *named]))
+
+
+def _term(run: Run, use: Use) -> str:
+    return f"A{use.number}" + (" (as you edited it)" if use.number in run.originals else "")

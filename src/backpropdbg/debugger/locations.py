@@ -43,9 +43,9 @@ class Location(Struct, frozen=True):
                 names = [(event.module, event.call)]
                 for parameter, number in zip(event.parameters, event.numbers, strict=True):
                     names += [(name, number) for name in aliases(parameter)]
-                return any(self._is(name, number) for name, number in names)
+                return self._holds(event.module) or any(self._is(name, number) for name, number in names)
             case BackwardUse(use=use) if self.phase in ("", "backward"):
-                if any(self._is(name, use.number) for name in aliases(use.parameter)):
+                if self._holds(use.module) or any(self._is(name, use.number) for name in aliases(use.parameter)):
                     return True
                 owners = {_owner(name) for name in aliases(focus)}
                 meant = use.parameter == focus or use.module not in owners
@@ -53,12 +53,16 @@ class Location(Struct, frozen=True):
             case Accumulated() if self.phase == "accumulate" or (not self.phase and not self.number):
                 return self._is_one_of(aliases(event.parameter))
             case StepFinished() if self.phase == "update":
-                return not self.target or any(self._is_one_of(aliases(name)) for name in event.after)
+                return not self.target or any(self._is_one_of(aliases(name)) for name in event.stepped)
         return False
 
     def _is_one_of(self, names: Iterable[str]) -> bool:
         """True for a parameter with these names, or for the module that has it."""
-        return any(self._is(name, 0) or self._is(_owner(name), 0) for name in names)
+        return any(self._is(name, 0) or self._is(_owner(name), 0) or self._holds(_owner(name)) for name in names)
+
+    def _holds(self, name: str) -> bool:
+        """True where the target is a module that has the one with this name somewhere in it."""
+        return bool(self.target) and not self.number and name.startswith(f"{self.target}.")
 
     def _is(self, name: str, number: int) -> bool:
         if self.number and number != self.number:

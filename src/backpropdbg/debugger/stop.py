@@ -53,7 +53,8 @@ class Stop:
 
     @cached_property
     def run(self) -> Run | None:
-        return self.ledger.latest
+        """The newest run that concerns the focus; in the update the newest that accumulates."""
+        return (self.ledger.written if self.phase == "update" else None) or self.ledger.latest
 
     @cached_property
     def started(self) -> StepStarted | None:
@@ -280,7 +281,7 @@ class Stop:
             name, detail = f"A{use.number}", details[use.number]
             rows.append(self._row("partial", name, detail, partial, "not computed", note, use == here_use))
             if original is not None:
-                rows.append(self._row("label", f"{name} was", "as computed", original))
+                rows.append(self._row("label", f"{name} was", "", original))
             before += value or 0.0
         missing: State = "not computed" if run.finished else "pending"
         for use in reversed(run.uses):

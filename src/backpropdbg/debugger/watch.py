@@ -16,7 +16,8 @@ def start(expression: str, program: Program, stop: Stop, frame: int) -> tuple[Wa
     made = Watch(expression, stop.focus)
     frames = program.stack()[frame:]
     theirs = {name for name in expressions.used_names(expression) if not expressions.is_ours(name)}
-    if frames and theirs & set(frames[0].f_locals):
+    code = frames[0].f_code if frames else None
+    if code is not None and theirs & {*code.co_varnames, *code.co_cellvars, *code.co_freevars}:
         made.code = frames[0].f_code
     return made, _compare(made, program, stop)[1]
 

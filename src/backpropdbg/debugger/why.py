@@ -1,6 +1,8 @@
 """`why`: the last update of one parameter in plain words, or why there was none."""
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 
 from backpropdbg.debugger import tables
 from backpropdbg.debugger.core import Debugger
@@ -8,7 +10,16 @@ from backpropdbg.debugger.explain import why as last_update
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, percent
 from backpropdbg.errors import CommandError
-from backpropdbg.events import BackwardStarted, ForwardUse, GradCleared, Held, ManualUpdate, StepFinished, StepStarted
+from backpropdbg.events import (
+    BackwardStarted,
+    ForwardUse,
+    GradCleared,
+    Held,
+    ManualUpdate,
+    StepFinished,
+    StepStarted,
+    Use,
+)
 from backpropdbg.ledger import Run
 from backpropdbg.situation import element_name
 
@@ -77,21 +88,27 @@ def _by_hand(d: Debugger, stop: Stop) -> str:
 
 def _pulls(stop: Stop, at: str) -> list[str]:
     """Which uses pulled which way, on the element and over the whole tensor."""
-    run = stop.run
-    if run is None or not run.partials:
+    runs = [run for run in stop.ledger.runs if run.accumulates and run.partials]
+    if not runs:
         return []
-    lines = [f"{note}." for note in {fused_note(use): None for use in run.uses} if note]
-    values = [(f"A{use.number}", value) for use, p in run.arrived if (value := stop.value_at(p)) is not None]
-    if values and len(values) == len(run.partials):
+    lines = [f"{note}." for note in {fused_note(use): None for run in runs for use in run.uses} if note]
+    arrived = [(_name(run, use, len(runs)), held) for run in runs for use, held in run.arrived if held is not None]
+    values = [(name, value) for name, held in arrived if (value := stop.value_at(held)) is not None]
+    if values and len(values) == len(arrived):
         pulls = [f"{name} {tables.shown(value, True)} {_way(stop, value)}" for name, value in _strongest(values)]
         lines.append(f"{at}: {', '.join(pulls)}{_left_out(values)}{_lost([v for _, v in values])}.")
-    lines += _whole(run)
-    size = run.carried.norm() if run.carried is not None else 0.0
+    lines += _whole(runs, arrived)
+    size = runs[0].carried.norm() if runs[0].carried is not None else 0.0
     if size != 0:
-        carried = stop.value_at(run.carried)
+        carried = stop.value_at(runs[0].carried)
         there = "" if carried is None else f", {at} {tables.shown(carried, True)}"
-        lines.append(f"Carried in from before this backward: norm {_number(size)}{there}.")
+        first = "this backward" if len(runs) == 1 else "the first of these backwards"
+        lines.append(f"Carried in from before {first}: norm {_number(size)}{there}.")
     return lines
+
+
+def _name(run: Run, use: Use, runs: int) -> str:
+    return f"A{use.number}" if runs == 1 else f"backward {run.number} A{use.number}"
 
 
 def _way(stop: Stop, value: float) -> str:
@@ -119,13 +136,13 @@ def _lost(values: list[float]) -> str:
     return f"; {percent(max(0.0, 1 - abs(sum(values)) / pulls))} cancelled"
 
 
-def _whole(run: Run) -> list[str]:
-    """The norms of the partials, and how much of them the sum has lost."""
-    sizes = [(f"A{use.number}", p.norm()) for use, p in run.arrived if p is not None]
-    total = run.total()
-    known = [(name, size) for name, size in sizes if size is not None]
-    if len(known) < 2 or len(known) < len(sizes) or total is None:
+def _whole(runs: Sequence[Run], arrived: Sequence[tuple[str, Held]]) -> list[str]:
+    """The norms of the partials, and how much of them their sum has lost."""
+    known = [(name, size) for name, held in arrived if (size := held.norm()) is not None]
+    totals = [total for run in runs if (total := run.total()) is not None]
+    if len(known) < 2 or len(known) < len(arrived) or len(totals) < len(runs):
         return []
+    total = reduce(lambda a, b: a.plus(b), totals)
     size, pulls = total.norm() or 0.0, sum(size for _, size in known)
     norms = ", ".join(f"{name} {_number(norm)}" for name, norm in _strongest(known))
     lost = f": {percent(max(0.0, 1 - size / pulls))} cancelled" if 0 < pulls < math.inf else ""
@@ -138,7 +155,8 @@ def _number(size: float | None) -> str:
 
 def _changed(d: Debugger, stop: Stop) -> list[str]:
     """What something did to `.grad` between the backward and the step."""
-    now, left = stop.ledger.changed, stop.run.grad if stop.run is not None else None
+    written = stop.ledger.written
+    now, left = stop.ledger.changed, written.grad if written is not None else None
     if not stop.ledger.changes or now is None or left is None:
         return []
     sizes = f"norm {_number(left.norm())} -> {_number(now.norm())}"
@@ -188,7 +206,7 @@ def _no_move(stop: Stop) -> str:
 
 
 def _why_zero(stop: Stop) -> str:
-    partials = stop.run.partials if stop.run is not None else []
+    partials = stop.ledger.written.partials if stop.ledger.written is not None else []
     if stop.ledger.changes:
         return ": it was set so after the backward"
     if not partials:

@@ -24,7 +24,7 @@ from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused
-from backpropdbg.probe.watch import Watch, guarded
+from backpropdbg.probe.watch import Watch, guarded, quiet, transforming
 
 Gradients = Sequence[Tensor | None]
 _READ = 8
@@ -38,12 +38,13 @@ class Backward:
         self.watch, self._forward, self._update = watch, forward, update
         self._watched: dict[int, frozenset[str]] = {}
         self._removers: list[Removers] = []
+        self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
         self._unread = 0
 
     def run(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """Stand in for `torch.autograd._engine_run_backward`."""
         watch = self.watch
-        if watch.off or torch.compiler.is_compiling():
+        if watch.off or torch.compiler.is_compiling() or transforming():
             return original(outputs, *args, **kwargs)
         watch.enter_thread()
         watch.prune()
@@ -58,14 +59,14 @@ class Backward:
         try:
             result = original(outputs, *args, **kwargs)
         except Exception:
-            self._leave(removers)
+            self._leave(run, removers)
             self._end(run, failed=True)
             raise
         except BaseException:
-            self._leave(removers)
+            self._leave(run, removers)
             self._watched.pop(run, None)
             raise
-        self._leave(removers)
+        self._leave(run, removers)
         self._end(run, failed=False)
         return result
 
@@ -84,9 +85,10 @@ class Backward:
             watch.settle()
         return not watch.asleep
 
-    def _leave(self, removers: Removers) -> None:
+    def _leave(self, run: int, removers: Removers) -> None:
         self.watch.inside -= 1
         self._removers = [others for others in self._removers if others is not removers]
+        self._reach.pop(run, None)
         for _, remove in removers:
             remove()
 
@@ -139,6 +141,7 @@ class Backward:
             hook = node.register_hook(self._group_hook(node.name(), members, run))
             removers.append((members[0].parameter, hook.remove))
         if accumulates:
+            self._reach[run] = reached
             for name in reached:
                 leaf: Any = leaves[name]
                 theirs = dict(leaf._post_accumulate_grad_hooks or {})
@@ -230,7 +233,7 @@ class Backward:
 
     def _mapped(self, grad: Tensor, through: tuple[Any, ...], shape: torch.Size, changes_in_place: bool) -> HeldTensor:
         """What flows on from a cast or view, in the parameter's own shape; a copy where it could change later."""
-        with self.watch.inert(), torch.no_grad():
+        with quiet(), torch.no_grad():
             for node in through:
                 grad = node(grad)
             grad = grad.detach()
@@ -275,6 +278,8 @@ class Backward:
     @guarded
     def _accumulated(self, leaf: Tensor, name: str, run: int) -> None:
         watch = self.watch
+        if any(other > run and name in reach for other, reach in self._reach.items()):
+            return  # it is a run within this one that accumulates
         if leaf.grad is not None:
             held = watch.grads[name] = copy(leaf.grad) if watch.policy.snapshots else not_kept(leaf.grad)
             watch.pending.add(name)

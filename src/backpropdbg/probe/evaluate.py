@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from backpropdbg.errors import CommandError
-from backpropdbg.probe.frames import user_frame
+from backpropdbg.probe.frames import locals_of, user_frame
 from backpropdbg.probe.hooks import Probe
 from backpropdbg.probe.tensors import HeldTensor
 
@@ -83,7 +83,7 @@ class Evaluator:
         ours = self._ours(names, tree)
         ours |= {"model": self._probe.model, "optimizer": self._probe.optimizer, "torch": torch, "math": math}
         frame = frame or user_frame()
-        theirs: dict[str, Any] = dict(frame.f_locals) if frame is not None else {}
+        theirs: dict[str, Any] = locals_of(frame) if frame is not None else {}
         scope = {**(frame.f_globals if frame is not None else {}), **theirs, **ours, "locals": theirs}
         try:
             with self._probe.inert(), torch._C.DisableTorchFunction(), torch.no_grad(), _random_state():

@@ -15,7 +15,7 @@ from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Locat
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import feeders
-from backpropdbg.probe.watch import Call, Watch, guarded, sequence
+from backpropdbg.probe.watch import Call, Watch, guarded, sequence, transforming
 
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
@@ -23,6 +23,14 @@ _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _transforms = torch._C._functorch.get_interpreter_stack
 _VMAP = torch._C._functorch.TransformType.Vmap
 _DEEPEST = 16
+_MOST = 100_000
+
+
+def _elsewhere() -> bool:
+    """True where a call is none of the forward's: in a backward, while tracing, inside of a transform."""
+    return _running() != -1 or _tracing() is not None or transforming()
+
+
 Segments = list[tuple[int, int, int]]
 
 
@@ -31,24 +39,26 @@ class Forward:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.calls: list[ForwardUse] = []
+        self.calls: dict[int, ForwardUse] = {}
+        self._made = 0
         self._segments: Segments = []
         self._batched: Segments = []
-        self._before: tuple[Segments, list[ForwardUse]] = ([], [])
+        self._before: tuple[Segments, dict[int, ForwardUse]] = ([], {})
         self._counts: dict[str, int] = {}
         self._floor = sequence()
 
     def new_iteration(self) -> None:
         """Count from 1 again."""
         self._before = self._segments, self.calls
-        self.calls, self._segments, self._counts, self._batched = [], [], {}, []
+        self.calls, self._segments, self._counts, self._batched = {}, [], {}, []
+        self._made = 0
         self._floor = sequence()
 
     # -- module calls ----------------------------------------------------------------------------
 
     def before_call(self, module: torch.nn.Module, args: Any) -> None:
         """Global forward pre-hook."""
-        if torch.compiler.is_compiling() or self.watch.off or _running() != -1 or _tracing() is not None:
+        if torch.compiler.is_compiling() or self.watch.off or _elsewhere():
             return
         here, frame = self.watch.here, sys._getframe(1)
         if not here.calls:
@@ -102,7 +112,7 @@ class Forward:
 
     def after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Global forward hook, also called where the forward raised."""
-        if torch.compiler.is_compiling() or self.watch.off or _running() != -1 or _tracing() is not None:
+        if torch.compiler.is_compiling() or self.watch.off or _elsewhere():
             return
         here = self.watch.here
         if here.unwatched:
@@ -183,12 +193,15 @@ class Forward:
         self, module: str, taken: Sequence[Tensor], low: int, where: Location | None, output: Any, *, bare: bool
     ) -> None:
         used = tuple([self.watch.names.of(p) for p in taken])
-        feeds, index = self.feeds(output), len(self.calls)
+        feeds, index = self.feeds(output), self._made
+        self._made += 1
         call = 0 if bare else self._count("module " + module)
         numbers = tuple([self._count(name) for name in used])
         held = _floating(output)
         event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare, held)
-        self.calls.append(event)
+        self.calls[index] = event
+        if len(self.calls) > _MOST:
+            self._forget(index - _MOST // 2)
         self._own_nodes(low, sequence(), index)
         try:
             self.watch.emit(event)
@@ -203,6 +216,11 @@ class Forward:
     def feeds(self, output: Any) -> tuple[int, ...]:
         """Indices of the calls whose output flows directly into `output`."""
         return feeders(_nodes(output), self.call_of, self._floor) if self.watch.policy.graph else ()
+
+    def _forget(self, before: int) -> None:
+        """Of a forward without end, forget the calls up to an index: nobody runs backward through them any more."""
+        self.calls = {index: call for index, call in self.calls.items() if index >= before}
+        self._segments = [segment for segment in self._segments if segment[2] >= before]
 
     def _own_nodes(self, low: int, high: int, index: int) -> None:
         """Give the nodes from `low` to before `high` to a call, but for those of the calls inside it."""
@@ -234,10 +252,10 @@ class Forward:
         """The call that made a node and its index; -1 for a call of the iteration before, or where none is known."""
         index = self.call_of(number)
         if index is not None:
-            return self.calls[index], index
+            return self.calls.get(index), index
         segments, calls = self._before
         earlier = _owner(segments, number)
-        return (None if earlier is None else calls[earlier]), -1
+        return (None if earlier is None else calls.get(earlier)), -1
 
 
 def _owner(segments: Segments, number: int) -> int | None:
@@ -271,27 +289,32 @@ class BareUses(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling():
-            return func(*args, **kwargs)
-        forward = self._forward
-        if self.idle or forward.watch.off or not torch.is_grad_enabled():
-            return func(*args, **kwargs)
-        if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
-            low = sequence()
-            result = _grad_of(args[0]) if func == _GRAD else func(*args, **kwargs)
-            made = isinstance(result, Tensor) and result.grad_fn is not None and args[0].is_leaf
-            if made and _running() == -1 and not forward.is_inside_library():
-                forward.bare_use([args[0]], low, result)
-            return result
-        if _running() != -1 or forward.is_inside_library() or _tracing() is not None:
-            return func(*args, **kwargs)
-        taken = [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]
-        if not taken:
-            return func(*args, **kwargs)
-        low = sequence()
-        result = func(*args, **kwargs)
-        forward.bare_use(taken, low, result)
+        if func == _GRAD:
+            return _grad_of(args[0])
+        taken = self._taken(func, args, kwargs)
+        low = sequence() if taken else 0
+        result = func(*args, **kwargs)  # the only call: torch.jit.trace compares the lines that operations come from
+        if taken and not (type(func) is MethodWrapperType and _no_operation(result)):
+            self._forward.bare_use(taken, low, result)
         return result
+
+    def _taken(self, func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+        """The leaves that an operation takes, where anybody wants to know."""
+        if torch.compiler.is_compiling():
+            return []
+        forward = self._forward
+        if self.idle or forward.watch.off or not torch.is_grad_enabled() or _elsewhere():
+            return []
+        if forward.is_inside_library():
+            return []
+        if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
+            return [t for t in args[:1] if t.requires_grad and t.is_leaf]
+        return [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]
+
+
+def _no_operation(result: Any) -> bool:
+    """True for what an attribute such as `.grad` or `.shape` returned."""
+    return not isinstance(result, Tensor) or result.grad_fn is None
 
 
 _library: dict[type, bool] = {}

@@ -1,8 +1,10 @@
 """Which of the frames on the stack is the user's."""
 
+import inspect
 import os
 import sys
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -36,6 +38,17 @@ def user_frame() -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def locals_of(frame: FrameType) -> dict[str, Any]:
+    """A copy of a frame's variables that the frame does not keep."""
+    found = frame.f_locals
+    copied = dict(found)
+    # Before Python 3.13 a function's frame keeps what it hands out, and with it a loss and its graph: not where we
+    # alone asked for it.
+    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and type(found) is dict and sys.getrefcount(found) == 3:
+        found.clear()
+    return copied
 
 
 def user_location() -> Location | None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from backpropdbg.probe.frames import user_stack
+from backpropdbg.probe.frames import locals_of, user_stack
 
 _DEEPEST = 4
 _WIDEST = 1000
@@ -25,7 +25,6 @@ _PATHS = 8
 _PLAIN = {int, float, complex, bool, str, bytes, bytearray, range, type, type(None), type(sys)}
 _LIBRARIES = tuple({sysconfig.get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
 _NOTEBOOK = {"In", "Out"}
-_OPTIMIZED = 1
 
 _bases = type.__dict__["__mro__"].__get__
 _namespace = type.__dict__["__dict__"].__get__
@@ -183,14 +182,7 @@ def _variables(frames: Iterable[FrameType]) -> Iterator[tuple[str, Any]]:
 
 
 def _locals(frame: FrameType) -> Named:
-    found = frame.f_locals
-    if not frame.f_code.co_flags & _OPTIMIZED:
-        return [] if found is frame.f_globals else list(found.items())
-    items = list(found.items())
-    # Before Python 3.13 the frame keeps this copy, and with it a loss and its graph: not where we alone asked for it.
-    if type(found) is dict and sys.getrefcount(found) == 3:
-        found.clear()
-    return items
+    return [] if frame.f_locals is frame.f_globals else list(locals_of(frame).items())
 
 
 def user_frames() -> tuple[list[FrameType], list[FrameType]]:

@@ -25,7 +25,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     a, b = a.resolve_conj().resolve_neg(), b.resolve_conj().resolve_neg()
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
-    a, b = (t if t.is_contiguous() else t.contiguous() for t in (a, b))
+    a, b = (t.contiguous().view(-1) for t in (a, b))  # flat: dimensions of size 1 may have any stride
     words = torch.int64 if _widens(a) and _widens(b) else _INTEGER[a.element_size()]
     return torch.equal(a.view(words), b.view(words))
 
@@ -33,7 +33,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 def _widens(t: Tensor) -> bool:
     """True where the bits of a contiguous tensor can be read as 64-bit integers."""
     size = t.element_size()
-    return t.dim() > 0 and t.shape[-1] * size % 8 == 0 and t.storage_offset() * size % 8 == 0
+    return t.nbytes % 8 == 0 and t.storage_offset() * size % 8 == 0
 
 
 def norm_of(t: Tensor) -> float:
@@ -87,6 +87,11 @@ class HeldTensor:
     @property
     def kept(self) -> bool:
         return self.tensor is not None
+
+    @property
+    def eps(self) -> float:
+        t = self.tensor
+        return torch.finfo(t.dtype).eps if t is not None and (t.is_floating_point() or t.is_complex()) else 0.0
 
     @property
     def value(self) -> object:

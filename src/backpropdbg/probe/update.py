@@ -130,10 +130,10 @@ class Update:
         if not watch.policy.partials:
             watch.new_iteration()
             return
-        self._end()
+        self._end(optimizer)
 
     @guarded
-    def _end(self) -> None:
+    def _end(self, optimizer: Optimizer) -> None:
         watch = self.watch
         if not watch.asleep:
             watch.snapshot()
@@ -143,7 +143,9 @@ class Update:
         else:
             watch.stepped = True
         if not watch.asleep:
-            watch.emit(StepFinished(watch.iteration, dict(watch.weights), user_location()))
+            own = [watch.names.of(p) for group in optimizer.param_groups for p in group["params"]]
+            stepped = tuple([name for name in own if name in watch.weights])
+            watch.emit(StepFinished(watch.iteration, dict(watch.weights), user_location(), stepped))
 
     # -- zero_grad -------------------------------------------------------------------------------
 

@@ -26,6 +26,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 sequence = torch._C._autograd._get_sequence_nr
+_transforms = torch._C._functorch.get_interpreter_stack
+_VMAP = torch._C._functorch.TransformType.Vmap
+
+
+def transforming() -> bool:
+    """True inside of grad, jvp and the like of torch.func: leaves are wrappers there, which are no parameters."""
+    stack = _transforms()
+    return stack is not None and any(transform.key() != _VMAP for transform in stack)
+
+
 # Around our own look at tensors: else each attribute would pass through our own and the user's function modes.
 unseen = torch._C.DisableTorchFunction
 
@@ -296,6 +306,16 @@ def guarded(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P
             return None
 
     return cast(Callable[Concatenate[W, P], R | None], safe)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let our own look at tensors go unseen, in this thread."""
+    before, _quiet.off = _quiet.off, True
+    try:
+        yield
+    finally:
+        _quiet.off = before
 
 
 _watches: weakref.WeakSet[Watch] = weakref.WeakSet()

@@ -32,6 +32,7 @@ class Run:
         self.sum_norm: float | None = None
         self.grad: Held | None = None
         self.exact: bool | None = None
+        self.over = False
 
     def arrive(self, use: Use, partial: Held | None) -> None:
         """A partial; those of a group reach the leaf as the group's total."""
@@ -55,6 +56,7 @@ class Run:
 
     def finish(self) -> None:
         """Nothing more arrives: keep the size of the sum only."""
+        self.over = True
         if self.total is not None:
             self.sum_norm, self.total = self.total.norm(), None
 
@@ -185,6 +187,9 @@ class Account:
         if number not in self.runs:
             self._concern(number, run)
         self.runs[number].accumulated(grad)
+        for other in self.runs.values():
+            if not other.over and other.grad is None:  # this run was within that one, which adds to it
+                other.carried = grad
         self.grad = grad
         self.gradient = self.gradient or nonzero(grad)
         self._look(grad, "the sum of the partials in .grad")

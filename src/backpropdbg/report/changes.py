@@ -2,7 +2,7 @@
 
 from backpropdbg.events import Held
 
-_ONE_FACTOR = 1e-6
+_ULPS = 16
 
 
 def change(left: Held | None, now: Held | None) -> str:
@@ -22,6 +22,6 @@ def change(left: Held | None, now: Held | None) -> str:
     if after == 0:
         return "cleared"
     cosine = left.cosine(now) if left.shape == now.shape else None
-    if cosine is not None and cosine > 1 - _ONE_FACTOR:
-        return f"scaled by {after / before:.4g}"
-    return "changed"
+    one_factor = cosine is not None and 1 - cosine <= max(_ULPS * now.eps**2, 1e-15)
+    factor = f"{after / before:.4g}" if one_factor else "1"
+    return f"scaled by {factor}" if factor != "1" else "changed"

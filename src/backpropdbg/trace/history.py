@@ -146,6 +146,8 @@ class Trace:
             return
         # Of a current iteration without end, keep what the newest backward needs.
         end = self._starts.get(oldest + 1, self._base) if oldest < current else self._needed
+        if oldest >= current and end <= self._base:  # a forward without end: nobody runs backward
+            end = self._needed = self._base + len(self._events) // 2
         gone = end - self._base
         for held in (h for event in self._events[:gone] for h in handles(event)):
             kept = self._kept.get(id(held))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -56,6 +57,7 @@ class DebuggerApp(App[None]):
         own_code: exit with the program's own code, as the program does without us.
         exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
         busy: True while the program runs, or while a step key waits for its answer.
+        last_words: what the program wrote to stderr since the last stop; raised: it ended with an exception.
         detached: the app went away and leaves the program to itself; late: what the session says after that.
     """
 
@@ -76,8 +78,9 @@ class DebuggerApp(App[None]):
         self.exit_code = 0
         self.running = True
         self.waiting = False
-        self.ended = False
-        self.quitting = self.detached = False
+        self.ended = self.raised = False
+        self.quitting = self.detached = self.left = False
+        self.last_words: deque[str] = deque(maxlen=200)
         self.late: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
         self.body = wire.Body()
         self.first_matrix = 0
@@ -143,6 +146,11 @@ class DebuggerApp(App[None]):
 
         Output is collected until the app has time for it, so that a flood of it holds up no key.
         """
+        if self.left:
+            self.late.put(message)
+            return
+        if isinstance(message, wire.Result) and message.ok and words_of(message.command)[:1] == ["detach"]:
+            self.left = True  # from here on all that comes is for whoever follows us
         if isinstance(message, wire.ProgramOutput) and not self.printed.add(message.stream, message.text):
             return
         with contextlib.suppress(RuntimeError):
@@ -154,12 +162,17 @@ class DebuggerApp(App[None]):
             return  # the screen is going down
         for stream, text in self.printed.take():
             self.base.query_one(OutputPane).write(stream, text)
+            if stream == "stderr":
+                self.last_words.append(text)
+        if isinstance(heard.message, wire.ProgramOutput) and self.situation is None and not self.ended:
+            self.base.query_one(Explanation).say("the program runs; no parameter was used yet. : types into its input")
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = False
                 if self.own_code:
                     self.exit_code = situation.exit_code or 0
                 self.show(situation)
+                self.last_words.clear()
             case wire.Running():
                 self.running = True
                 self.base.query_one(Header).show(self.situation, "running")
@@ -247,13 +260,13 @@ class DebuggerApp(App[None]):
     def go_away(self) -> None:
         """Leave the program to itself: it goes on where we were, with the terminal's own screen."""
         self.detached = self.quitting = True
-        self.session.start(self.late.put)
+        self.left = True
         self.exit(return_code=0)
 
     def show_end(self, ended: wire.Ended) -> None:
         """Say why the program is gone; the app stays up."""
         self.running = self.waiting = False
-        self.ended = True
+        self.ended, self.raised = True, ended.raised
         self.exit_code = 3 if ended.raised or ended.code < 0 else min(ended.code, 1)
         if self.own_code:
             self.exit_code = ended.code if ended.code >= 0 else 128 - ended.code
