@@ -185,6 +185,17 @@ def test_end_of_input_quits(folder: Path) -> None:
     assert "iteration 2" in done.stderr
 
 
+def test_end_of_input_quits_also_within_the_commands_of_a_breakpoint(folder: Path) -> None:
+    done = run(folder, *PROMPT, "train.py", text="break backward 1\ncommands 1\nprint 1\nquit\n")
+    assert (done.returncode, done.stdout) == (0, "") and done.stderr.count("can't be one of the commands") == 1
+
+
+@pytest.mark.parametrize("line", ["quit 999", "quit abc"])
+def test_quit_takes_an_exit_code_and_nothing_else(folder: Path, line: str) -> None:
+    done = run(folder, *PROMPT, "train.py", text=f"{line}\nquit 7\n")
+    assert done.returncode == 7 and f"{line.split()[1]!r} is no exit code" in done.stderr
+
+
 def test_commands_and_the_program_share_a_pipe(folder: Path) -> None:
     done = run(folder, *PROMPT, "train.py", "ask", text="c\nyou\nquit 9\n")
     assert "hello 'you\\n' False False" in done.stdout
