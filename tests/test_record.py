@@ -380,3 +380,15 @@ def test_importing_it_imports_neither_torch_nor_textual():
     code = "import sys, backpropdbg; backpropdbg.record(); print({'torch', 'textual', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout == "set()\n", done.stderr
+
+
+def test_a_reentrant_checkpoint_is_summed_up_in_the_order_in_which_its_runs_write() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 3, bias=False)
+    x = torch.randn(2, 3, requires_grad=True)
+    with backpropdbg.record() as trace:
+        layer(checkpoint(lambda t: layer(layer(t)), layer(x), use_reentrant=True)).square().sum().backward()
+    ledger = trace.iteration(1).ledger("weight")
+    assert ledger.exact is True and torch.equal(ledger.running, layer.weight.grad) and ledger.labels == ()

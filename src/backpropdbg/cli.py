@@ -274,10 +274,13 @@ def _report(given: argparse.Namespace) -> int:
     from backpropdbg.report.read import check_slug
 
     fail_on = [check_slug(slug) for slug in given.fail_on]
+    script = given.words[0] if given.words else None
     options = {**_program(given, given.words), "mode": "report", "iterations": given.iterations}
     with contextlib.ExitStack() as opened:
         output: IO[str] = sys.stderr
         if given.output is not None:
+            if script is not None and os.path.exists(given.output) and os.path.samefile(given.output, script):
+                raise UsageError(f"argument -o: {given.output!r} is the script itself; give another file")
             try:
                 output = opened.enter_context(open(given.output, "w", encoding="utf-8", newline=""))
             except OSError as error:
@@ -338,6 +341,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        os.fstat(0)
+    except OSError:  # else the first file that we open becomes our standard input
+        os.open(os.devnull, os.O_RDONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -124,6 +124,7 @@ class Ledger(Struct):
     """One parameter in one iteration.
 
     Attributes:
+        runs: in the order in which they wrote `.grad`, then in which they began.
         changed: `.grad` where something changed it after the newest backward. changes: how often that happened.
     """
 
@@ -169,9 +170,11 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                     if run.number == event.run:
                         run.arrive_together(event.group, event.total)
             case Accumulated() if event.parameter == parameter:
-                for run in ledger.runs:
+                for run in list(ledger.runs):
                     if run.number == event.run:
                         run.grad = event.grad
+                        ledger.runs.remove(run)  # in the order in which they write
+                        ledger.runs.append(run)
                     elif not run.finished and run.grad is None:  # it was within this one, which adds to that
                         run.carried = event.grad
             case BackwardFinished():

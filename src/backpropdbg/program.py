@@ -30,6 +30,9 @@ class _Watching(Protocol):
     def end(self, code: int) -> None:
         """The program ran to its end."""
 
+    def rest(self) -> None:
+        """The main thread is done; others may go on."""
+
     def leave(self) -> None:
         """The program raised."""
 
@@ -74,6 +77,10 @@ class _Debugging:
         self._server.serve(debugger)
         probe.install()
 
+    def rest(self) -> None:
+        if self._debugger is None and self._lingers:
+            self.begin()  # a program without torch: there is nothing to see, but that can be said
+
     def _redraw(self, situation: Situation) -> None:
         self._server.event("stopped", {"reason": "redraw", "threadId": 1, "situation": situation})
 
@@ -86,9 +93,6 @@ class _Debugging:
 
     def end(self, code: int) -> None:
         self.leave()
-        if self._debugger is None and self._lingers:
-            self.begin()  # a program without torch: there is nothing to see, but that can be said
-            self.leave()
         if self._lingers and not self._debugger.detached:
             self._debugger.finish(code)
 
@@ -147,6 +151,9 @@ class _Reporting:
         )
         probe.install()
 
+    def rest(self) -> None:
+        pass
+
     def leave(self) -> None:
         if self._probe is not None:
             from backpropdbg.probe.known import last_look
@@ -168,7 +175,7 @@ def main() -> int:
     watching: _Watching = kind(server, program, options)
     clean_all_that_is_printed()
     threading.excepthook = threading.__excepthook__ = _thread_raised
-    when_imported("torch", watching.begin)
+    call_off = when_imported("torch", watching.begin)
     from backpropdbg.debugger.core import Quit
 
     code = 0
@@ -185,6 +192,8 @@ def main() -> int:
             sys.excepthook = lambda *args: None
             raise KeyboardInterrupt from None  # Python then ends the process by the signal
         return program.raised
+    call_off()
+    watching.rest()
     _wait_for_threads()
     _flush()
     watching.end(code)

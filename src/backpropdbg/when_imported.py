@@ -7,15 +7,17 @@ import types
 from collections.abc import Callable, Sequence
 
 
-def when_imported(name: str, act: Callable[[], object]) -> None:
+def when_imported(name: str, act: Callable[[], object]) -> Callable[[], None]:
     """Call `act` right after the import of a top-level module, in the thread that imports it; now, if it is imported.
 
-    Example: `when_imported("torch", install)`.
+    Returns what calls that off. Example: `when_imported("torch", install)`.
     """
     if name in sys.modules:
         act()
-    else:
-        sys.meta_path.insert(0, _Finder(name, act))
+        return lambda: None
+    finder = _Finder(name, act)
+    sys.meta_path.insert(0, finder)
+    return finder.call_off
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -23,6 +25,11 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self._name, self._act = name, act
+
+    def call_off(self) -> None:
+        """Let the module be imported without us."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -45,8 +52,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         def exec_module(module: types.ModuleType) -> None:
             original(module)
             del loader.exec_module  # the instance's: the loader is itself again
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
+            self.call_off()
             self._act()
 
         loader.exec_module = exec_module  # type: ignore[method-assign]

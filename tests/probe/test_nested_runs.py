@@ -30,6 +30,7 @@ def test_a_reentrant_checkpoint_accumulates_within_the_outer_run(inside: int) ->
         layer(checkpoint(part, layer(x), use_reentrant=True)).square().sum().backward()
     written = [(e.run, e.parameter) for e in seen.events if isinstance(e, Accumulated) and e.parameter == "weight"]
     assert [run for run, _ in written] == [2, 1]
+    assert ledger(seen.events, 1, "weight").written.number == 1
     runs = {run.number: run for run in ledger(seen.events, 1, "weight").runs}
     assert (len(runs[1].uses), len(runs[2].uses)) == (2, inside)
     assert runs[1].exact() is True and runs[2].exact() is True

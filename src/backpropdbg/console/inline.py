@@ -8,6 +8,7 @@ from typing import Any
 
 from backpropdbg.console import keyboard
 from backpropdbg.console.render import render_stop
+from backpropdbg.debugger.commands import check
 from backpropdbg.errors import CommandError
 from backpropdbg.situation import Situation
 
@@ -32,13 +33,27 @@ class Inline:
                 sys.stderr.write("\n")
                 continue
             line = self._again if asked is not None and not asked.strip() else asked
-            word = line.split()[0] if line else "quit"
+            word = line.split()[0] if line else ""
             self._again = line or ""
-            if word in ("quit", "q"):
-                self.debugger.quit()
-                return
+            if line is None or word in ("quit", "q"):
+                if self._quit(line or "quit 1"):
+                    return
+                continue
+            if not word:
+                continue
             if self._carry_out(line or "", word):
                 return
+
+    def _quit(self, line: str) -> bool:
+        """End the program; where nobody can answer any more, as a failure."""
+        try:
+            check(line)
+        except CommandError as error:
+            say(str(error))
+            return False
+        words = line.split()
+        self.debugger.quit(int(words[1]) if len(words) > 1 else 0)
+        return True
 
     def _carry_out(self, line: str, word: str) -> bool:
         """Returns True where the program runs on."""
@@ -65,7 +80,10 @@ def _ask() -> str | None:
     """Ask for a line; a notebook has its own way to do that."""
     if isinstance(builtins.input, types.BuiltinFunctionType):
         sys.stdout.flush()
-        return keyboard.ask()
+        try:
+            return keyboard.ask()
+        except OSError:  # closed by whoever started the program
+            return None
     try:
         return input(keyboard.PROMPT)
     except EOFError:

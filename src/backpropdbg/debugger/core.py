@@ -80,6 +80,7 @@ class Debugger:
         self.reason = "entry"
         self.notes: list[str] = []
         self.ended = False
+        self.exit_code = 0
         self._wait, self._redraw, self.say = wait, redraw, say
         # A zero_grad before there is anything to see is no place to begin at.
         self._wanted: Callable[[Event], bool] = lambda event: not (isinstance(event, GradCleared) and not event.grads)
@@ -106,7 +107,7 @@ class Debugger:
                 self._leave()
                 return
             if self._quit.is_set():
-                raise Quit
+                raise Quit(self.exit_code)
             self._owner = threading.get_ident()
             try:
                 position = self.trace.append(event)
@@ -124,7 +125,7 @@ class Debugger:
             if self._detached.is_set() or self.ended:
                 return
             if self._quit.is_set():
-                raise Quit
+                raise Quit(self.exit_code)
             self._owner = threading.get_ident()
             try:
                 frames = self.program.stack() if where is None else []
@@ -208,7 +209,7 @@ class Debugger:
         if self._detached.is_set():
             self._leave()
         elif self._quit.is_set() and not self.ended:
-            raise Quit
+            raise Quit(self.exit_code)
 
     def _run_commands(self, hits: Iterable[Breakpoint]) -> bool:
         """Run what breakpoints have to do; True where one of their commands lets the program run on."""
@@ -319,8 +320,9 @@ class Debugger:
         """True from `pause` to the stop."""
         return self._paused.is_set()
 
-    def quit(self) -> None:
-        """End the program at its next event, or at once where it is stopped."""
+    def quit(self, code: int = 0) -> None:
+        """End the program at its next event, or at once where it is stopped; code: that it exits with."""
+        self.exit_code = code
         self._quit.set()
 
     def detach(self) -> None:
@@ -399,4 +401,10 @@ class Debugger:
             return str(e)
 
     def _evaluate(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
-        return self.program.evaluate(text, expressions.values(text, stop), frame)
+        try:
+            return self.program.evaluate(text, expressions.values(text, stop), frame)
+        except CommandError as e:
+            other = expressions.subject(stop.event, stop.focus)
+            if other == stop.focus or "None at this stop" not in str(e):
+                raise
+            raise CommandError(f"{e}: names are about {stop.focus}; focus {other} is about what is here") from None

@@ -373,7 +373,7 @@ class Stop:
 
     def update_rows(self) -> tuple[Row, ...]:
         """The terms of the update, their sum and the weights, in the update phase."""
-        if self.started is None:
+        if self.started is None or self.focus not in self.started.grads:
             return ()
         if self.stepped is None:
             return (self._row("term", "before", "", self.before, here=True), Row("term", "after", "", "pending"))

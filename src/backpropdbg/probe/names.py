@@ -15,7 +15,6 @@ from backpropdbg.probe.holders import (
     is_computed,
     outermost,
     parameters,
-    part,
     user_frames,
     walk,
 )
@@ -76,6 +75,7 @@ class Names:
         self._leaves: _Labels[_Known] = _Labels()
         self._held: _Labels[str] = _Labels()
         self._entered: _Labels[bool] = _Labels()
+        self._roots: list[weakref.ref[nn.Module]] = []
         self._first, self._several = True, False
         self._looks = self._strangers = 0
 
@@ -113,14 +113,33 @@ class Names:
         for name, p in parameters(root):
             mine.setdefault(id(p), (p, []))[1].append(name)
         prefix = self._prefix(root, variable, mine)
+        parts = self._parts_of(root)
         for path, child in walk(root):
-            if self._modules.get(child) is None:
+            if self._modules.get(child) is None or id(child) in parts:
                 self._modules.set(child, (prefix + path).rstrip("."))
+                parts.discard(id(child))
+        within = self._within(root)
+        self._roots.append(weakref.ref(root))
         for p, names in mine.values():
             known = self._leaves.get(p)
             before = known if known is not None and known.given else _Known((), (), False, True)
             also = [f"{variable}.{name}" for name in names if variable]
-            self._set(p, (*before.names, *[prefix + name for name in names]), (*before.also, *also), given=True)
+            mine_now = [prefix + name for name in names]
+            if id(p) in within:  # what a part of this root was called by itself is another word for it, no other owner
+                self._set(p, tuple(mine_now), (*before.names, *before.also, *also), given=True)
+            else:
+                self._set(p, (*before.names, *mine_now), (*before.also, *also), given=True)
+
+    def _earlier(self, root: nn.Module) -> list[nn.Module]:
+        """The roots that were learned before and turn out to be parts of this one."""
+        inside = {id(child) for _, child in walk(root)} - {id(root)}
+        return [known for reference in self._roots if (known := reference()) is not None and id(known) in inside]
+
+    def _parts_of(self, root: nn.Module) -> set[int]:
+        return {id(child) for known in self._earlier(root) for _, child in walk(known)}
+
+    def _within(self, root: nn.Module) -> set[int]:
+        return {id(p) for known in self._earlier(root) for _, p in parameters(known)}
 
     def _prefix(self, root: nn.Module, variable: str, mine: dict[int, tuple[Tensor, list[str]]]) -> str:
         taken = {name: p for known, p in self._leaves.pairs() for name in known.names}
@@ -213,17 +232,13 @@ class Names:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of all parameters that are known, those too that require no gradient."""
-        return {known.names[0]: tuple(p.shape) for known, p in self._leaves.pairs()}
+        return {known.names[0]: tuple(p.shape) for known, p in self._leaves.pairs() if not is_lazy(p)}
 
     def non_leaves(self) -> tuple[str, ...]:
-        """What known modules hold that requires a gradient and is computed: plain attributes, parametrized weights."""
+        """Plain attributes of known modules that require a gradient and are computed."""
         found = []
         for path, module in self._modules.pairs():
             mine = [name for name, t in attributes(module).items() if is_computed(t)]
-            kept = dict(part(module, "_modules")).get("parametrizations")
-            if kept is not None:
-                made = part(kept, "_modules")
-                mine += [name for name, of in made if any(p.requires_grad for _, p in parameters(of))]
             found += [f"{path}.{name}" if path else name for name in mine]
         return tuple(dict.fromkeys(found))
 

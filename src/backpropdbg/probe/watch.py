@@ -267,7 +267,7 @@ class Watch:
     def notice_moved(self) -> tuple[str, ...]:
         """Tell of weights that moved outside of any optimizer; return their names."""
         moved = self.snapshot()
-        if moved:
+        if moved and self.alone:  # else another thread's optimizer may have moved them
             self.emit(ManualUpdate(self.iteration, moved, {name: self.weights[name] for name in moved}))
         return moved
 
