@@ -270,3 +270,37 @@ def test_set_trace_under_run_stops_there(folder: Path) -> None:
     done = run(folder, "-m", "backpropdbg", "run", "-c", "c", "-c", "list", "traced.py")
     assert done.returncode == 0 and done.stdout == "before\nafter 0 [2.0, 2.0]\nafter 1 [4.0, 4.0]\n"
     assert ">   5      backpropdbg.set_trace()" in done.stderr
+
+
+def test_a_program_without_torch_runs_to_its_end(folder: Path) -> None:
+    (folder / "plain.py").write_text(
+        "import threading\nprint('hi', threading.active_count() > 0)\nraise SystemExit(6)\n"
+    )
+    done = run(folder, *PROMPT, "plain.py", text="q\n")
+    assert (done.returncode, done.stdout) == (6, "hi True\n") and "Traceback" not in done.stderr
+    assert "exit code 6" in done.stderr
+
+
+def test_a_closed_standard_input_is_the_end_of_input(folder: Path) -> None:
+    command = f"{sys.executable} -W ignore -m backpropdbg run --prompt train.py <&-"
+    done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "") and "Traceback" not in done.stderr
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -W ignore traced.py <&-"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (1, "before\n") and "Traceback" not in done.stderr
+
+
+def test_quit_of_set_trace_takes_a_code(folder: Path) -> None:
+    assert run(folder, "traced.py", text="quit 4\n").returncode == 4
+    assert run(folder, "traced.py", text="list\n").returncode == 1  # nobody is there any more
+
+
+def test_report_does_not_write_over_the_script(folder: Path) -> None:
+    done = run(folder, "-m", "backpropdbg", "report", "-o", "train.py", "train.py")
+    assert done.returncode == 2 and "is the script itself" in done.stderr
+    assert (folder / "train.py").read_text() == TRAIN

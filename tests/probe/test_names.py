@@ -303,3 +303,28 @@ def test_copies_of_a_model_in_a_loop_do_not_pile_up():
             fast(net(torch.ones(1, 3))).sum().backward()
     assert used(seen) == ["fast.0.weight", "net.0.weight"]
     assert [e for e in seen.events if isinstance(e, ManualUpdate)] == []
+
+
+def test_a_part_that_was_called_before_the_whole_is_named_as_its_owner_does():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
+            self.second = nn.Linear(3, 3)
+            self.second(torch.ones(1, 3))
+
+        def forward(self, x):
+            return self.second(self.first(x)).sum()
+
+    with probed() as seen:
+        model = Model()
+        model(torch.ones(2, 3)).backward()
+    names = seen.probe.names
+    assert set(names.all()) == {
+        "first.parametrizations.weight.original",
+        "first.bias",
+        "second.weight",
+        "second.bias",
+    }
+    assert names.aliases("second.weight") == ("second.weight",)
+    assert "second" in names.modules()
