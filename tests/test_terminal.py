@@ -456,7 +456,7 @@ def test_quit_after_a_pause_of_the_app(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "painted", "how", "code"), [("textual", "", CTRL_C, 130), ("torch", "starting the program", "q", 0)]
+    ("module", "painted", "how", "code"), [("textual", "", CTRL_C, 130), ("torch", "no parameter was used yet", "q", 0)]
 )
 def test_quit_while_an_import_takes_for_ever(
     start: Start, tmp_path: Path, module: str, painted: str, how: str, code: int
