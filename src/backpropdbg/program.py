@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from backpropdbg.beside import Beside
 from backpropdbg.launch import Launch, launch
 from backpropdbg.situation import Situation
-from backpropdbg.tracebacks import clean, clean_all_that_is_printed, is_ours
+from backpropdbg.tracebacks import clean, clean_all_that_is_printed
 from backpropdbg.when_imported import when_imported
 from backpropdbg.wire.server import Server
 
@@ -103,7 +103,7 @@ def _breaker(debugger: Any) -> Callable[[], object]:
     def interrupted(number: int, frame: FrameType | None) -> None:
         if not debugger.pausing:
             signal.default_int_handler(number, frame)
-        elif not _inside_ours(frame):
+        else:
             debugger.paused_here("interrupted", None)
 
     def break_in() -> None:
@@ -114,16 +114,6 @@ def _breaker(debugger: Any) -> Callable[[], object]:
     if first and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupted)
     return break_in
-
-
-def _inside_ours(frame: FrameType | None) -> bool:
-    """True where the debugger itself is at work: it stops by itself."""
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if is_ours(path) and os.path.basename(os.path.dirname(path)) in ("debugger", "trace", "wire"):
-            return True
-        frame = frame.f_back
-    return False
 
 
 class _Reporting:

@@ -166,12 +166,8 @@ class Watch:
         """Hand an event out; it may block there, or raise a BaseException to end the program."""
         if self.gone:
             return
-        before, _quiet.off = _quiet.off, True
-        try:
-            with unseen():
-                self.sink(event)
-        finally:
-            _quiet.off = before
+        with quiet(), unseen():
+            self.sink(event)
 
     def report(self, error: Exception) -> None:
         """Tell of a failure of ours."""
