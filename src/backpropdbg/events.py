@@ -286,11 +286,16 @@ class ManualUpdate(Struct, frozen=True):
 
 
 class IterationStarted(Struct, frozen=True):
-    """An iteration begins, or a model is called for the first time: what there is to start from. Nothing to stop at."""
+    """An iteration begins, or a model is called for the first time: what there is to start from. Nothing to stop at.
+
+    Attributes:
+        optimizer: the one that is known, in one line; "" where there is none yet.
+    """
 
     iteration: int
     weights: dict[str, Held]
     grads: dict[str, Held | None]
+    optimizer: str = ""
 
 
 class Anomaly(Struct, frozen=True):

@@ -154,6 +154,8 @@ class Situation(Struct, frozen=True):
         proof: "" or the proof by values that backward left the weights alone.
         displays: "EXPR = VALUE" for each expression that is shown at every stop.
         names: of the focused parameter, all that its owners give it (several where it is tied).
+        newest: position of the newest event; this stop is in the past where its own is smaller.
+        recorded: it is of a recording, where no program runs.
     """
 
     position: int
@@ -181,3 +183,10 @@ class Situation(Struct, frozen=True):
     exit_code: int | None = None
     displays: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    newest: int = 0
+    recorded: bool = False
+
+    @property
+    def past(self) -> bool:
+        """True where the program has gone on since."""
+        return self.position < self.newest

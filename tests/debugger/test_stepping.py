@@ -746,7 +746,7 @@ def test_focus_and_element_redraw_the_stop():
 
 
 WORDS = [
-    *("step", "next", "finish", "until", "continue", "detach"),
+    *("step", "next", "finish", "until", "continue", "rs", "rn", "rc", "goto", "detach"),
     *("break", "tbreak", "condition", "ignore", "enable", "disable", "clear"),
     *("watch", "commands", "end", "recheck", "display", "undisplay"),
     *("print", "whatis", "expect", "info", "ledger", "graph", "element", "focus", "why", "list", "where"),

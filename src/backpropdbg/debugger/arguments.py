@@ -31,6 +31,16 @@ def number(text: str) -> None:
         raise CommandError(f"{text!r} is no breakpoint number; info breaks lists them")
 
 
+def position(text: str) -> None:
+    """A position in the history: of an event, an iteration, or now."""
+    words = text.split()
+    if words == ["now"] or (len(words) == 1 and words[0].isdecimal()):
+        return
+    if len(words) == 2 and words[0] == "iteration" and words[1].isdecimal() and int(words[1]) > 0:
+        return
+    raise CommandError(f"{text!r} is no place to go to; e.g. goto 120 (an event), goto iteration 7, or goto now")
+
+
 def exit_code(text: str) -> None:
     """An exit code, or none."""
     if text and not (text.isdecimal() and len(text) < 4 and int(text) < 256):

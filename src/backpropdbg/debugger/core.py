@@ -7,34 +7,30 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backpropdbg.debugger import expressions
+from backpropdbg.debugger import expressions, hits, past, turning
 from backpropdbg.debugger.breakpoints import Breakpoint
-from backpropdbg.debugger.describe import describe, source, window
+from backpropdbg.debugger.describe import describe, source, undrawable, window
+from backpropdbg.debugger.known import Known
 from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.naming import Names
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.stop import Stop
-from backpropdbg.debugger.watch import changed
 from backpropdbg.errors import BackpropdbgError, CommandError
 from backpropdbg.events import (
-    Accumulated,
-    BackwardFinished,
-    BackwardStarted,
-    BackwardUse,
     Event,
-    ForwardUse,
-    GradCleared,
     Held,
     IterationStarted,
     Paused,
     ProgramFinished,
-    StepFinished,
-    StepStarted,
 )
 from backpropdbg.events import Location as Line
 from backpropdbg.situation import Situation, Window
 from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
+
+_RECORDED = "the recording ends here"
+
+Wanted = Callable[[Event], bool]
 
 
 class Quit(SystemExit):
@@ -48,6 +44,7 @@ class Debugger:
         wait: called in the stopped thread with the situation; returns when the program shall run on.
         redraw: called when the same stop is to be shown anew, with another focus or element.
         say: gets what the commands of a breakpoint print.
+        recorded: there is no program, only a trace that ends somewhere; see `open`.
 
     Attributes:
         displays: expressions to show at each stop, by number.
@@ -67,8 +64,10 @@ class Debugger:
         focus: str = "",
         redraw: Callable[[Situation], None] = lambda situation: None,
         say: Callable[[str], None] = lambda text: None,
+        recorded: bool = False,
     ) -> None:
-        self.names = Names(program)
+        self.known = Known(program, trace)
+        self.names = Names(self.known)
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
         self.focus = focus
         self.element: tuple[int, ...] | None = None
@@ -79,11 +78,10 @@ class Debugger:
         self.collecting: tuple[Breakpoint, list[str]] | None = None
         self.reason = "entry"
         self.notes: list[str] = []
-        self.ended = False
+        self.ended = self.recorded = recorded
         self.exit_code = 0
         self._wait, self._redraw, self.say = wait, redraw, say
-        # A zero_grad before there is anything to see is no place to begin at.
-        self._wanted: Callable[[Event], bool] = lambda event: not (isinstance(event, GradCleared) and not event.grads)
+        self._wanted: Wanted = turning.is_beginning
         self._move = "entry"
         self._paused = threading.Event()
         self._quit = threading.Event()
@@ -93,7 +91,8 @@ class Debugger:
         self._owner = 0
         self._stop: Stop | None = None
         self._numbers = 0
-        self._iteration = 0
+        self._walk: int | None = None
+        self._straight = False
 
     # -- what the probe drives -------------------------------------------------------------------
 
@@ -111,6 +110,7 @@ class Debugger:
             self._owner = threading.get_ident()
             try:
                 position = self.trace.append(event)
+                self.known.learn(event)
                 if not isinstance(event, IterationStarted):
                     self._look_for_a_stop(event, position)
             finally:
@@ -144,78 +144,58 @@ class Debugger:
             self.reason = "finished"
             self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code)))
 
+    def open(self) -> None:
+        """Look at a recording, from its first event on, until the face goes."""
+        if not len(self.trace):
+            raise CommandError("the recording holds no event")
+        self._focus_something()
+        self._at(past.first(self))
+        self._stay()
+
     def _last_iteration(self) -> int:
         return self.trace[len(self.trace) - 1].iteration if len(self.trace) > self.trace.first else 1
 
     def _look_for_a_stop(self, event: Event, position: int) -> None:
-        hits = self._hits(event, position)
-        interrupted, arrived = self._paused.is_set(), self._wanted(event)
-        if hits or interrupted or arrived:
-            self.reason = hits[0].name if hits else "interrupted" if interrupted else self._move
-            self._halt(position, hits, passes=not interrupted and not arrived)
-
-    def _hits(self, event: Event, position: int) -> list[Breakpoint]:
-        """Count a hit for each breakpoint that is here; return those that stop."""
-        stops = []
-        begins, self._iteration = event.iteration != self._iteration, event.iteration
         if self.breakpoints and not self.focus:
             self._focus_something()
-        for b in list(self.breakpoints):
-            if not b.enabled:
-                continue
-            note = ""
-            if b.watch is not None:
-                note = changed(b, self.program, Stop(self.trace, position, b.watch.focus or self.focus, ()))
-                here = bool(note)
-            else:
-                here = self.is_at(b.location, event) and (begins or not b.location.iteration)
-            if not here:
-                continue
-            if b.condition:
-                holds, error = self.holds(b, event, position)
-                if not holds:
-                    continue
-                note = error or note
-            b.hits += 1
-            if b.hits > b.ignore:
-                self.notes += [note] * bool(note)
-                stops.append(b)
-                if b.temporary:
-                    self.breakpoints.remove(b)
-        return stops
+        found = hits.live(self, event, position) if self.breakpoints else []
+        interrupted, arrived = self._paused.is_set(), self._wanted(event)
+        if found or interrupted or arrived:
+            self.reason = found[0].breakpoint.name if found else "interrupted" if interrupted else self._move
+            self.notes += [hit.note for hit in found if hit.note]
+            self._halt(position, [hit.breakpoint for hit in found], passes=not interrupted and not arrived)
 
-    def is_at(self, location: Location, event: Event) -> bool:
-        """True where an event is at a place, whatever tied parameters are called there."""
-        return location.matches(event, self.focus, self.program.aliases)
-
-    def holds(self, b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
-        """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
-        stop = Stop(self.trace, position, expressions.subject(event, self.focus), ())
-        try:
-            return self.program.truth(self._evaluate(b.condition, stop), b.condition), ""
-        except CommandError as e:
-            return True, f"{b.name}, condition {e}"
-
-    def _halt(self, position: int, hits: Iterable[Breakpoint] = (), passes: bool = False) -> None:
+    def _halt(self, position: int, breaks: Iterable[Breakpoint] = (), passes: bool = False) -> None:
         """Stop; passes: only for the sake of breakpoints, whose commands may let the program run on unseen."""
         self._paused.clear()
+        self.known.learn()
         self._focus_something()
         self.frame = self.edited = None
         self._at(position)
-        if not (self._run_commands(hits) and passes):
-            self._wait(self._drawable(position))
-        self._stop = None
+        if not (self._run_commands(breaks) and passes) and not (passes and self._straight):
+            self._stay()
+        self._stop = self.known.position = None
         self.notes.clear()
         if self._detached.is_set():
             self._leave()
         elif self._quit.is_set() and not self.ended:
             raise Quit(self.exit_code)
 
-    def _run_commands(self, hits: Iterable[Breakpoint]) -> bool:
+    def _stay(self) -> None:
+        """Wait until a command lets the program run on; one that only walks through what is recorded does not."""
+        while True:
+            self._wait(self._drawable(self.stop.position))
+            if self._walk is None:
+                return
+            position, self._walk, self.frame = self._walk, None, None
+            self._paused.clear()
+            self._at(position)
+
+    def _run_commands(self, breaks: Iterable[Breakpoint]) -> bool:
         """Run what breakpoints have to do; True where one of their commands lets the program run on."""
         from backpropdbg.debugger.commands import goes_on
 
-        for b in hits:
+        for b in breaks:
             for line in b.commands:
                 if goes_on(line):
                     return True
@@ -226,6 +206,7 @@ class Debugger:
                     self.notes.append(f"{b.name}, {line}: {result.text}")
                     return False
                 if result.moves:
+                    self._walk = None
                     return True
         return False
 
@@ -234,26 +215,27 @@ class Debugger:
         try:
             return self.situation_now()
         except Exception as error:
-            event = self.trace[position]
-            line = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
-            return Situation(
-                position, event.iteration, "forward", type(event).__name__, "this stop can't be drawn", self.title,
-                None, self.seed, "", self.focus, (), (), self.program.parameters(), (), (), (), "running sum", (),
-                None, (line,), "", self.reason,
-            )  # fmt: skip
+            made = undrawable(self.trace[position], position, error, self.title, self.reason)
+            return replace(made, seed=self.seed, focus=self.focus, newest=self.present, recorded=self.recorded)
 
     def _focus_something(self) -> None:
-        names = self.program.parameters()
+        names = self.known.parameters()
         if names and self.focus not in names:
             self.focus, self.element = self.names.known(self.focus) or names[0], None
 
     def _at(self, position: int) -> Stop:
-        self._stop = stop = self._look(position, self.focus)
+        self.known.position = position
+        self._stop = stop = self.draw(position, self.focus)
         return stop
 
-    def _look(self, position: int, parameter: str) -> Stop:
+    def look(self, position: int, parameter: str) -> Stop:
+        """What one position says about one parameter."""
+        return Stop(self.trace, position, parameter, ())
+
+    def draw(self, position: int, parameter: str) -> Stop:
+        """The same, with an element selected and what was edited here."""
         stop = Stop(self.trace, position, parameter, self.element or ())
-        if self.edited is not None:
+        if self.edited is not None and position == self.present:
             stop.edit(self.edited)
         shown = next((held for held in (stop.weight, stop.grad, stop.partial) if held is not None), None)
         shape = shown.shape if shown is not None else None
@@ -271,6 +253,16 @@ class Debugger:
             raise CommandError("the program is running; interrupt it first")
         return self._stop
 
+    @property
+    def present(self) -> int:
+        """Position of the newest event: that is where the program stands."""
+        return len(self.trace) - 1
+
+    @property
+    def in_past(self) -> bool:
+        """True where the stop that is looked at is not the one that the program stands at."""
+        return self._stop is not None and (self._stop.position < self.present or self.recorded)
+
     def refresh(self) -> None:
         """Look at the present stop anew, after the focus or the element changed."""
         self._at(self.stop.position)
@@ -279,7 +271,7 @@ class Debugger:
     def situation_now(self) -> Situation:
         """The present stop as a value."""
         made = describe(
-            self.stop, self.title, self.seed, self.program.optimizer(), self.program.parameters(), self.reason
+            self.stop, self.title, self.seed, self.program.optimizer(), self.known.parameters(), self.reason
         )
         frame = self.selected_frame()
         shown = made.source
@@ -290,7 +282,9 @@ class Debugger:
             explanation=(*self.notes, *made.explanation),
             source=shown,
             displays=tuple(self.displayed(text) for text in self.displays.values()),
-            names=self.program.aliases(self.focus) if self.focus else (),
+            names=self.known.aliases(self.focus) if self.focus else (),
+            newest=self.present,
+            recorded=self.recorded,
         )
 
     def situation(self) -> Situation | None:
@@ -342,35 +336,43 @@ class Debugger:
 
     # -- moving ----------------------------------------------------------------------------------
 
-    def run_until(self, wanted: Callable[[Event], bool], reason: str = "step") -> None:
-        """Let the program run until an event is wanted. Raises CommandError where it has ended."""
-        if self.ended:
-            raise CommandError("the program has ended; restart runs it again")
-        self._wanted, self._move = wanted, reason
+    def run_until(self, wanted: Wanted, reason: str = "step", straight: bool = False) -> None:
+        """Go on to an event that is wanted, first among those that are recorded. Raises CommandError at the end.
+
+        straight: no breakpoint stops on the way, though its commands are carried out.
+        """
+        self._straight = straight
+        if straight and self.ended:
+            raise CommandError(f"the {'recording' if self.recorded else 'program'} ended at event {self.present}")
+        found = past.ahead(self, wanted, not straight)
+        if found is not None:
+            self.walk_to(found.position, found.reason or reason, found.notes)
+        elif not self.ended:
+            self._wanted, self._move = wanted, reason
+        elif self.stop.position < self.present:
+            self.walk_to(self.present, reason)
+        else:
+            raise CommandError(_RECORDED if self.recorded else "the program has ended; restart runs it again")
+
+    def run_back_to(self, wanted: Wanted, reason: str) -> None:
+        """Go back to an event that is wanted or where a breakpoint stops, or to the oldest one. Raises CommandError."""
+        found = past.behind(self, wanted)
+        self.walk_to(found.position, found.reason or reason, found.notes)
+
+    def walk_to(self, position: int, reason: str, notes: Iterable[str] = ()) -> None:
+        """Look at a recorded event; the program stays where it is."""
+        self._walk, self.reason = position, reason
+        self.notes[:] = notes
+
+    def is_at(self, location: Location, event: Event) -> bool:
+        """True where an event is at a place, whatever tied parameters are called there."""
+        return location.matches(event, self.focus, self.known.aliases)
 
     def is_turning_point(self, event: Event) -> bool:
         """True for the events that `next` stops at."""
         if not self.focus:
             self._focus_something()
-        match event:
-            case ForwardUse() as e:
-                return self.focus in e.parameters
-            case BackwardUse(use=use):
-                return use.parameter == self.focus
-            case Accumulated() as e:
-                return e.parameter == self.focus
-            case StepStarted() as e:
-                return self.focus in e.grads
-            case StepFinished():
-                events = self.trace.iteration(event.iteration)
-                begun = next((e for e in reversed(events) if isinstance(e, StepStarted)), None)
-                return begun is None or self.focus in begun.grads
-        return False
-
-    @staticmethod
-    def ends_phase(event: Event) -> bool:
-        """True for the events that `finish` stops at."""
-        return isinstance(event, (BackwardStarted, BackwardFinished, StepFinished))
+        return turning.is_turning_point(event, self.focus)
 
     # -- breakpoints and expressions -------------------------------------------------------------
 
@@ -383,15 +385,15 @@ class Debugger:
 
     def selected_frame(self) -> FrameType | None:
         """The frame that `up` or `down` selected."""
-        if self.frame is None:
+        if self.frame is None or self.in_past:
             return None
         frames: list[FrameType] = self.program.stack()
         return frames[self.frame] if self.frame < len(frames) else None
 
     def evaluate(self, text: str, parameter: str = "") -> object:
         """Value of an expression at the present stop; parameter: whose tensors are meant, if not the focused one's."""
-        stop = Stop(self.trace, self.stop.position, parameter, ()) if parameter else self.stop
-        return self._evaluate(text, stop, self.selected_frame())
+        stop = self.look(self.stop.position, parameter) if parameter else self.stop
+        return self.value(text, stop, self.selected_frame())
 
     def displayed(self, text: str) -> str:
         """An expression and its value, on one line."""
@@ -400,7 +402,14 @@ class Debugger:
         except CommandError as e:
             return str(e)
 
-    def _evaluate(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
+    def value(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
+        """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
+        theirs = expressions.theirs(text) if self.recorded or stop.position < self.present else []
+        if theirs:
+            names = " and ".join(theirs)
+            raise CommandError(
+                f"{text.strip()}: {names} of the program {'is' if len(theirs) == 1 else 'are'} not recorded"
+            )
         try:
             return self.program.evaluate(text, expressions.values(text, stop), frame)
         except CommandError as e:

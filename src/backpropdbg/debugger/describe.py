@@ -12,13 +12,13 @@ from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,
     BackwardUse,
+    Event,
     ForwardUse,
     Held,
     Location,
     LossComputed,
     PartialEdited,
     ProgramFinished,
-    StepStarted,
 )
 from backpropdbg.ledger import Run
 from backpropdbg.situation import GraphNode, Matrix, Situation, Source, State, Window, number
@@ -30,7 +30,6 @@ def describe(
     """Return all that a face needs to draw this stop."""
     loss = stop.loss
     shape = stop.weight.shape if stop.weight is not None else ()
-    started = stop.started
     return Situation(
         position=stop.position,
         iteration=stop.event.iteration,
@@ -40,7 +39,7 @@ def describe(
         program=program,
         loss=number(loss.at(())) if loss is not None and loss.kept else None,
         seed=seed,
-        optimizer=started.optimizer if isinstance(started, StepStarted) else optimizer,
+        optimizer=stop.optimizer or optimizer,
         focus=stop.focus,
         shape=shape,
         element=stop.element,
@@ -56,6 +55,15 @@ def describe(
         reason=reason,
         exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
     )
+
+
+def undrawable(event: Event, position: int, error: Exception, program: str, reason: str) -> Situation:
+    """What is shown in place of a stop that we fail to draw: such a failure must not reach the program."""
+    line = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
+    return Situation(
+        position, event.iteration, "forward", type(event).__name__, "this stop can't be drawn", program, None, None,
+        "", "", (), (), (), (), (), (), "running sum", (), None, (line,), "", reason,
+    )  # fmt: skip
 
 
 def proof(stop: Stop) -> str:

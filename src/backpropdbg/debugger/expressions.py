@@ -1,6 +1,7 @@
 """The names that an expression may use at a stop, and what they stand for."""
 
 import ast
+import builtins
 from collections.abc import Callable
 
 from backpropdbg.debugger.stop import Stop
@@ -23,6 +24,7 @@ _NAMES: dict[str, Callable[[Stop], object]] = {
 }
 # Through these an expression reaches names that it does not spell.
 _INDIRECT = {"eval", "exec", "locals", "globals", "vars"}
+_ALWAYS_THERE = {*dir(builtins), "torch", "math"} - _INDIRECT
 
 
 def used_names(text: str) -> set[str]:
@@ -38,6 +40,11 @@ def used_names(text: str) -> set[str]:
 def is_ours(name: str) -> bool:
     """True for a name that the trace knows: it means the same when the program has gone on."""
     return name in _NAMES or (name[:1] == "A" and name[1:].isdecimal())
+
+
+def theirs(text: str) -> list[str]:
+    """The names in an expression that only the program itself could tell, as it was at that moment."""
+    return sorted(name for name in used_names(text) if not is_ours(name) and name not in _ALWAYS_THERE)
 
 
 def values(text: str, stop: Stop) -> dict[str, object]:

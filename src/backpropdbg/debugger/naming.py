@@ -2,15 +2,15 @@
 
 from msgspec.structs import replace
 
+from backpropdbg.debugger.known import Known
 from backpropdbg.debugger.locations import Location, check_target, parse_location, suggest
-from backpropdbg.debugger.program import Program
 from backpropdbg.errors import CommandError
 
 
 class Names:
     """The names that a program gives."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Known) -> None:
         self._program = program
 
     def locate(self, text: str) -> Location:

@@ -72,6 +72,14 @@ class Stop:
                 return e
         return None
 
+    @property
+    def optimizer(self) -> str:
+        """The optimizer that stepped, else the one that was known when the iteration began; "" where none was."""
+        if self.started is not None:
+            return self.started.optimizer
+        begun = self._last(IterationStarted)
+        return begun.optimizer if begun is not None else ""
+
     @cached_property
     def phase(self) -> Phase:
         if isinstance(self.event, ProgramFinished):

@@ -68,7 +68,7 @@ def uses(d: Debugger) -> str:
 
 def parameters(d: Debugger) -> str:
     """All parameters, the focus marked."""
-    names = d.program.parameters()
+    names = d.known.parameters()
     return "\n".join(f"{'*' if name == d.focus else ' '} {d.names.title(name)}" for name in names)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpdate
 from backpropdbg.probe.edit import Arrived
 from backpropdbg.probe.names import Names
+from backpropdbg.probe.optimizers import summary
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
 
 P = ParamSpec("P")
@@ -215,7 +216,8 @@ class Watch:
         """What there is to start from."""
         weights: dict[str, Held] = {**self.weights}
         grads: dict[str, Held | None] = {name: self.grads.get(name) for name, _ in self.names.parameters()}
-        return IterationStarted(self.iteration, weights, grads)
+        optimizer = summary(self.optimizer) if self.optimizer is not None else ""
+        return IterationStarted(self.iteration, weights, grads, optimizer)
 
     def prune(self) -> None:
         """Forget calls and steps that a swallowed exception ended: torch calls no hook then."""

@@ -1,9 +1,12 @@
 """The append-only history of events: the only state there is. What is kept obeys a budget."""
 
+import bisect
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from backpropdbg.events import BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
+
+Names = dict[str, tuple[str, ...]]  # of the parameters: all that each is called, by the first
 
 DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
@@ -34,6 +37,7 @@ class Trace:
         self._sums: dict[str, tuple[Held, Held]] = {}  # by parameter: the last that went, and the sum up to it
         self._bytes = 0
         self._starts: dict[int, int] = {}
+        self._names: list[tuple[int, Names]] = []  # from which position on
 
     def __len__(self) -> int:
         return self._base + len(self._events)
@@ -77,6 +81,15 @@ class Trace:
             raise IndexError(f"no event {position}: the oldest that is still known is {self._base}")
         return self._events[position - self._base]
 
+    def iterations(self) -> list[int]:
+        """Numbers of the iterations that are still known, the oldest first."""
+        return list(self._starts)
+
+    def start(self, number: int) -> int | None:
+        """Position of an iteration's first event that is still known; None where it is not."""
+        found = self._starts.get(number)
+        return None if found is None else max(found, self._base)
+
     def iteration(self, number: int, until: int | None = None) -> Sequence[Event]:
         """Return the events of one iteration, up to and with position `until`."""
         start = self._starts.get(number)
@@ -87,6 +100,18 @@ class Trace:
         if following is not None:
             end = min(end, following)
         return self._events[max(start, self._base) - self._base : end - self._base]
+
+    def learn(self, names: Names) -> None:
+        """From the newest event on, the parameters are called so."""
+        position = max(0, len(self) - 1)
+        while self._names and self._names[-1][0] >= position:
+            self._names.pop()
+        self._names.append((position, names))
+
+    def names_at(self, position: int) -> Names:
+        """What the parameters were called at a position."""
+        at = bisect.bisect_right(self._names, position, key=lambda pair: pair[0])
+        return self._names[at - 1][1] if at else {}
 
     def _drop_tensors(self) -> None:
         while self._bytes > self._budget and self._kept:

@@ -42,7 +42,15 @@ GRACE = 0.7
 HANDSHAKE_TIME = 5.0
 _TICK = 0.25
 _NO_EVENT = 0.3
-_LINES = {"next": "next", "stepIn": "step", "stepOut": "finish", "continue": "continue"}
+_LINES = {
+    "next": "next",
+    "stepIn": "step",
+    "stepOut": "finish",
+    "continue": "continue",
+    "stepBack": "rs",
+    "reverseContinue": "rc",
+}
+CAPABILITIES = {"supportsConfigurationDoneRequest": True, "supportsStepBack": True}
 _JOBS = {*_LINES, "evaluate", "backpropdbg/situation", "backpropdbg/tensor"}
 
 
@@ -250,7 +258,7 @@ class Server:
                 return False
             if message.command == "initialize" and not initialized:
                 initialized = True
-                self._answer(message, {"supportsConfigurationDoneRequest": True})
+                self._answer(message, CAPABILITIES)
                 self._send_event("initialized", None)
             elif message.command == "attach" and initialized:
                 if self._right_token(message):
@@ -319,7 +327,7 @@ class Server:
                     self._send_event(name, body)
                 self._backlog.clear()
         elif command == "initialize":
-            self._answer(request, {"supportsConfigurationDoneRequest": True})
+            self._answer(request, CAPABILITIES)
         elif command in _JOBS:
             with self._changed:
                 waits = self._stopped or not self._seen_stop

@@ -59,7 +59,7 @@ def enable(d: Debugger, text: str) -> str:
     """enable N: let breakpoint N stop again."""
     found = _breakpoint(d, text)
     if not found.enabled:
-        watching.look_again(found, d.program, d.stop)
+        watching.look_again(found, d, d.look(d.present, d.focus))
     found.enabled = True
     return found.line()
 
@@ -90,7 +90,8 @@ def watch(d: Debugger, text: str) -> str:
     """watch EXPR: stop when its value changes. Tensors are compared bit for bit.
     It is about the parameter that is focused now, and the variables of the frame that is selected now.
     """
-    made, unknown = watching.start(text, d.program, d.stop, d.frame or 0)
+    stop = d.look(d.present, d.focus)
+    made, unknown = watching.start(text, d, stop, d.frame or 0)
     entered = d.add_breakpoint(Location(text), watch=made)
     now = f"not known yet: {unknown}" if unknown else f"now {made.shown}"
     return f"{entered.line()}, {now}"

@@ -13,6 +13,8 @@ def set_(d: Debugger, text: str) -> str:
     Everything after it follows: the running sum, .grad, the update.
     """
     event = d.stop.event
+    if d.in_past:
+        raise CommandError(f"set partial: event {d.stop.position} is past; goto now shows where the program stands")
     if not isinstance(event, BackwardUse):
         raise CommandError("set partial: no partial arrives here; until backward runs to one")
     expression = text.partition("=")[2].strip()
@@ -28,6 +30,7 @@ def track(d: Debugger, text: str) -> str:
     """
     if text:
         d.program.track(text.split())
+        d.known.learn()
     names = d.program.parameters()
     if not names:
         return f"nothing that is known fits {text}: the program runs unwatched" if text else "nothing is tracked"

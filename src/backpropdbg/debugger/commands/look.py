@@ -71,7 +71,7 @@ def info(d: Debugger, text: str) -> str:
         "ledger": tables.ledger,
         "weights": lambda d: d.program.show(d.evaluate("weight")),
         "grad": lambda d: d.program.show(d.evaluate("grad")),
-        "optimizer": lambda d: d.program.optimizer() or "no optimizer has been used yet",
+        "optimizer": lambda d: d.stop.optimizer or d.program.optimizer() or "no optimizer has been used yet",
         "breaks": lambda d: "\n".join(b.line() for b in d.breakpoints) or "no breakpoints",
         "params": tables.parameters,
     }
@@ -117,7 +117,7 @@ def focus(d: Debugger, text: str) -> str:
 @command(arguments.anything)
 def why(d: Debugger, text: str) -> str:
     """why [PARAM]: the last update in plain words, with its terms, or why nothing moved."""
-    if text and {text, d.program.resolve(text)} & set(d.program.frozen()):
+    if text and {text, d.known.resolve(text)} & set(d.known.frozen()):
         return f"{text} is frozen: it requires no gradient, so no backward reaches it and no optimizer moves it."
     name = d.names.parameter(text) if text else d.focus
     return explain_why(d, name, d.stop.element if name == d.focus else ())
@@ -140,6 +140,10 @@ def list_(d: Debugger, text: str) -> str:
 @command(arguments.nothing, "w", "bt")
 def where(d: Debugger, text: str) -> str:
     """where (w): the user's frames, innermost last; the selected one is marked."""
+    if d.in_past:
+        place = d.stop.location()
+        line = f"{place.path.rpartition('/')[2]}:{place.line}, " if place is not None else ""
+        return f"{line}event {d.stop.position} of {d.present}: the frames of the past are not kept"
     lines = [_frame_line(frame) for frame in d.program.stack()]
     if d.frame is not None:
         lines = [f"{'>' if n == d.frame else ' '} {line}" for n, line in enumerate(lines)]
@@ -163,7 +167,7 @@ def down(d: Debugger, text: str) -> str:
 
 
 def _select(d: Debugger, number: int) -> str:
-    frames = d.program.stack()
+    frames = [] if d.in_past else d.program.stack()
     if not frames:
         raise CommandError("there is no frame of the program's here")
     if not 0 <= number < len(frames):

@@ -1,6 +1,6 @@
-"""Commands that let the program run on."""
+"""Commands that move: through what is recorded, and past its end by letting the program run on."""
 
-from backpropdbg.debugger import arguments
+from backpropdbg.debugger import arguments, past, turning
 from backpropdbg.debugger.commands.table import command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.errors import CommandError
@@ -23,7 +23,7 @@ def next_(d: Debugger, text: str) -> str:
 @command(arguments.nothing, "r", "f", moves=True)
 def finish(d: Debugger, text: str) -> str:
     """finish (r, f): run to the end of the phase."""
-    d.run_until(d.ends_phase)
+    d.run_until(turning.ends_phase)
     return ""
 
 
@@ -47,6 +47,64 @@ def continue_(d: Debugger, text: str) -> str:
     """
     d.run_until(lambda event: False)
     return ""
+
+
+@command(arguments.nothing, "back", moves=True)
+def rs(d: Debugger, text: str) -> str:
+    """rs (back): step backwards, to the event before this one. The program stays where it is."""
+    d.run_back_to(lambda event: True, "rs")
+    return ""
+
+
+@command(arguments.nothing, moves=True)
+def rn(d: Debugger, text: str) -> str:
+    """rn: backwards to the turning point of the focused parameter before this one."""
+    d.run_back_to(d.is_turning_point, "rn")
+    return ""
+
+
+@command(arguments.nothing, moves=True)
+def rc(d: Debugger, text: str) -> str:
+    """rc: backwards to where a breakpoint stops, else to the oldest event that is known.
+    Conditions and watchpoints are evaluated on what is recorded; hits are not counted.
+    """
+    d.run_back_to(lambda event: False, "rc")
+    return ""
+
+
+@command(arguments.position, moves=True)
+def goto(d: Debugger, text: str) -> str:
+    """goto N | iteration K | now: look at event N, at the first of iteration K, or at where the program stands.
+    What is ahead of the program, it runs to; no breakpoint stops it on the way.
+    """
+    word, _, number = text.partition(" ")
+    if word == "now":
+        d.walk_to(d.present, "goto now")
+    elif word == "iteration":
+        _go_to_iteration(d, int(number))
+    elif int(word) > d.present:
+        d.run_until(lambda event: d.present >= int(word), f"goto {word}", straight=True)
+    else:
+        _go_to(d, int(word), f"goto {word}")
+    return ""
+
+
+def _go_to_iteration(d: Debugger, number: int) -> None:
+    start = d.trace.start(number)
+    if start is not None:
+        _go_to(d, start, f"goto iteration {number}")
+    elif number < d.trace[d.present].iteration:
+        oldest = d.trace[past.first(d)].iteration
+        raise CommandError(f"iteration {number} is not known any more: the oldest that is known is {oldest}")
+    else:
+        d.run_until(lambda event: event.iteration >= number, f"goto iteration {number}", straight=True)
+
+
+def _go_to(d: Debugger, position: int, reason: str) -> None:
+    oldest = past.first(d)
+    if position < d.trace.first:
+        raise CommandError(f"event {position} is not known any more: the oldest that is known is {oldest}")
+    d.walk_to(next((n for n in range(position, len(d.trace)) if past.stands(d, n)), oldest), reason)
 
 
 @command(arguments.nothing, moves=True)

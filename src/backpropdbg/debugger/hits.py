@@ -1,0 +1,142 @@
+"""Where breakpoints stop: live, where hits count, and among the recorded events, where they don't."""
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from backpropdbg.debugger import expressions
+from backpropdbg.debugger.breakpoints import Breakpoint, Watch
+from backpropdbg.debugger.locations import Location
+from backpropdbg.debugger.watch import changed
+from backpropdbg.errors import CommandError
+from backpropdbg.events import Event, IterationStarted
+
+if TYPE_CHECKING:
+    from backpropdbg.debugger.core import Debugger
+
+
+_FAR = 1000
+
+
+class Hit(Struct, frozen=True):
+    """A breakpoint stops at a position. note: what to say of it, e.g. that its condition can't be evaluated."""
+
+    position: int
+    breakpoint: Breakpoint
+    note: str = ""
+
+
+def live(d: "Debugger", event: Event, position: int) -> list[Hit]:
+    """Count a hit for each breakpoint that is at the newest event; return those that stop."""
+    found = []
+    for b in list(d.breakpoints):
+        if not b.enabled:
+            continue
+        here, note = _reached(d, b, event, position)
+        if not here:
+            continue
+        b.hits += 1
+        if b.hits > b.ignore:
+            b.places.append(position)
+            found.append(Hit(position, b, note))
+            if b.temporary:
+                d.breakpoints.remove(b)
+    return found
+
+
+def _reached(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
+    """Whether a breakpoint stops at an event, and what to say of it."""
+    note = ""
+    if b.watch is not None:
+        note = changed(b, d, d.look(position, b.watch.focus or d.focus))
+        here = bool(note)
+    else:
+        here = is_at(d, b.location, event, position) or (b.location.nan and position in b.places)
+    if here and b.condition:
+        here, error = holds(d, b, event, position)
+        note = error or note
+    return here, note
+
+
+def is_at(d: "Debugger", location: Location, event: Event, position: int) -> bool:
+    """True where an event is at a place, whatever tied parameters are called there; of an iteration, its first one."""
+    if location.iteration and not begins(d, event, position):
+        return False
+    return d.is_at(location, event)
+
+
+def begins(d: "Debugger", event: Event, position: int) -> bool:
+    """True for the first event of an iteration that anything stops at."""
+    before = position - 1
+    while before >= d.trace.first and isinstance(d.trace[before], IterationStarted):
+        before -= 1
+    return before < d.trace.first or d.trace[before].iteration != event.iteration
+
+
+def holds(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
+    """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
+    stop = d.look(position, expressions.subject(event, d.focus))
+    try:
+        return d.program.truth(d.value(b.condition, stop), b.condition), ""
+    except CommandError as e:
+        return True, f"{b.name}, condition {e}"
+
+
+# -- among the recorded events -----------------------------------------------------------------------
+
+
+def next_of(d: "Debugger", b: Breakpoint, after: int, end: int) -> Hit | None:
+    """Where it stops first after one position, up to and with another."""
+    found = _of_watch(d, b, after, _FAR) if b.watch is not None else b
+    for position in range(after + 1, end + 1):
+        if isinstance(d.trace[position], IterationStarted) or d.pausing:
+            continue
+        here, note = _reached(d, found, d.trace[position], position)
+        if here:
+            return Hit(position, b, note)
+    return None
+
+
+def last_of(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit | None:
+    """Where it stops last before one position, down to and with another."""
+    if b.watch is not None:
+        return _last_change(d, b, before, first)
+    for position in range(before - 1, first - 1, -1):
+        event = d.trace[position]
+        if isinstance(event, IterationStarted) or d.pausing:
+            continue
+        here, note = _reached(d, b, event, position)
+        if here:
+            return Hit(position, b, note)
+    return None
+
+
+def _last_change(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit | None:
+    """The last position at which the value is not what it was when it was known before."""
+    later: int | None = None
+    for position in range(before - 1, d.trace.first - 1, -1):
+        if isinstance(d.trace[position], IterationStarted) or d.pausing:
+            continue
+        known = _of_watch(d, b, position)
+        assert known.watch is not None
+        if not known.watch.known:
+            continue
+        if later is not None:
+            here, note = _reached(d, known, d.trace[later], later)
+            if here:
+                return Hit(later, b, note)
+        if position < first:
+            return None
+        later = position
+    return None
+
+
+def _of_watch(d: "Debugger", b: Breakpoint, position: int, far: int = 1) -> Breakpoint:
+    """A copy of a watchpoint that last looked at a position; far: and, while it knows no value, at those before."""
+    assert b.watch is not None
+    watch = Watch(b.watch.expression, b.watch.focus)
+    made = Breakpoint(b.number, b.location, b.condition, watch=watch)
+    for earlier in range(position, max(d.trace.first, position - far + 1) - 1, -1):
+        if not watch.known:
+            changed(made, d, d.look(earlier, b.watch.focus or d.focus))
+    return made
