@@ -95,7 +95,9 @@ class Use(Struct, frozen=True):
     """One edge of the autograd graph into a parameter.
 
     Attributes:
-        parameter, number, total: the number-th of total uses, in forward order, from 1.
+        parameter, number: the number-th use of this iteration, in forward order, from 1. A node that fires again keeps
+            its number; the next backward goes on counting.
+        place, total: the place-th of total uses in the graph of this run, in forward order, from 1.
         module, call: the module call that made the edge ("" and 0 outside of any).
         node: name of the autograd node on the edge.
         group: uses of one group share a cast or view of the parameter (numbered from 1 in each run); 0 where the edge
@@ -113,6 +115,16 @@ class Use(Struct, frozen=True):
     index: int = -1
     group: int = 0
     fused: bool = False
+    place: int = 1
+
+    @property
+    def among(self) -> str:
+        """What follows its number: of how many uses in this backward it is one; "" where that can't be told."""
+        if self.fused:
+            return ""
+        if self.place == self.number:
+            return f" of {self.total}"
+        return f", {self.place} of {self.total} in this backward" if self.total > 1 else ""
 
 
 class ForwardUse(Struct, frozen=True):

@@ -30,8 +30,9 @@ class Use(Struct, frozen=True):
     """One use of a parameter, in forward order: the module call that made it, its autograd node, and its line.
 
     Attributes:
-        number: from 1, of `total` in this run of the engine. call: the how-manieth of that module.
-        run: number of the run. fused: several uses may be inside one operation, which can't be split.
+        number: from 1, through all runs of the iteration. place: from 1, of `total` in this run of the engine.
+        call: the how-manieth of that module. run: number of the run.
+        fused: several uses may be inside one operation, which can't be split.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Use(Struct, frozen=True):
     line: int | None
     run: int
     fused: bool
+    place: int
 
 
 class Run:
@@ -242,7 +244,7 @@ class Update:
 
 def _use(use: Any, run: int) -> Use:
     file, line = (None, None) if use.where is None else (use.where.path, use.where.line)
-    return Use(use.number, use.total, use.module, use.call, use.node, file, line, run, use.fused)
+    return Use(use.number, use.total, use.module, use.call, use.node, file, line, run, use.fused, use.place)
 
 
 def _until_update(parameter: str, events: Sequence[Event]) -> Sequence[Event]:

@@ -39,7 +39,7 @@ def two_layers() -> None:
 def test_track_narrows_what_has_events():
     seen = play(two_layers, "until forward", "track 1", "b backward", "c", "c", "c", focus="0.weight")
     assert seen.said[1].text == "tracked: 1.weight, 1.bias"
-    assert [s.where for s in seen.situations[1:]] == ["1#1 of 1"] * 2 + ["1#2, use 1 of 1"] * 2
+    assert [s.where for s in seen.situations[1:]] == ["1#1 of 1"] * 2 + ["1#2"] * 2
     assert {s.focus for s in seen.situations[1:]} == {"1.weight"}
 
 

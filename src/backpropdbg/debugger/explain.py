@@ -150,7 +150,7 @@ def _backward(stop: Stop, e: BackwardStarted) -> tuple[str, ...]:
 
 def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.parameter != stop.focus:
-        which = "" if e.use.fused else f", use #{e.use.number} of {e.use.total},"
+        which = "" if e.use.fused else f", use #{e.use.number}{e.use.among},"
         of = f"The gradient of {e.use.parameter}{which} arrived"
         size = f": norm {e.partial.norm():.4g}" if e.partial is not None else ", not computed by this run"
         return (f"{of}{size}.", f"focus {e.use.parameter} shows its ledger; n goes on with {stop.focus}.")
@@ -158,8 +158,9 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
         return (f"Use #{e.use.number}: this run does not need its gradient, so it was not computed.",)
     if e.use.fused:
         return (f"The gradient of {e.use.parameter} arrived; {fused_note(e.use)}.", "No weight moves in backward.")
-    first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}"
-    if e.use.total > 1 and e.order == 1 and e.use.number == e.use.total:
+    here = "" if e.use.place == e.use.number else " in this backward"
+    first = f"Use #{e.use.number}'s gradient arrived, the {ordinal(e.order)} of {e.use.total}{here}"
+    if e.use.total > 1 and e.order == 1 and e.use.place == e.use.total:
         first += ": backward walks from the loss, so the last use comes first"
     held = "None" if stop.grad is None else "what it was"
     if stop.run is not None and not stop.run.accumulates:

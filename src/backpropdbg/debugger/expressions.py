@@ -53,9 +53,10 @@ def values(text: str, stop: Stop) -> dict[str, object]:
     indirect = bool(used & _INDIRECT)
     found: dict[str, object] = {name: read(stop) if indirect or name in used else None for name, read in _NAMES.items()}
     partials = indirect or any(is_ours(name) and name not in _NAMES for name in used)
-    if partials and stop.run is not None:
-        found |= {f"A{use.number}": None for use in stop.run.uses}
-        found |= {f"A{use.number}": partial for use, partial in stop.run.arrived}
+    runs = [*stop.ledger.runs, stop.run] if partials and stop.run is not None else []
+    for run in filter(None, runs):  # what fired in several is meant as of the newest
+        found |= {f"A{use.number}": None for use in run.uses}
+        found |= {f"A{use.number}": partial for use, partial in run.arrived}
     return found
 
 

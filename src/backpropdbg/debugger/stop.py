@@ -165,23 +165,27 @@ class Stop:
 
     @property
     def uses(self) -> int:
-        """How many uses are known: those of the graph once it is known, else those of the forward so far."""
-        if self.run is not None:
-            return len(self.run.uses)
-        return sum(isinstance(e, ForwardUse) and self.focus in e.parameters for e in self.events)
+        """How many uses of this iteration are known: those of each graph, then those of the forward since then."""
+        numbers: set[int] = set()
+        since = 0
+        for e in self.events:
+            if isinstance(e, BackwardStarted):
+                numbers |= {use.number for use in e.uses if use.parameter == self.focus}
+                since = 0
+            since += isinstance(e, ForwardUse) and self.focus in e.parameters
+        return len(numbers) + since
 
     def where(self) -> str:
         match self.event:
             case ForwardUse() as e:
                 return f"{e.module}#{e.call}" if e.call else f"{e.parameters[0]}#{e.numbers[0]}"
             case BackwardUse(use=use):
-                total = "" if use.fused else f" of {use.total}"
                 if not use.call:
-                    return f"{use.parameter}#{use.number}{total}"
+                    return f"{use.parameter}#{use.number}{use.among}"
                 which = "" if use.call == use.number else f", use {use.number}"
-                return f"{use.module}#{use.call}{which}{total}"
+                return f"{use.module}#{use.call}{which}{use.among}"
             case PartialEdited(use=use):
-                return f"{use.parameter}#{use.number} of {use.total} edited"
+                return f"{use.parameter}#{use.number}{use.among} edited"
             case Paused() as e:
                 return e.why
             case Accumulated() as e:

@@ -92,7 +92,7 @@ def _pulls(stop: Stop, at: str) -> list[str]:
     if not runs:
         return []
     lines = [f"{note}." for note in {fused_note(use): None for run in runs for use in run.uses} if note]
-    arrived = [(_name(run, use, len(runs)), held) for run in runs for use, held in run.arrived if held is not None]
+    arrived = [(_name(run, use, runs), held) for run in runs for use, held in run.arrived if held is not None]
     values = [(name, value) for name, held in arrived if (value := stop.value_at(held)) is not None]
     if values and len(values) == len(arrived):
         pulls = [f"{name} {tables.shown(value, True)} {_way(stop, value)}" for name, value in _strongest(values)]
@@ -107,8 +107,10 @@ def _pulls(stop: Stop, at: str) -> list[str]:
     return lines
 
 
-def _name(run: Run, use: Use, runs: int) -> str:
-    return f"A{use.number}" if runs == 1 else f"backward {run.number} A{use.number}"
+def _name(run: Run, use: Use, runs: Sequence[Run]) -> str:
+    """Its number; with that of the backward where its node fires in several."""
+    again = any(other.number == use.number for each in runs if each is not run for other in each.uses)
+    return f"backward {run.number} A{use.number}" if again else f"A{use.number}"
 
 
 def _way(stop: Stop, value: float) -> str:

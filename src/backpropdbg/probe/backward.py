@@ -21,6 +21,7 @@ from backpropdbg.events import (
 )
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused
@@ -39,7 +40,12 @@ class Backward:
         self._watched: dict[int, frozenset[str]] = {}
         self._removers: list[Removers] = []
         self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
+        self._numbers = Numbers()
         self._unread = 0
+
+    def new_iteration(self) -> None:
+        """Count uses from 1 again."""
+        self._numbers.new_iteration()
 
     def run(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """Stand in for `torch.autograd._engine_run_backward`."""
@@ -162,10 +168,11 @@ class Backward:
         for name in names:
             totals[name] = totals.get(name, 0) + 1
         groups: dict[Any, int] = {}
-        seen: dict[str, int] = {}
+        places: dict[str, int] = {}
         uses = []
-        for edge, name in zip(edges, names, strict=True):
-            seen[name] = number = seen.get(name, 0) + 1
+        numbers = self._numbers.of(zip(names, edges, strict=True))
+        for edge, name, number in zip(edges, names, numbers, strict=True):
+            places[name] = place = places.get(name, 0) + 1
             order, node = edge.node._sequence_nr(), edge.node.name()
             call, index = forward.use_of(order)
             uses.append(
@@ -180,6 +187,7 @@ class Backward:
                     index,
                     groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
                     is_fused(node) or forward.batched(order),
+                    place,
                 )
             )
         return uses

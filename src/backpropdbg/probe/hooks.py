@@ -38,7 +38,7 @@ class Probe:
         self.watch = watch = Watch(sink, policy or Policy())
         self.forward, self.update = Forward(watch), Update(watch)
         self.backward = Backward(watch, self.forward, self.update)
-        watch.on_new_iteration = [self.forward.new_iteration, self.update.new_iteration]
+        watch.on_new_iteration = [room.new_iteration for room in (self.forward, self.backward, self.update)]
         watch.settle = self._settle
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []

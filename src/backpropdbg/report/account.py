@@ -175,7 +175,7 @@ class Account:
         if partial is not None:
             self.gradient = self.gradient or nonzero(partial)
             where = "" if use.where is None else f" ({use.where.path}:{use.where.line})"
-            self._look(partial, f"the partial of use #{use.number} of {use.total}{where}")
+            self._look(partial, f"the partial of use #{use.number}{use.among}{where}")
 
     def sums(self, number: int, total: Held) -> None:
         """The total of a group reached the leaf."""

@@ -1,0 +1,47 @@
+"""The numbers of uses: the N-th edge into a parameter that a backward of this iteration reached."""
+
+import threading
+from collections.abc import Iterable
+from itertools import islice
+
+from backpropdbg.probe.uses import Edge
+
+_MOST = 100_000
+
+
+class _Thread(threading.local):
+    """Stands for the thread that asks: each counts its own sequence numbers, and their idents come again."""
+
+    def __init__(self) -> None:
+        self.own = object()
+
+
+_thread = _Thread()
+
+
+class Numbers:
+    """Counts the edges into each parameter through all runs of one iteration.
+
+    A node that fires again (`retain_graph`) keeps its number; what no run has reached before goes on counting.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], int] = {}
+        self._newest: dict[str, int] = {}
+
+    def new_iteration(self) -> None:
+        """Count from 1 again."""
+        self._known, self._newest = {}, {}
+
+    def of(self, edges: Iterable[tuple[str, Edge]]) -> list[int]:
+        """The numbers of the edges of one run; each comes with the name of its parameter, all in forward order."""
+        thread, found = _thread.own, []
+        for name, edge in edges:
+            key = name, thread, edge.node._sequence_nr(), edge.node.name(), edge.slot
+            number = self._known.get(key)
+            if number is None:
+                self._newest[name] = self._known[key] = number = self._newest.get(name, 0) + 1
+            found.append(number)
+        if len(self._known) > _MOST:  # an iteration without end: nobody runs backward through the older half any more
+            self._known = dict(islice(self._known.items(), _MOST // 2, None))
+        return found
