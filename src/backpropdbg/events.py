@@ -177,6 +177,7 @@ class BackwardStarted(Struct, frozen=True):
         carried: what `.grad` held, by parameter.
         hooked: parameters with tensor hooks of the program's, which may change what is accumulated.
         maximized: parameters that the optimizer moves up their gradient.
+        several: other threads train, too; what is in `.grad` and in the weights may be theirs.
     """
 
     iteration: int
@@ -190,6 +191,7 @@ class BackwardStarted(Struct, frozen=True):
     accumulates: bool = True
     hooked: tuple[str, ...] = ()
     maximized: tuple[str, ...] = ()
+    several: bool = False
 
 
 class BackwardUse(Struct, frozen=True):

@@ -20,7 +20,9 @@ from backpropdbg.events import (
     GradCleared,
     GroupSummed,
     Held,
+    IterationStarted,
     PartialEdited,
+    StepStarted,
     Use,
 )
 
@@ -34,6 +36,7 @@ class Run(Struct):
         waiting: the partials, by group, whose total has not reached the leaf yet.
         grad: `.grad` after AccumulateGrad; None before, or where this run doesn't accumulate.
         hooked: a hook of the program's on the parameter may change what is accumulated.
+        several: other threads train, too, and may write `.grad` meanwhile.
         originals: what was computed where the user let another partial flow on, by use number.
     """
 
@@ -47,6 +50,7 @@ class Run(Struct):
     grad: Held | None = None
     finished: bool = False
     hooked: bool = False
+    several: bool = False
     originals: dict[int, Held] = {}
 
     @property
@@ -113,11 +117,11 @@ class Run(Struct):
         return self.carried.plus(total) if self.carried.kept else None
 
     def exact(self) -> bool | None:
-        """True where the running sum is `.grad` bit for bit; None where that can't be known, or a hook changed it."""
+        """True where the running sum is `.grad` bit for bit; None where that can't be known, or another changed it."""
         running = self.running()
         if self.grad is None or running is None or not self.grad.kept:
             return None
-        return running.same_bits(self.grad) or (None if self.hooked else False)
+        return running.same_bits(self.grad) or (None if self.hooked or self.several else False)
 
 
 class Ledger(Struct):
@@ -153,7 +157,7 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
             case BackwardStarted():
                 uses = tuple(u for u in event.uses if u.parameter == parameter)
                 run = Run(event.run, event.carried.get(parameter), uses, event.accumulates)
-                run.hooked = parameter in event.hooked
+                run.hooked, run.several = parameter in event.hooked, event.several
                 ledger.runs.append(run)
                 if uses and event.accumulates:  # what changed it before is carried into this run
                     ledger.changed, ledger.changes = None, 0
@@ -188,3 +192,16 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
             case _:
                 pass
     return ledger
+
+
+def newest_grad(parameter: str, events: Sequence[Event]) -> Held | None:
+    """The true `.grad` after these events: what the newest one that knows it says."""
+    for event in reversed(events):
+        match event:
+            case Accumulated() if event.parameter == parameter:
+                return event.grad
+            case GradCleared() | GradChanged() | StepStarted() | IterationStarted() if parameter in event.grads:
+                return event.grads[parameter]
+            case BackwardStarted() if parameter in event.carried:
+                return event.carried[parameter]
+    return None

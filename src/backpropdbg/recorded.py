@@ -12,7 +12,6 @@ from backpropdbg.events import (
     Accumulated,
     BackwardStarted,
     Event,
-    GradChanged,
     GradCleared,
     Held,
     IterationStarted,
@@ -137,20 +136,13 @@ class Ledger:
 
     @cached_property
     def _grad(self) -> Held | None:
-        name = self.parameter
-        for event in reversed(self._events):
-            match event:
-                case Accumulated() if event.parameter == name:
-                    return event.grad
-                case GradCleared() | GradChanged() | StepStarted() | IterationStarted() if name in event.grads:
-                    return event.grads[name]
-                case BackwardStarted() if name in event.carried:
-                    return event.carried[name]
-        return None
+        return ledger.newest_grad(self.parameter, self._events)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """What changed `.grad`, so that it is not the running sum: "scaled by 0.25", "a hook of the program's" …"""
+        if any(run.several for run in self._concerned):
+            return ("several threads train",)
         found = []
         unknown = [run for run in self._written if run.exact() is None]
         if any(run.hooked for run in unknown):

@@ -106,9 +106,9 @@ def test_an_empty_report_says_so():
     assert written("jsonl", []) == "" and written("csv", []).count("\n") == 1
 
 
-def test_a_failure_of_ours_is_told_below_the_table():
-    text = written("table", notes=["ValueError: x (y.py:3)"])
-    assert text.endswith("backpropdbg failed to record something: ValueError: x (y.py:3)\n")
+def test_remarks_stand_below_the_table():
+    text = written("table", remarks=["this went wrong"])
+    assert text.endswith("\nthis went wrong\n")
 
 
 @pytest.mark.parametrize("share,text", [(0.0, "0 %"), (0.001, "under 1 %"), (0.42, "42 %"), (1.0, "100 %")])
@@ -121,6 +121,9 @@ def test_the_parent_takes_batches_and_nothing_else():
     body = {"facts": [{"row": {"names": ["w"], "shape": None, "iteration": 1}, "ran": True}], "notes": ["n"]}
     report.add(body)
     assert [line.row.findings for line in report.lines] == [("no-gradient:unused",)] and report.notes == ["n"]
+    text = io.StringIO()
+    report.write("table", text)
+    assert text.getvalue().endswith("\nbackpropdbg failed to record something: n\n")
     report.add({"facts": [{"row": {"names": ["w"], "shape": [2], "iteration": 2}, "received": True, "ran": True}]})
     assert [line.row.findings for line in report.lines] == [(), ("no-optimizer",)]
     for bad in (None, [], {"facts": 3}, {"facts": [{"row": {}}]}, {"facts": [{"row": {"names": 1}}]}):

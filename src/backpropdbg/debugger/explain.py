@@ -92,7 +92,7 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return _finished(e)
         case GradChanged() as e:
             names = ", ".join(e.grads) if len(e.grads) < 4 else f"{len(e.grads)} parameters"
-            return (f".grad of {names} is not what backward left: clipped, scaled or assigned since.",)
+            return (f".grad of {names} is not what backward left: {_changers(stop)} since.",)
         case StepStarted() as e:
             return _before_step(stop, e)
         case StepFinished():
@@ -108,6 +108,11 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return (f"backpropdbg failed to record something here: {e.error}", "The program goes on, untouched.")
         case ProgramFinished() as e:
             return (f"The program ended with exit code {e.code}." if e.code else "The program ran to its end.",)
+
+
+def _changers(stop: Stop) -> str:
+    """What may have changed `.grad` after a backward."""
+    return "clipped, scaled, assigned, or written by another thread" if stop.several else "clipped, scaled or assigned"
 
 
 def _cleared(stop: Stop, e: GradCleared) -> tuple[str, ...]:
@@ -135,7 +140,14 @@ def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
     return (f"Forward: {e.module}#{e.call} ran. It does not use {stop.focus}.",)
 
 
+SEVERAL = "Several threads train: iterations are counted together, and others may write .grad and the weights."
+
+
 def _backward(stop: Stop, e: BackwardStarted) -> tuple[str, ...]:
+    return (*_begins(stop, e), SEVERAL) if e.several else _begins(stop, e)
+
+
+def _begins(stop: Stop, e: BackwardStarted) -> tuple[str, ...]:
     uses = [use for use in e.uses if use.parameter == stop.focus]
     n, fused = len(uses), next((use for use in uses if use.fused), None)
     if fused is not None:
@@ -201,6 +213,8 @@ def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
     proof = {True: ", bit for bit", False: "? No: the two differ. That is a finding", None: ""}[exact]
     if exact is None and run.hooked:
         proof = ", as a hook of the program's on this parameter changed it"
+    if exact is None and run.several:
+        proof = ", if no other thread wrote it meanwhile"
     if run.originals:
         proof += f" (with {', '.join(f'A{n}' for n in sorted(run.originals))} as you edited it)"
     first = f"AccumulateGrad wrote .grad once: .grad = {carried}{arrived}{proof}."
@@ -271,7 +285,7 @@ def why(stop: Stop) -> tuple[str, ...]:
     moved = f"step() moved {stop.focus} by {size:.3g}." + (f" Terms by norm: {shares}." if shares else "")
     if not of:
         return (moved,)
-    changed = ", changed since: clipped, scaled or assigned" if stop.ledger.changes else ""
+    changed = f", changed since: {_changers(stop)}" if stop.ledger.changes else ""
     return (moved, f"The gradient it read: {of}{changed}.")
 
 

@@ -28,7 +28,7 @@ from backpropdbg.events import (
     StepStarted,
     Use,
 )
-from backpropdbg.ledger import Ledger, Run, fold
+from backpropdbg.ledger import Ledger, Run, fold, newest_grad
 from backpropdbg.situation import Phase, Row, State, number
 from backpropdbg.trace.history import Trace
 
@@ -64,11 +64,11 @@ class Stop:
 
     @cached_property
     def stepped(self) -> StepFinished | None:
-        """The end of `started`; None while it runs."""
-        begun = False
+        """The end of `started`; None while it runs. Between the two, another thread's step may end."""
+        begun, mine = False, self.started is not None and self.focus in self.started.grads
         for e in self.events:
             begun = begun or e is self.started
-            if begun and isinstance(e, StepFinished):
+            if begun and isinstance(e, StepFinished) and (self.focus in e.stepped or not (mine and self.several)):
                 return e
         return None
 
@@ -79,6 +79,11 @@ class Stop:
             return self.started.optimizer
         begun = self._last(IterationStarted)
         return begun.optimizer if begun is not None else ""
+
+    @property
+    def several(self) -> bool:
+        """True where several threads train: what changed between two events may be another one's doing."""
+        return any(isinstance(e, BackwardStarted) and e.several for e in self.events)
 
     @cached_property
     def phase(self) -> Phase:
@@ -103,15 +108,7 @@ class Stop:
     @cached_property
     def grad(self) -> Held | None:
         """The true `.grad` at this stop: what the newest event that knows it says."""
-        for e in reversed(self.events):
-            match e:
-                case Accumulated() if e.parameter == self.focus:
-                    return e.grad
-                case GradCleared() | GradChanged() | StepStarted() | IterationStarted() if self.focus in e.grads:
-                    return e.grads[self.focus]
-                case BackwardStarted() if self.focus in e.carried:
-                    return e.carried[self.focus]
-        return None
+        return newest_grad(self.focus, self.events)
 
     @cached_property
     def partial(self) -> Held | None:

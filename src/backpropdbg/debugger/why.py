@@ -6,6 +6,7 @@ from functools import reduce
 
 from backpropdbg.debugger import tables
 from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.explain import SEVERAL
 from backpropdbg.debugger.explain import why as last_update
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, percent
@@ -41,7 +42,8 @@ def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
     table = [tables.table(rows, at)] if rows else []
     if isinstance(stop.event, ManualUpdate):
         return "\n".join([*title, *when, _by_hand(d, stop)])
-    return "\n".join([*title, *when, *last_update(stop), *_more(d, stop, at), *table])
+    several = [SEVERAL] * stop.several
+    return "\n".join([*title, *when, *last_update(stop), *_more(d, stop, at), *several, *table])
 
 
 def _newest_step(d: Debugger, name: str) -> int:

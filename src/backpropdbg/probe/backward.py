@@ -138,6 +138,7 @@ class Backward:
             accumulates,
             tuple([name for name in reached if leaves[name]._backward_hooks]),
             self._update.maximized(),
+            not watch.alone,
         )
         arrivals: dict[str, int] = {}
         for edge, use in zip(edges, uses, strict=True):
@@ -298,8 +299,8 @@ class Backward:
         watch = self.watch
         watch.ran = True
         known = self._watched.pop(run, None)  # None where its beginning could not be told: nothing to compare with
-        moved = tuple([name for name in watch.snapshot() if known is not None and name in known])
-        compared = watch.policy.snapshots and known is not None
+        moved = tuple([name for name in watch.snapshot() if known is not None and watch.alone and name in known])
+        compared = watch.policy.snapshots and known is not None and watch.alone
         watch.emit(BackwardFinished(watch.iteration, run, moved, compared, user_location(), failed))
         if not watch.inside:
             self._update.run_ended()

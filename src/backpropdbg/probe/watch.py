@@ -69,10 +69,17 @@ class Call:
         self.low = sequence()
 
 
+class _Thread:
+    """Stands for a thread, as long as that lives."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Here(threading.local):
     """What one thread is inside of: a partial, module calls, those without gradients, optimizer steps."""
 
     def __init__(self) -> None:
+        self.thread = _Thread()
         self.arrived: Arrived | None = None
         self.edited: Tensor | None = None
         self.calls: list[Call] = []
@@ -118,7 +125,7 @@ class Watch:
         self.asleep = self.gone = False
         self.settle: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
-        self._threads: set[int] = set()
+        self._threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
         self._inert = 0
         self._reporting = False
         _watches.add(self)
@@ -189,11 +196,14 @@ class Watch:
 
     def enter_thread(self) -> None:
         """The program runs forward or backward in this thread."""
-        self._threads.add(threading.get_ident())
+        self._threads.add(self.here.thread)
 
     @property
     def alone(self) -> bool:
-        """True while one thread trains. Else only it may read its gradients: the engine writes them without the GIL."""
+        """True while only one thread that trained is alive.
+
+        Else only it may read its gradients: the engine writes them without the GIL. Iterations are counted together.
+        """
         return len(self._threads) < 2
 
     # -- iterations ------------------------------------------------------------------------------

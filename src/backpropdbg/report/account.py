@@ -268,12 +268,17 @@ class Account:
         """The largest share of its runs."""
         return max((c for run in self.runs.values() if (c := run.cancelled) is not None), default=None)
 
-    def row(self, names: tuple[str, ...], iteration: int, sure: bool = True) -> Row:
-        """The row, without findings. sure: nothing moved the weight since it was seen last."""
+    def row(self, names: tuple[str, ...], iteration: int, sure: bool = True, several: bool = False) -> Row:
+        """The row, without findings.
+
+        Args:
+            sure: nothing moved the weight since it was seen last.
+            several: other threads train, too, and may have written what this one compares.
+        """
         runs = list(self.runs.values())
         for run in runs:
             run.finish()
-        exact, labels = self._exact(runs)
+        exact, labels = self._exact(runs) if not several else (None, ("several threads train",))
         moved, size = self._moved()
         if not sure:
             moved, size = moved or None, None
@@ -314,15 +319,10 @@ class Account:
             return False, 0.0
         return True, norm(after.minus(before)) if after.shape == before.shape else None
 
-    def found(self, moved: bool | None) -> Iterator[Found]:
-        """The findings that this iteration shows by itself."""
-        for reason, text in self._carries.items():
-            yield Found(f"carried-in:{reason}", f".grad already held a gradient, from {text}")
-        if self.past.unzeroed >= 2 and "earlier-iteration" in self._carries:
-            text = f"{self.past.unzeroed} iterations in a row began with the gradient that the last update had read"
-            yield Found("never-zeroed", text)
-        if moved and not self.gradient:
-            yield Found("moved-without-gradient", self._mover())
+    def found(self, moved: bool | None, several: bool = False) -> Iterator[Found]:
+        """The findings that this iteration shows by itself. several: as far as they are this thread's alone."""
+        if not several:
+            yield from self._between(moved)
         if self.bad is not None:
             yield self.bad
         share = self.cancelled
@@ -332,6 +332,16 @@ class Account:
         nodes = sorted({use.node for run in self.runs.values() for use in run.uses if use.fused})
         if nodes:
             yield Found("not-split", f"one operation may hide several uses: {', '.join(nodes)}")
+
+    def _between(self, moved: bool | None) -> Iterator[Found]:
+        """The findings about what happened between the backwards and updates."""
+        for reason, text in self._carries.items():
+            yield Found(f"carried-in:{reason}", f".grad already held a gradient, from {text}")
+        if self.past.unzeroed >= 2 and "earlier-iteration" in self._carries:
+            text = f"{self.past.unzeroed} iterations in a row began with the gradient that the last update had read"
+            yield Found("never-zeroed", text)
+        if moved and not self.gradient:
+            yield Found("moved-without-gradient", self._mover())
         if any(run.exact is False for run in self.runs.values()):
             yield Found("not-exact", "what was carried in plus the partials is not .grad, and nothing says why")
 

@@ -74,7 +74,7 @@ class Collector:
         self._measured: dict[str, tuple[int, ...]] = {}
         self._alive: set[str] = set()
         self._optimizers = 0
-        self._stepping = False
+        self._stepping = self._several = False
         self._begin(0)
 
     def _begin(self, iteration: int) -> None:
@@ -168,6 +168,7 @@ class Collector:
     def _backward(self, event: BackwardStarted) -> None:
         self._ran = self._eventful = self._open = True
         self._started[event.run] = event
+        self._several = self._several or event.several
         self._weigh(event.weights)
         uses: dict[str, list[int]] = {}
         for index, use in enumerate(event.uses):
@@ -211,7 +212,7 @@ class Collector:
         new = [name for name in weights if name not in self._past or self._past[name].weight is None]
         for name, weight in weights.items():
             account = self._account(name)
-            account.weighs(weight, self._stepping or account.past.moved)
+            account.weighs(weight, self._stepping or self._several or account.past.moved)
             account.past.moved = False
         for name in new:
             self._find_twins(name, weights[name])
@@ -255,14 +256,14 @@ class Collector:
         # What was gone by the last event was a passing tensor: an input that a checkpoint made, say.
         names = [name for name in dict.fromkeys((*self._known, *self._accounts)) if name in self._alive]
         facts = [self._facts(name, self._known.get(name, "parameter"), name not in unsure) for name in names]
-        self._emit(Batch(tuple(facts), tuple(self._notes)))
+        self._emit(Batch(tuple(facts), tuple(self._notes), self._several))
         self._accounts = {}
 
     def _facts(self, name: str, kind: str, sure: bool) -> Facts:
         account = self._account(name)
         account.past.shape = account.past.shape or self._measured.get(name)
-        row = account.row(self._aliases.get(name, (name,)), self._iteration, sure)
-        found = list(account.found(row.weight_moved))
+        row = account.row(self._aliases.get(name, (name,)), self._iteration, sure, self._several)
+        found = list(account.found(row.weight_moved, self._several))
         if len(row.names) > 1:
             found.append(Found("tied", f"one parameter under {len(row.names)} names: {' = '.join(row.names)}"))
         return Facts(

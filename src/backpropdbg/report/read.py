@@ -10,6 +10,11 @@ from backpropdbg.errors import UsageError, WireError
 from backpropdbg.report import findings, show
 from backpropdbg.report.rows import Batch, Facts, Line
 
+_SEVERAL = (
+    "Several threads train: their iterations are counted together, and nothing is said of what was carried in, "
+    "or changed between backward and step."
+)
+
 
 class Report:
     """All that arrived."""
@@ -17,6 +22,7 @@ class Report:
     def __init__(self) -> None:
         self._facts: list[Facts] = []
         self.notes: list[str] = []
+        self.several = False
 
     def add(self, body: object) -> None:
         """Take the body of one event "backpropdbg/rows". Raises WireError where it is none."""
@@ -26,6 +32,7 @@ class Report:
             raise WireError(f"bad rows of a report: {error}") from None
         self._facts += batch.facts
         self.notes += batch.notes
+        self.several = self.several or batch.several
         self.__dict__.pop("lines", None)
 
     @cached_property
@@ -35,7 +42,12 @@ class Report:
 
     def write(self, form: str, stream: IO[str], width: int | None = None) -> None:
         """Write all lines; see `show.write`."""
-        show.write(self.lines, form, stream, width, self.notes)
+        show.write(self.lines, form, stream, width, self._remarks())
+
+    def _remarks(self) -> list[str]:
+        """What to say below the table."""
+        failures = [f"backpropdbg failed to record something: {note}" for note in self.notes]
+        return [_SEVERAL] * self.several + failures
 
     def fails(self, slugs: Sequence[str]) -> list[Line]:
         """The lines that show one of these findings."""

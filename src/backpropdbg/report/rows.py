@@ -77,10 +77,16 @@ class Facts(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """What the child sends at the end of an iteration. notes: failures of our own, one line each."""
+    """What the child sends at the end of an iteration.
+
+    Attributes:
+        notes: failures of our own, one line each.
+        several: several threads train; nothing is said of what one may have done to another's gradients.
+    """
 
     facts: tuple[Facts, ...]
     notes: tuple[str, ...] = ()
+    several: bool = False
 
 
 class Line(Struct, frozen=True):

@@ -28,13 +28,13 @@ _HEADS = {
 
 
 def write(
-    lines: Sequence[Line], form: str, stream: IO[str], width: int | None = None, notes: Sequence[str] = ()
+    lines: Sequence[Line], form: str, stream: IO[str], width: int | None = None, remarks: Sequence[str] = ()
 ) -> None:
     """Write all lines in one of FORMS.
 
     Args:
         width: of the table; as wide as the terminal where it is one, else 120 columns. jsonl and csv have none.
-        notes: failures of our own, shown below the table.
+        remarks: what to say below the table.
     """
     if form == "jsonl":
         for line in lines:
@@ -44,7 +44,7 @@ def write(
         writer.writerow(Row.__struct_fields__)
         writer.writerows([_cell(key, getattr(line.row, key)) for key in Row.__struct_fields__] for line in lines)
     else:
-        _table(lines, stream, width, notes)
+        _table(lines, stream, width, remarks)
     stream.flush()
 
 
@@ -64,7 +64,7 @@ def _cell(key: str, value: object) -> str:
 # -- the table -----------------------------------------------------------------------------------
 
 
-def _table(lines: Sequence[Line], stream: IO[str], width: int | None, notes: Sequence[str]) -> None:
+def _table(lines: Sequence[Line], stream: IO[str], width: int | None, remarks: Sequence[str]) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -84,7 +84,7 @@ def _table(lines: Sequence[Line], stream: IO[str], width: int | None, notes: Seq
         for text in _findings(mine):
             console.print(Text(text, style="yellow"), soft_wrap=True)
         console.print()
-    for text in (*_summary(lines), *(f"backpropdbg failed to record something: {note}" for note in notes)):
+    for text in (*_summary(lines), *remarks):
         console.print(Text(text), soft_wrap=True)
 
 
