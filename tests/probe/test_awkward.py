@@ -29,7 +29,7 @@ def of(events, kind):
 def true_grads(model, debugger):
     """(shown, true) `.grad` of every parameter at this stop."""
     for name, p in model.named_parameters():
-        shown = debugger._look(debugger.stop.position, name).grad
+        shown = debugger.look(debugger.stop.position, name).grad
         yield name, None if shown is None else shown.value, p.grad
 
 
