@@ -68,7 +68,7 @@ class FakeSession:
         self.sent.append(line)
         if line == "hang":
             self.say(Result(line, "", moves=True))
-        elif line in ("step", "next", "finish", "continue", "rs", "rn", "rc"):
+        elif line in ("step", "next", "finish", "continue", "rs", "rn", "rc", "goto now"):
             self.say(Result(line, "", moves=True), Stopped(replace(STOP, position=17 + len(self.sent))))
         elif line.startswith("bad"):
             self.say(Result(line, "no such command: [red]bad[/red]", ok=False))

@@ -12,6 +12,7 @@ import pytest
 from fake_session import STOP
 from msgspec.structs import replace
 from test_app import opened, screen, until
+from test_past import PAST
 
 from backpropdbg.situation import Matrix, Row
 from backpropdbg.wire.session import Ended, ProgramOutput
@@ -59,6 +60,7 @@ def compare(name: str, svg: str) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "stop"),
     [("backward", (120, 36), STOP), ("update", (120, 36), UPDATE),
+     ("past", (120, 36), PAST), ("past-small", (80, 24), PAST),
      ("backward-small", (80, 24), STOP), ("update-small", (80, 24), UPDATE)],
 )  # fmt: skip
 async def test_stop(name, size, stop) -> None:

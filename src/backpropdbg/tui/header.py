@@ -31,10 +31,10 @@ class Header(Static):
 
     def text(self) -> Text:
         """Return the line, less the least telling parts where there is no room for all."""
-        name = Text(" backpropdbg ", f"bold #101216 on {paint.ACCENT}", no_wrap=True)
+        name = badge(self.situation)
         parts = self.parts()
         room = self.size.width or 10_000
-        for dropped in ("", "program", "seed", "optimizer"):
+        for dropped in ("", "program", "seed", "optimizer", "loss", "where"):
             parts.pop(dropped, None)
             line = Text("  ", no_wrap=True).join([name, *parts.values()])
             if line.cell_len <= room:
@@ -48,7 +48,7 @@ class Header(Static):
             return {"status": Text(self.status, f"bold {paint.ACCENT}")}
         found = {"program": Text(paint.clean(stop.program), paint.PLAIN)}
         found["iteration"] = Text(f"iteration {stop.iteration}", paint.PLAIN)
-        colour = paint.ALARM if self.status else paint.ACCENT
+        colour = paint.ALARM if self.status else badge_colour(stop)
         found["phase"] = Text(self.status or stop.phase.upper(), f"bold {colour}")
         found["where"] = Text(paint.clean(stop.where), f"bold {paint.STRONG}")
         if stop.loss is not None:
@@ -60,6 +60,21 @@ class Header(Static):
         if stop.optimizer:
             found["optimizer"] = Text(paint.clean(stop.optimizer), paint.PLAIN)
         return found
+
+
+def badge_colour(situation: Situation | None) -> str:
+    """Return the colour of the present, or of what was recorded."""
+    recorded = situation is not None and (situation.past or situation.recorded)
+    return paint.PAST if recorded else paint.ACCENT
+
+
+def badge(situation: Situation | None) -> Text:
+    """Return the name of the debugger, or that this is the past."""
+    word = "backpropdbg"
+    if situation is not None and (situation.past or situation.recorded):
+        when = "RECORDING" if situation.recorded else "PAST"
+        word = f"{when} event {situation.position} of {situation.newest}"
+    return Text(f" {word} ", f"bold #101216 on {badge_colour(situation)}", no_wrap=True)
 
 
 def loss_text(situation: Situation) -> str:

@@ -9,26 +9,23 @@ from textual.widgets import Static
 
 from backpropdbg.tui import paint
 
-KEYS = (
-    ("s", "step"),
-    ("n", "next"),
-    ("f", "finish"),
-    ("c", "continue"),
-    ("b", "break"),
-    (":", "command"),
-    ("tab", "focus"),
-    ("arrows", "element"),
-    ("R", "restart"),
-    ("?", "help"),
-    ("q", "quit"),
-)
-OVER = (("R", "restart"), (":", "command"), ("tab", "focus"), ("arrows", "element"), ("?", "help"), ("q", "quit"))
-COMPACT = ("s", "n", "f", "c", "b", ":", "tab", "?", "q")
+KEYS = {
+    "live": "s=step n=next f=finish c=continue S/N/C=back b=break :=command tab=focus arrows=element R=restart",
+    "past": "s=step n=next f=finish c=continue S/N/C=back G=now g=goto :=command tab=focus arrows=element",
+    "over": "S/N/C=back g=goto R=restart :=command tab=focus arrows=element",
+    "ended": "R=restart :=command",
+    "typing": "enter=run esc=back_to_the_keys up=history help=all_commands",
+}
+LAST = ["?=help", "q=quit"]
+# What a narrow screen has no room for goes first.
+LEAST = ("g=goto", "R=restart", "arrows=element", "tab=focus", "b=break", ":=command")
 HELP = """\
 s  step: the next event of any parameter or of the loop
 n  next turning point of the parameter: its uses, the sum, the update
 f  finish: to the end of the phase
 c  continue to the next breakpoint
+S  N  C    the same backwards, through what was recorded; s n c go on
+g  goto ...: an event or an iteration      G  back to now
 i  interrupt a running program (or ctrl+c); :detach lets it run on alone
 R  restart: same seed; breakpoints, focus and element kept
 
@@ -46,18 +43,20 @@ q  quit
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
 orange +, blue -; a positive gradient pulls its element down.
 none of the keys while the program runs: then `:` types into its standard input"""
-TYPING = (("enter", "run"), ("esc", "back to the keys"), ("up", "history"), ("help", "all commands"))
 
 
-def key_line(width: int, typing: bool = False, over: bool = False) -> Text:
-    """Return the line of keys, shorter on a narrow screen; typing: those of the command line; over: no program runs."""
-    keys = KEYS if width >= 100 else tuple(pair for pair in KEYS if pair[0] in COMPACT)
-    keys = OVER if over else keys
-    keys = TYPING if typing else keys
+def key_line(width: int, kind: str = "live") -> Text:
+    """Return the line of keys that fits, for a stop in the present ("live") or one of the other `KEYS`."""
+    entries = KEYS[kind].split() + ([] if kind == "typing" else LAST)
+    for least in LEAST:
+        if sum(len(entry) + 2 for entry in entries) < width:
+            break
+        entries = [entry for entry in entries if entry != least]
     text = Text(" ", no_wrap=True)
-    for key, word in keys:
-        text.append(key, f"bold {paint.ACCENT}")
-        text.append(f" {'cmd' if word == 'command' and width < 100 else word}  ", paint.PLAIN)
+    for entry in entries:
+        key, _, word = entry.rpartition("=")
+        text.append(key.replace("/", " "), f"bold {paint.ACCENT}")
+        text.append(f" {word.replace('_', ' ')}  ", paint.PLAIN)
     return text
 
 

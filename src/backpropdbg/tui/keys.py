@@ -7,6 +7,10 @@ MOVES = {
     "n": "next",
     "f": "finish",
     "c": "continue",
+    "S": "rs",
+    "N": "rn",
+    "C": "rc",
+    "G": "goto now",
 }
 # Opening the command line has priority, so that it has the keyboard before the next key of a burst or a paste.
 BINDINGS = [
@@ -16,6 +20,7 @@ BINDINGS = [
     Binding("i", "interrupt", show=False),
     Binding("ctrl+c", "interrupt", show=False, priority=True),
     Binding("b", "type('break ')", show=False, priority=True),
+    Binding("g", "type('goto ')", show=False, priority=True),
     Binding("colon", "type('')", show=False, priority=True),
     Binding("escape", "leave", show=False),
     Binding("tab", "parameter(False)", show=False, priority=True),

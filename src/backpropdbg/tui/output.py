@@ -77,6 +77,7 @@ class OutputPane(ScrollView, can_focus=False):
         self.open_line = False
         self.cut: dict[str, str] = {}
         self.border_title = "output"
+        self.add_class("output")
 
     def write(self, stream: str, text: str) -> None:
         """Add text of "stdout", "stderr" or "end"; a line may come in pieces."""

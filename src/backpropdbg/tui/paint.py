@@ -9,6 +9,7 @@ from backpropdbg.situation import Number, State, as_float
 POSITIVE = "#e69f00"
 NEGATIVE = "#56b4e9"
 ACCENT = "#5eead4"
+PAST = "#c4a7ff"
 DIM = "#80858f"
 PLAIN = "#d6d9de"
 STRONG = "#ffffff"

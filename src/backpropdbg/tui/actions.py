@@ -1,0 +1,284 @@
+"""What the keys do. The app adds what is drawn."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import work
+from textual.app import App
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.scroll_view import ScrollView
+from textual.widgets import Input, Static
+
+from backpropdbg.situation import Situation
+from backpropdbg.tui.command import CommandLine
+from backpropdbg.tui.explanation import Explanation
+from backpropdbg.tui.header import Header
+from backpropdbg.tui.help import Help, tab_line
+from backpropdbg.tui.ledger import Ledger
+from backpropdbg.tui.matrices import Matrices
+from backpropdbg.tui.output import OutputPane
+from backpropdbg.tui.paint import clean
+from backpropdbg.tui.player import Player, words_of
+from backpropdbg.tui.results import Results
+from backpropdbg.tui.select import neighbour, next_parameter
+from backpropdbg.wire import session as wire
+
+GRACE = 1.9
+TABS = ("matrices", "source", "output")
+ENDED = "the program has ended: R restarts it, q quits"
+NOTHING_RUNS = "this is a recording: nothing runs here"
+
+
+class Actions(App[None]):
+    """The keys and the command line.
+
+    Attributes:
+        situation: the last stop, or None before the first.
+        exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
+        running: the program runs, or walking: the session looks for an event among those that are recorded.
+        waiting: a step key waits for its answer; ended: the program's process is gone.
+        left: what the session says from now on is for others; detached: since the program is left to itself.
+    """
+
+    def __init__(self, session: wire.Session) -> None:
+        super().__init__()
+        self.session = session
+        self.situation: Situation | None = None
+        self.exit_code = 0
+        self.running = True
+        self.waiting = self.walking = self.ended = False
+        self.quitting = self.detached = self.left = False
+        self.body = wire.Body()
+        self.player: Player | None = None
+
+    @property
+    def base(self) -> Screen[object]:
+        """The screen with the panes, also while the help lies over it."""
+        return self.screen_stack[0]
+
+    @property
+    def busy(self) -> bool:
+        """True while a step key has to wait."""
+        return self.running or self.waiting
+
+    @property
+    def recorded(self) -> bool:
+        """True where a recording is shown, and no program runs."""
+        return self.situation is not None and self.situation.recorded
+
+    @property
+    def prompt(self) -> str:
+        """What stands before the command line; between `commands N` and `end` it says so."""
+        if self.body.open:
+            return "(commands, end) "
+        return "(past) " if self.situation is not None and self.situation.past else "(bpdb) "
+
+    def receive(self, message: wire.Message) -> None:
+        """Take a message of the session, from any thread."""
+        raise NotImplementedError
+
+    def send(self, line: str) -> None:
+        """Send one command line, or do what only the app can: quit, restart and screenshot."""
+        words = [] if self.body.takes(line) else words_of(line)
+        self.base.query_one("#prompt-word", Static).update(self.prompt)
+        if words[:1] in (["quit"], ["q"]):
+            code = int(words[1]) if len(words) > 1 and words[1].isdecimal() else self.exit_code
+            self.shut(code)
+        elif words[:1] == ["restart"] and self.recorded:
+            self.receive(wire.Result(line, NOTHING_RUNS, ok=False))
+        elif words == ["restart"]:
+            self.receive(wire.Result(line, "", moves=True))
+            self.do_restart()
+        elif words[:1] == ["screenshot"]:
+            self.receive(self.screenshot_result(line, words))
+        else:
+            self.session.command(line)
+
+    def screenshot_result(self, line: str, words: Sequence[str]) -> wire.Result:
+        """Save the screen for `screenshot FILE`."""
+        try:
+            return wire.Result(line, f"saved {self.save_screenshot(words[1] if len(words) > 1 else 'backpropdbg.svg')}")
+        except OSError as error:
+            return wire.Result(line, f"screenshot: {error}", ok=False)
+
+    def hint(self, text: str) -> None:
+        """Draw a dim line where results are."""
+        self.base.query_one(Results).show(text, "hint")
+
+    def free(self) -> bool:
+        """Return True where a command may be sent now; else say why not."""
+        if self.ended:
+            self.hint("the recording is closed: q quits" if self.recorded else ENDED)
+        elif self.busy:
+            what = "looking through what was recorded" if self.walking else "the program is running"
+            self.hint(f"{what}: i interrupts it, q quits")
+        return not (self.busy or self.ended)
+
+    def take_over(self) -> None:
+        """End the player, where one plays."""
+        if self.player is not None and not self.player.stopped:
+            self.player.stop()
+            self.caption("")
+
+    def caption(self, text: str) -> None:
+        """Show a caption bar; an empty text hides it."""
+        bar = self.base.query_one("#caption", Static)
+        bar.display = bool(text)
+        bar.update(Text(clean(text)))
+
+    def go_away(self) -> None:
+        """Leave the program to itself: it goes on where we were, with the terminal's own screen."""
+        self.detached = self.quitting = True
+        self.left = True
+        self.exit(return_code=0)
+
+    def action_move(self, command: str) -> None:
+        """Send a step, unless the program runs."""
+        self.take_over()
+        if self.free():
+            self.waiting = True
+            self.send(command)
+
+    def action_interrupt(self) -> None:
+        """Stop a running program, or a long walk."""
+        if self.running and not self.ended:
+            self.session.interrupt()
+        elif self.recorded:
+            self.hint(f"{NOTHING_RUNS}: q quits")
+        else:
+            self.hint("the program is not running: q quits")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `:`, `b` and tab alone where they are text, or close the help."""
+        typed = isinstance(self.focused, CommandLine) or self.screen is not self.base
+        return not (typed and action in ("type", "parameter"))
+
+    def action_type(self, text: str) -> None:
+        """Open the command line with `text` typed."""
+        self.base.query_one(CommandLine).open(text)
+
+    def action_leave(self) -> None:
+        """Leave the command line, or clear the results."""
+        if self.focused is not None:
+            self.screen.set_focus(None)
+        else:
+            self.base.query_one(Results).show("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Send what was typed, and go back to the keys."""
+        line = event.value.strip().removeprefix(":").strip()
+        self.base.query_one(CommandLine).remember(line)
+        self.screen.set_focus(None)
+        word = line.split()[0] if line else ""
+        if word in ("interrupt", "i") and self.running:
+            self.action_interrupt()
+        elif word in ("quit", "q", "restart", "screenshot") or (word and not self.busy):
+            self.take_over()
+            self.send(line)
+        elif self.walking:
+            self.free()
+        elif self.running and not self.ended and word == "detach":
+            self.go_away()
+        elif self.running and not self.ended:
+            self.session.feed(event.value + "\n")
+            self.hint("typed into the program's standard input")
+        elif word:
+            self.free()
+
+    def action_parameter(self, every: bool) -> None:
+        """Focus the next parameter: of the same module, or of all."""
+        if self.situation is None or not self.free():
+            return
+        name = next_parameter(self.situation.parameters, self.situation.focus, every)
+        if name is None:
+            self.hint("no other parameter here" if every else "this module has no other parameter: shift+tab goes on")
+        else:
+            self.send(f"focus {name}")
+
+    def action_arrow(self, key: str) -> None:
+        """Select the neighbouring element."""
+        if self.situation is None or not self.free():
+            return
+        element = neighbour(self.situation.shape, self.situation.element, key)
+        if element is not None:
+            self.send(f"element {','.join(map(str, element))}")
+
+    def action_tab(self, number: int) -> None:
+        """Show matrices, source or output where there is no room for all."""
+        for n in range(1, len(TABS) + 1):
+            self.base.set_class(n == number, f"tab-{n}")
+        self.base.query_one("#tabs", Static).update(tab_line(number))
+        self.call_after_refresh(self.base.query_one(Matrices).ask)
+
+    def action_more(self) -> None:
+        """Show the next matrices, where there are more than have room."""
+        if not self.base.query_one(Matrices).more():
+            self.hint("all matrices of this stop are on the screen")
+
+    def action_zoom(self) -> None:
+        """Show true cells around the selected element, or all of a large tensor, pooled."""
+        matrices = self.base.query_one(Matrices)
+        if not matrices.zoom():
+            self.hint("every cell here is a true one already; z is for tensors that don't fit")
+        else:
+            self.hint("true cells around the selected element: z shows all" if matrices.zoomed else "")
+
+    def action_page(self, way: int) -> None:
+        """Scroll the results where there are some, else the ledger, else the output."""
+        results, ledger = self.base.query_one(Results), self.base.query_one(Ledger)
+        pane: ScrollView | VerticalScroll = self.base.query_one(OutputPane)
+        if results.display and results.max_scroll_y > 0:
+            pane = results
+        elif ledger.max_scroll_y > 0:
+            pane = ledger
+        pane.scroll_relative(y=way * max(1, pane.size.height - 1), animate=False)
+
+    def action_restart(self) -> None:
+        """Start the program again."""
+        self.take_over()
+        self.do_restart()
+
+    def do_restart(self) -> None:
+        """Restart without blocking the screen."""
+        if self.recorded:
+            self.hint(f"{NOTHING_RUNS}: q quits")
+            return
+        self.running, self.ended, self.waiting, self.exit_code = True, False, False, 0
+        self.walking = False
+        self.base.query_one(Header).show(self.situation, "restarting")
+        self.base.query_one(Explanation).say("starting the program ...")
+        threading.Thread(target=self.session.restart, daemon=True).start()
+
+    def action_help(self) -> None:
+        """Show all keys."""
+        self.push_screen(Help())
+
+    def action_picture(self) -> None:
+        """Save the screen."""
+        result = self.screenshot_result("screenshot", ())
+        self.base.query_one(Results).show(result.text, "hint" if result.ok else "error")
+
+    def action_pause(self) -> None:
+        """Pause the player, or let it go on."""
+        if self.player is not None and not self.player.stopped:
+            self.player.toggle()
+            self.hint("paused: space goes on, a step key takes over" if self.player.paused else "")
+
+    async def action_quit(self) -> None:
+        """End the program and the app."""
+        self.shut(self.exit_code)
+
+    @work(exclusive=True, group="shut")
+    async def shut(self, code: int) -> None:
+        """Close the session beside the screen, for two seconds at most, and exit."""
+        self.quitting = True
+        closer = threading.Thread(target=self.session.close, daemon=True)
+        closer.start()
+        for _ in range(round(GRACE / 0.02)):
+            if not closer.is_alive():
+                break
+            await asyncio.sleep(0.02)
+        self.exit(return_code=code)

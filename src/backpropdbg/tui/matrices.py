@@ -1,0 +1,109 @@
+"""The matrices of a stop side by side, as many as have room."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+
+from backpropdbg.situation import Matrix, Situation, Window
+from backpropdbg.tui.matrix import MatrixPane, flat_shape
+from backpropdbg.wire.session import Session
+
+PANES = 3
+PANE_WIDTH = 36
+
+
+class Matrices(Horizontal):
+    """The frames, whose cells are asked of the session once it is known how many fit.
+
+    Attributes:
+        first: index of the matrix that was chosen to come first; 0: those with a value come first.
+        zoomed: true cells around the selected element, where all would not fit.
+        answers: False once there is nobody to ask.
+    """
+
+    def __init__(self, session: Session, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.session = session
+        self.situation: Situation | None = None
+        self.first = 0
+        self.zoomed = False
+        self.answers = True
+
+    def compose(self) -> ComposeResult:
+        """Lay out the frames."""
+        for n in range(PANES):
+            pane = MatrixPane(id=f"matrix-{n}")
+            pane.add_class("matrix")
+            yield pane
+
+    @property
+    def panes(self) -> list[MatrixPane]:
+        """The frames, also those that are hidden."""
+        return list(self.query(MatrixPane))
+
+    def show(self, situation: Situation) -> None:
+        """Draw a stop."""
+        if self.situation is None or len(self.situation.matrices) != len(situation.matrices):
+            self.first = 0
+        self.situation, self.answers = situation, True
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw as many frames as have room, and ask for their cells once they have a size."""
+        if self.situation is None:
+            return
+        shown = self.chosen(self.situation)
+        for n, pane in enumerate(self.panes):
+            pane.display = n < len(shown)
+            if n < len(shown):
+                pane.show(shown[n], self.situation.element)
+        tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
+        frame = 2 if self.screen.has_class("compact") else 3
+        self.styles.height = max(frame + 4, min(tallest + frame, self.app.size.height // 3))
+        self.call_after_refresh(self.ask)
+
+    def chosen(self, situation: Situation) -> list[Matrix]:
+        """Return the matrices that have room side by side: from the chosen one on, else rather those with a value."""
+        found = situation.matrices
+        room = max(1, min(PANES, self.app.size.width // PANE_WIDTH))
+        if self.first:
+            return [*found[self.first :], *found[: self.first]][:room]
+        best = sorted(found, key=lambda matrix: matrix.state != "value")[:room]
+        return [matrix for matrix in found if matrix in best]
+
+    def on_matrix_pane_sized(self) -> None:
+        """Fetch the cells that fit now."""
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask for the cells that the panes have room for."""
+        for pane in self.panes:
+            matrix = pane.matrix
+            if pane.display and pane.size.area and matrix is not None and matrix.state == "value" and self.answers:
+                if self.zoomed or pane.nearly_fits():
+                    self.session.window(matrix.name, *pane.room(), *pane.origin(), pool=False)
+                else:
+                    self.session.window(matrix.name, *pane.room())
+
+    def fill(self, name: str, window: Window | None) -> None:
+        """Draw the cells that were asked for."""
+        for pane in self.panes:
+            if pane.matrix is not None and pane.matrix.name == name:
+                pane.fill(window)
+
+    def more(self) -> bool:
+        """Show the next matrices. Returns False where all are on the screen."""
+        found = self.situation.matrices if self.situation else ()
+        if self.situation is None or len(found) <= len(self.chosen(self.situation)):
+            return False
+        self.first = (self.first + 1) % len(found)
+        self.draw()
+        return True
+
+    def zoom(self) -> bool:
+        """Show true cells around the selected element, or all pooled. Returns False where every cell is a true one."""
+        self.zoomed = not self.zoomed
+        if self.zoomed and not any(pane.display and pane.is_pooled for pane in self.panes):
+            self.zoomed = False
+            return False
+        self.ask()
+        return True
