@@ -130,10 +130,13 @@ class Use(Struct, frozen=True):
 class ForwardUse(Struct, frozen=True):
     """A module with parameters of its own was called, or an operation took a bare parameter.
 
+    Where other tensors replaced all of the module's own, `parameters` is empty.
+
     Attributes:
         index: of this call among the uses of the iteration. feeds: indices of the calls whose output it takes.
         parameters, numbers: what it used, and the how-manieth use of each that is.
         output: what the call returned, where that is one tensor; kept only while the event is handed out.
+        replaced: parameters of the module in whose place it had other tensors (`functional_call`).
     """
 
     iteration: int
@@ -146,6 +149,7 @@ class ForwardUse(Struct, frozen=True):
     feeds: tuple[int, ...]
     bare: bool = False
     output: Held | None = None
+    replaced: tuple[str, ...] = ()
 
 
 class LossComputed(Struct, frozen=True):

@@ -135,6 +135,8 @@ def _forward(stop: Stop, e: ForwardUse) -> tuple[str, ...]:
             f"Forward use #{n}: {by} {stop.focus} for the {ordinal(n)} time in this iteration.",
             "Each use will send back its own partial gradient.",
         )
+    if stop.focus in e.replaced:
+        return (f"Forward: {e.module}#{e.call} ran, with another tensor in the place of {stop.focus}.",)
     if not e.call:
         return (f"Forward: an operation took {' and '.join(e.parameters)}, not {stop.focus}.",)
     return (f"Forward: {e.module}#{e.call} ran. It does not use {stop.focus}.",)

@@ -64,7 +64,7 @@ def _use(stop: Stop) -> int | None:
     match stop.event:
         case BackwardUse(use=use) | PartialEdited(use=use):
             return use.number
-        case ForwardUse() as e:
+        case ForwardUse() as e if e.numbers:
             return e.numbers[e.parameters.index(stop.focus) if stop.focus in e.parameters else 0]
     return None
 
@@ -76,6 +76,6 @@ def subject(event: Event, focus: str) -> str:
             return use.parameter
         case Accumulated() as e:
             return e.parameter
-        case ForwardUse() as e if focus not in e.parameters:
+        case ForwardUse() as e if e.parameters and focus not in e.parameters:
             return e.parameters[0]
     return focus

@@ -235,4 +235,6 @@ def _no_gradient(stop: Stop) -> str:
     if called:
         times = "once" if called == 1 else f"{called} times"
         return f"It was used {times} in forward, but that is not on the path to the loss: detached, or not used there."
+    if any(isinstance(e, ForwardUse) and name in e.replaced for e in events):
+        return "Its module was called with another tensor in its place (functional_call)."
     return "Nothing used it in this iteration."

@@ -134,7 +134,8 @@ class Forward:
             self.watch.emit(LossComputed(self.watch.iteration, name, held, user_location(), self.feeds(output)))
 
     def _use(self, call: Call, output: Any) -> None:
-        own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad]
+        own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad and p.is_leaf]
+        replaced = self.watch.names.replaced(call.module)
         if own and _in_vmap():
             self._in_batches(call.low)
         if self.watch.names.narrowed:
@@ -143,8 +144,8 @@ class Forward:
         if own and nodes and not _is_library(call.module):
             # Its own code may hand a parameter to a call inside, which counts there, or take none at all.
             own = [p for p in own if self._takes(nodes, p, call.low)]
-        if own and nodes:
-            self._add(self.watch.names.module(call.module), own, call.low, call.where, output, bare=False)
+        if (own or replaced) and nodes:
+            self._add(self.watch.names.module(call.module), own, call.low, call.where, output, replaced, bare=False)
 
     # -- bare uses -------------------------------------------------------------------------------
 
@@ -190,7 +191,15 @@ class Forward:
     # -- both ------------------------------------------------------------------------------------
 
     def _add(
-        self, module: str, taken: Sequence[Tensor], low: int, where: Location | None, output: Any, *, bare: bool
+        self,
+        module: str,
+        taken: Sequence[Tensor],
+        low: int,
+        where: Location | None,
+        output: Any,
+        replaced: tuple[str, ...] = (),
+        *,
+        bare: bool,
     ) -> None:
         used = tuple([self.watch.names.of(p) for p in taken])
         feeds, index = self.feeds(output), self._made
@@ -198,7 +207,7 @@ class Forward:
         call = 0 if bare else self._count("module " + module)
         numbers = tuple([self._count(name) for name in used])
         held = _floating(output)
-        event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare, held)
+        event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare, held, replaced)
         self.calls[index] = event
         if len(self.calls) > _MOST:
             self._forget(index - _MOST // 2)

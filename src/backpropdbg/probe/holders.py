@@ -68,12 +68,18 @@ def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         stack += [(f"{path}.{n}" if path else n, m, above) for n, m in reversed(children) if id(m) not in above]
 
 
+def own_parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Those of one module alone; a computed tensor that `functional_call` put in the place of one is none."""
+    for name, p in part(module, "_parameters"):
+        if issubclass(type(p), Tensor) and not is_computed(p):
+            yield name, p
+
+
 def parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every parameter by name; a shared one by each of its names."""
     for path, found in walk(module):
-        for name, p in part(found, "_parameters"):
-            if issubclass(type(p), Tensor):
-                yield (f"{path}.{name}" if path else name), p
+        for name, p in own_parameters(found):
+            yield (f"{path}.{name}" if path else name), p
 
 
 def is_computed(thing: Any) -> bool:

@@ -14,6 +14,7 @@ from backpropdbg.probe.holders import (
     attributes,
     is_computed,
     outermost,
+    own_parameters,
     parameters,
     user_frames,
     walk,
@@ -72,6 +73,7 @@ class Names:
         self.on_new: Callable[[str], None] = lambda name: None
         self._globs = tuple(track)
         self._modules: _Labels[str] = _Labels()
+        self._own: _Labels[dict[str, weakref.ref[Tensor]]] = _Labels()
         self._leaves: _Labels[_Known] = _Labels()
         self._held: _Labels[str] = _Labels()
         self._entered: _Labels[bool] = _Labels()
@@ -117,6 +119,7 @@ class Names:
         for path, child in walk(root):
             if self._modules.get(child) is None or id(child) in parts:
                 self._modules.set(child, (prefix + path).rstrip("."))
+                self._own.set(child, {name: weakref.ref(p) for name, p in own_parameters(child)})
                 parts.discard(id(child))
         within = self._within(root)
         self._roots.append(weakref.ref(root))
@@ -202,6 +205,13 @@ class Names:
     def module(self, module: nn.Module) -> str:
         """Return the module's path; its class name where it is a root without a prefix, or of no known root."""
         return self._modules.get(module) or type(module).__name__
+
+    def replaced(self, module: nn.Module) -> tuple[str, ...]:
+        """The module's own parameters that are tracked, and in whose place it has other tensors now."""
+        now = module._parameters
+        own = [(name, reference()) for name, reference in (self._own.get(module) or {}).items()]
+        gone = [p for name, p in own if p is not None and now.get(name) is not None and now[name] is not p]
+        return tuple([self.of(p) for p in gone if self.tracks(p)])
 
     def parameters(self) -> list[tuple[str, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order."""

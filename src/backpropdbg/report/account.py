@@ -112,7 +112,7 @@ class Account:
         self.before: Held | None = past.weight
         self.runs: dict[int, Run] = {}
         self.carried: Held | None = None
-        self.begun = self.forward = False
+        self.begun = self.forward = self.displaced = False
         self.grad: Held | None = None
         self.since_clear: list[Run] = []
         self.labels: list[str] = []
@@ -217,10 +217,21 @@ class Account:
         if self.begun or self.grad is not None:
             self._label(change(self.grad, grad))
         if self._left() is None:
-            self._carry(grad)
+            self._read_without_run(grad)
         self.grad, self.update = grad, (optimizer, recipe)
         self.past.read = grad if nonzero(grad) else None
         self.gradient = self.gradient or nonzero(grad)
+
+    def _read_without_run(self, grad: Held | None) -> None:
+        """No run of this iteration wrote what the optimizer reads: it was carried in, or comes from elsewhere."""
+        if self.begun:
+            self._carry(self.grad)
+            return
+        since = change(self.past.read, grad)
+        if since == "":
+            self._carry(grad)
+        elif since != "not compared" and nonzero(grad):
+            self._label("no backward seen")
 
     def weighs(self, weight: Held, may_move: bool) -> None:
         """The weight as it is now. Where nothing may have moved it, other bits are those of another tensor."""

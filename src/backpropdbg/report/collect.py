@@ -164,6 +164,8 @@ class Collector:
             account.forward = True
             if event.output is not None:
                 account.blame(event.output, f"what forward use #{number} returned{where}")
+        for name in event.replaced:
+            self._account(name).displaced = True
 
     def _backward(self, event: BackwardStarted) -> None:
         self._ran = self._eventful = self._open = True
@@ -280,6 +282,7 @@ class Collector:
             bool(self._stepped),
             account.past.twins,
             account.past.replaced,
+            account.displaced,
         )
 
 

@@ -5,7 +5,8 @@ The slugs, with the reasons that some have after a colon:
 `no-optimizer`           received a gradient, never moved, and no optimizer that is known has it.
 `no-gradient`            never received one in all that was seen: `:frozen`, `:non-leaf`, `:unused` (nothing took it),
                          `:detached` (something took it, but no backward came by it), `:not-computed` (it was in the
-                         graph of a run that did not compute its gradient).
+                         graph of a run that did not compute its gradient), `:replaced` (its module was called with
+                         another tensor in its place, by `functional_call`).
 `never-zeroed`           for the second iteration in a row, `.grad` still holds what the last update had read.
 `moved-without-gradient` the weight moved, and all gradients of this iteration were None or zero.
 `carried-in`             `.grad` held a gradient when a backward began: `:earlier-iteration`, `:same-iteration`.
@@ -29,7 +30,7 @@ from backpropdbg.situation import as_float
 
 REASONS: dict[str, tuple[str, ...]] = {
     "no-optimizer": (),
-    "no-gradient": ("unused", "detached", "frozen", "non-leaf", "not-computed"),
+    "no-gradient": ("unused", "detached", "frozen", "non-leaf", "not-computed", "replaced"),
     "never-zeroed": (),
     "moved-without-gradient": (),
     "carried-in": ("earlier-iteration", "same-iteration"),
@@ -98,8 +99,13 @@ def _no_gradient(mine: list[Facts]) -> Found:
         return Found("no-gradient:non-leaf", "is the result of an operation: only leaves get a .grad")
     if any(fact.row.uses for fact in mine):
         return Found("no-gradient:not-computed", f"it was in a graph {seen}, but no run computed its gradient")
-    if any(fact.forward for fact in mine):
-        return Found("no-gradient:detached", f"used {seen}, but no backward came by it")
+    if any(fact.displaced for fact in mine):
+        text = "its module was called with another tensor in its place (functional_call)"
+        return Found("no-gradient:replaced", text + ", and no backward came by it")
+    used = sum(fact.forward for fact in mine)
+    if used:
+        some = seen if used == len(mine) else f"in {used} of {len(mine)} iterations"
+        return Found("no-gradient:detached", f"used {some}, but no backward came by it")
     return Found("no-gradient:unused", f"nothing that records gradients took it {seen}")
 
 

@@ -59,6 +59,7 @@ class Facts(Struct, frozen=True):
         optimized: an optimizer that is known by now has it. optimizers: how many are known. stepped: one of them ran.
         twins: other parameters that had the same bits when the later one of the two was first seen.
         replaced: another tensor took its name since, so nobody wants to train it.
+        displaced: its module was called with another tensor in its place.
     """
 
     row: Row
@@ -74,6 +75,7 @@ class Facts(Struct, frozen=True):
     stepped: bool = False
     twins: tuple[str, ...] = ()
     replaced: bool = False
+    displaced: bool = False
 
 
 class Batch(Struct, frozen=True):
