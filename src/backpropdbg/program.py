@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from backpropdbg.beside import Beside
 from backpropdbg.launch import Launch, launch
 from backpropdbg.situation import Situation
+from backpropdbg.tee import tee
+from backpropdbg.trace.printed import Printed
 from backpropdbg.tracebacks import clean, clean_all_that_is_printed
 from backpropdbg.when_imported import when_imported
 from backpropdbg.wire.server import Server
@@ -49,6 +51,13 @@ class _Debugging:
         self._lingers = bool(options.get("lingers", True))
         self._debugger: Any = None
         self._probe: Any = None
+        self._printed = Printed()
+        self._end_tee = tee(self._note)
+
+    def _note(self, stream: str, text: str) -> None:
+        """The program prints; before torch is there it does so before the first event."""
+        debugger = self._debugger
+        self._printed.note(0 if debugger is None else len(debugger.trace), stream, text)
 
     def begin(self) -> None:
         from backpropdbg import attached
@@ -57,6 +66,7 @@ class _Debugging:
         from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
         trace = Trace(int(self._options.get("keep", DEFAULT_BUDGET)))
+        trace.printed = self._printed
         options = self._options
         policy = Policy(track=tuple(options.get("track", ())), bare=bool(options.get("bare", True)))
         self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
@@ -88,6 +98,7 @@ class _Debugging:
         self._server.event("output", {"category": "console", "output": text})
 
     def leave(self) -> None:
+        self._end_tee()
         if self._probe is not None:
             self._probe.remove()
 

@@ -140,6 +140,43 @@ class Source(Struct, frozen=True):
     caption: str = ""
 
 
+class Moment(Struct, frozen=True):
+    """One iteration in the timeline, where there is no room for all: for those up to `until`.
+
+    Attributes:
+        position: of its first event that one can stop at.
+        loss: the last one. None where there is none, or it is not kept.
+        uses: of the focused parameter: partials that arrived; before the backward, forward uses.
+        norm, state: of the gradient that the optimizer read, before that of what the backward left.
+        breaks: numbers of the breakpoints that stopped, in any of those that it stands for.
+        anomaly: "" or what went wrong, e.g. "the loss is not finite".
+    """
+
+    iteration: int
+    position: int
+    loss: Number | None = None
+    uses: int = 0
+    norm: Number | None = None
+    state: State = "pending"
+    anomaly: str = ""
+    until: int = 0
+    breaks: tuple[int, ...] = ()
+
+
+class Timeline(Struct, frozen=True):
+    """The iterations side by side.
+
+    Attributes:
+        first, last: of all that are known; 0 where none is. here: of the stop. now: of the newest event.
+    """
+
+    first: int
+    last: int
+    here: int
+    now: int
+    moments: tuple[Moment, ...] = ()
+
+
 class Situation(Struct, frozen=True):
     """One stop, whole.
 
@@ -156,6 +193,8 @@ class Situation(Struct, frozen=True):
         names: of the focused parameter, all that its owners give it (several where it is tied).
         newest: position of the newest event; this stop is in the past where its own is smaller.
         recorded: it is of a recording, where no program runs.
+        nth: the how-manieth event of its kind in its iteration.
+        printed: how many characters the program had printed, through Python's own streams.
     """
 
     position: int
@@ -185,6 +224,8 @@ class Situation(Struct, frozen=True):
     names: tuple[str, ...] = ()
     newest: int = 0
     recorded: bool = False
+    nth: int = 1
+    printed: int = 0
 
     @property
     def past(self) -> bool:

@@ -749,8 +749,8 @@ WORDS = [
     *("step", "next", "finish", "until", "continue", "rs", "rn", "rc", "goto", "detach"),
     *("break", "tbreak", "condition", "ignore", "enable", "disable", "clear"),
     *("watch", "commands", "end", "recheck", "display", "undisplay"),
-    *("print", "whatis", "expect", "info", "ledger", "graph", "element", "focus", "why", "list", "where"),
-    *("up", "down", "help", "set", "track"),
+    *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "focus", "why", "list", "where"),
+    *("up", "down", "help", "set", "mute", "unmute", "track"),
     *("say", "sleep", "screenshot", "source", "restart", "quit"),
 ]
 

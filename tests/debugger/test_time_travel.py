@@ -224,9 +224,30 @@ def test_goto_an_iteration_ahead():
     assert seen.situations[1].position == play(training(3), "until iteration 2", focus=FOCUS).situations[0].position
 
 
+def test_goto_an_event_of_a_kind():
+    uses = [s for s in walk(training(2), until_the_end_then()) if s.event == "BackwardUse" and s.iteration == 2]
+    assert [s.nth for s in uses] == [*range(1, len(uses) + 1)] and len(uses) > 4
+    there = [
+        "goto iteration 2 BackwardUse 3",
+        "goto now",
+        "goto iteration 2 BackwardUse 5",
+        "goto iteration 2 BackwardUse",
+    ]
+    one, _, five, first = stops(training(2), *there)
+    assert [plain(s) for s in (one, five, first)] == [plain(uses[n]) for n in (2, 4, 0)]
+    assert [s.past for s in (one, five, first)] == [False, False, True]
+
+
+def test_goto_an_event_that_never_comes_stops_after_its_iteration():
+    (reached,) = stops(training(3), "goto iteration 2 BackwardUse 99")
+    assert (reached.iteration, reached.event) == (3, "GradCleared")
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
+        ("goto iteration 2 BackwardUsed", "no event 'BackwardUsed'; did you mean 'BackwardUse'?"),
+        ("goto iteration 2 BackwardUse 0", "is no place to go to"),
         ("rs", "the oldest that is known: there is nothing before it"),
         ("goto 1e3", "'1e3' is no place to go to; e.g. goto 120"),
         ("goto iteration", "is no place to go to"),

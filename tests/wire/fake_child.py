@@ -6,7 +6,7 @@ import sys
 import time
 
 from backpropdbg.errors import CommandError
-from backpropdbg.situation import Situation, Window
+from backpropdbg.situation import Moment, Situation, Timeline, Window
 from backpropdbg.wire.server import Server
 from backpropdbg.wire.session import Result
 
@@ -52,6 +52,12 @@ class FakeHost:
 
     def situation(self) -> Situation | None:
         return situation(self.position)
+
+    def printed(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
+        return (("stdout", f"{position} \udc80"[-most:]), ("stderr", "oh"))
+
+    def timeline(self, first: int, last: int, columns: int) -> Timeline:
+        return Timeline(1, 9, 2, 3, (Moment(first, 7, "NaN"), Moment(min(last, columns), 8)))
 
     def pause(self) -> None:
         self.pauses += 1

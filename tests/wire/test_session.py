@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backpropdbg.wire.session import Cells, Ended, ProgramOutput, Result, Running, Stopped
+from backpropdbg.wire.session import Cells, Ended, Moments, Printed, ProgramOutput, Result, Running, Stopped
 
 
 def alive(pid: int) -> bool:
@@ -39,6 +39,17 @@ def test_output_comes_before_its_stop(probe) -> None:
     one.seen.clear()
     one.do("print 1", Result)
     assert "".join(m.text for m in one.seen[:-1]) == "printed at the stop\n"
+
+
+def test_the_past_is_asked_for(probe) -> None:
+    one = probe().start()
+    one.until(Stopped)
+    one.session.printed(12, 5)
+    assert one.until(Printed) == Printed(12, (("stdout", "12 ?"), ("stderr", "oh")))
+    one.session.timeline(3, 8, 4)
+    made = one.until(Moments).timeline
+    assert (made.first, made.last, made.here, made.now) == (1, 9, 2, 3)
+    assert [(m.iteration, m.position, m.loss) for m in made.moments] == [(3, 7, "NaN"), (4, 8, None)]
 
 
 def test_order_holds_over_many_stops(probe) -> None:

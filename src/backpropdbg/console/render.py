@@ -8,6 +8,8 @@ def render_stop(situation: Situation) -> str:
     head = [f"iteration {situation.iteration}", situation.phase.upper()]
     if situation.where:
         head.append(situation.where)
+    if situation.past and not situation.recorded:
+        head.append(f"(past: event {situation.position} of {situation.newest})")
     lines = ["  ".join(head), *situation.explanation]
     if situation.proof:
         lines.append(f"Weights: {situation.proof}.")

@@ -36,9 +36,32 @@ def position(text: str) -> None:
     words = text.split()
     if words == ["now"] or (len(words) == 1 and words[0].isdecimal()):
         return
-    if len(words) == 2 and words[0] == "iteration" and words[1].isdecimal() and int(words[1]) > 0:
+    numbers = [words[n] for n in (1, 3) if n < len(words)]
+    counts = bool(numbers) and all(number.isdecimal() and int(number) > 0 for number in numbers)
+    if words[:1] == ["iteration"] and len(words) < 5 and counts:
         return
     raise CommandError(f"{text!r} is no place to go to; e.g. goto 120 (an event), goto iteration 7, or goto now")
+
+
+def use(text: str) -> None:
+    """TARGET[#N], or nothing."""
+    if text:
+        found = parse_location(f"backward {text}")
+        if not found.target:
+            raise CommandError(f"{text!r} is no TARGET[#N]; e.g. middle_linear#2")
+
+
+def restart(text: str) -> None:
+    """Where to run to."""
+    if text not in ("", "--to HERE"):
+        raise CommandError(f"{text!r}: takes nothing, or --to HERE")
+
+
+def span(text: str) -> None:
+    """Two iterations, one, or none."""
+    words = text.split()
+    if len(words) > 2 or not all(word.isdecimal() for word in words):
+        raise CommandError(f"{text!r} is no span of iterations; e.g. timeline 10 20")
 
 
 def exit_code(text: str) -> None:

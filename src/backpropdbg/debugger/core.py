@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backpropdbg.debugger import expressions, hits, past, turning
+from backpropdbg.debugger import expressions, hits, mute, past, turning
 from backpropdbg.debugger.breakpoints import Breakpoint
 from backpropdbg.debugger.describe import describe, source, undrawable, window
 from backpropdbg.debugger.known import Known
@@ -15,6 +15,7 @@ from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.naming import Names
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.timeline import Moments
 from backpropdbg.errors import BackpropdbgError, CommandError
 from backpropdbg.events import (
     Event,
@@ -24,7 +25,7 @@ from backpropdbg.events import (
     ProgramFinished,
 )
 from backpropdbg.events import Location as Line
-from backpropdbg.situation import Situation, Window
+from backpropdbg.situation import Situation, Timeline, Window
 from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
 
@@ -49,8 +50,10 @@ class Debugger:
     Attributes:
         displays: expressions to show at each stop, by number.
         edited: what the user put in the place of this stop's partial.
+        muted: uses whose partials are replaced by zeros as they arrive.
         collecting: what the lines are added to that come between `commands N` and `end`.
         frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
+        again: what to say in place of the last command once the program was restarted, where that is another.
         notes: what to say first about this stop, e.g. a condition that can't be evaluated.
     """
 
@@ -73,11 +76,13 @@ class Debugger:
         self.element: tuple[int, ...] | None = None
         self.breakpoints: list[Breakpoint] = []
         self.displays: dict[int, str] = {}
+        self.muted: list[Location] = []
         self.frame: int | None = None
         self.edited: Held | None = None
         self.collecting: tuple[Breakpoint, list[str]] | None = None
         self.reason = "entry"
         self.notes: list[str] = []
+        self.again = ""
         self.ended = self.recorded = recorded
         self.exit_code = 0
         self._wait, self._redraw, self.say = wait, redraw, say
@@ -91,6 +96,7 @@ class Debugger:
         self._owner = 0
         self._stop: Stop | None = None
         self._numbers = 0
+        self._moments = Moments()
         self._walk: int | None = None
         self._straight = False
 
@@ -111,6 +117,7 @@ class Debugger:
             try:
                 position = self.trace.append(event)
                 self.known.learn(event)
+                self.edited = mute.apply(self, event) if self.muted else None
                 if not isinstance(event, IterationStarted):
                     self._look_for_a_stop(event, position)
             finally:
@@ -130,7 +137,7 @@ class Debugger:
             try:
                 frames = self.program.stack() if where is None else []
                 where = Line(frames[0].f_code.co_filename, frames[0].f_lineno) if frames else where
-                self.reason = why
+                self.reason, self.edited = why, None
                 self._halt(self.trace.append(Paused(self._last_iteration(), why, where)))
             finally:
                 self._owner = 0
@@ -141,7 +148,7 @@ class Debugger:
             if self._detached.is_set():
                 return
             self.ended = True
-            self.reason = "finished"
+            self.reason, self.edited = "finished", None
             self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code)))
 
     def open(self) -> None:
@@ -170,7 +177,7 @@ class Debugger:
         self._paused.clear()
         self.known.learn()
         self._focus_something()
-        self.frame = self.edited = None
+        self.frame = None
         self._at(position)
         if not (self._run_commands(breaks) and passes) and not (passes and self._straight):
             self._stay()
@@ -285,6 +292,7 @@ class Debugger:
             names=self.known.aliases(self.focus) if self.focus else (),
             newest=self.present,
             recorded=self.recorded,
+            printed=self.trace.printed.count(self.stop.position),
         )
 
     def situation(self) -> Situation | None:
@@ -295,15 +303,24 @@ class Debugger:
         """The cells of one matrix of the present stop."""
         return window(self.stop, name, rows, cols, row0, col0, pool)
 
+    def printed(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
+        """The last characters that the program had printed at a position, as (stream, text)."""
+        return self.trace.printed.tail(position, most)
+
+    def timeline(self, first: int, last: int, columns: int) -> Timeline:
+        """The iterations side by side; see `situation.Timeline`."""
+        return self._moments.timeline(self, first, last, columns)
+
     def execute(self, line: str) -> Result:
         """Run one command line; errors come back as a Result that is not ok."""
         from backpropdbg.debugger.commands import run
 
+        self.again = ""
         try:
             text, moves = run(self, line)
         except BackpropdbgError as e:
             return Result(line, str(e), False)
-        return Result(line, text, True, moves)
+        return Result(line, text, True, moves, self.again)
 
     def pause(self) -> None:
         """Stop at the next event."""
@@ -336,23 +353,26 @@ class Debugger:
 
     # -- moving ----------------------------------------------------------------------------------
 
-    def run_until(self, wanted: Wanted, reason: str = "step", straight: bool = False) -> None:
-        """Go on to an event that is wanted, first among those that are recorded. Raises CommandError at the end.
-
-        straight: no breakpoint stops on the way, though its commands are carried out.
-        """
-        self._straight = straight
-        if straight and self.ended:
-            raise CommandError(f"the {'recording' if self.recorded else 'program'} ended at event {self.present}")
-        found = past.ahead(self, wanted, not straight)
+    def run_until(self, wanted: Wanted, reason: str = "step") -> None:
+        """Go on to an event that is wanted, first among those that are recorded. Raises CommandError at the end."""
+        found = past.ahead(self, wanted)
         if found is not None:
             self.walk_to(found.position, found.reason or reason, found.notes)
         elif not self.ended:
-            self._wanted, self._move = wanted, reason
+            self._wanted, self._move, self._straight = wanted, reason, False
         elif self.stop.position < self.present:
             self.walk_to(self.present, reason)
         else:
             raise CommandError(_RECORDED if self.recorded else "the program has ended; restart runs it again")
+
+    def walk_on(self, wanted: Wanted, reason: str) -> None:
+        """Let the program run to an event that is wanted; no breakpoint stops it, though its commands are carried out.
+
+        Raises CommandError where it has ended.
+        """
+        if self.ended:
+            raise CommandError(f"the {'recording' if self.recorded else 'program'} ended at event {self.present}")
+        self._wanted, self._move, self._straight = wanted, reason, True
 
     def run_back_to(self, wanted: Wanted, reason: str) -> None:
         """Go back to an event that is wanted or where a breakpoint stops, or to the oldest one. Raises CommandError."""

@@ -53,6 +53,7 @@ def describe(
         explanation=explain(stop),
         proof=proof(stop),
         reason=reason,
+        nth=sum(type(e) is type(stop.event) for e in stop.events),
         exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
     )
 

@@ -28,6 +28,11 @@ class Location(Struct, frozen=True):
     iteration: int = 0
     nan: bool = False
 
+    @property
+    def target_text(self) -> str:
+        """TARGET[#N], as it is written."""
+        return f"{self.target}#{self.number}" if self.number else self.target
+
     def matches(self, event: Event, focus: str = "", aliases: Aliases = lambda name: (name,)) -> bool:
         """True where the program has reached this place with `event`.
 

@@ -31,8 +31,8 @@ def first(d: "Debugger") -> int:
     return next((n for n in known if stands(d, n) and turning.is_beginning(d.trace[n])), d.present)
 
 
-def ahead(d: "Debugger", wanted: "Wanted", breaks: bool) -> Found | None:
-    """The next recorded event that is wanted or, breaks: where a breakpoint stops; None where there is none."""
+def ahead(d: "Debugger", wanted: "Wanted") -> Found | None:
+    """The next recorded event that is wanted or where a breakpoint stops; None where there is none."""
     here, end = d.stop.position, d.present
     found = None
     for n in range(here + 1, end + 1):
@@ -40,7 +40,7 @@ def ahead(d: "Debugger", wanted: "Wanted", breaks: bool) -> Found | None:
             found, end = Found(n), n
             break
     stops = []
-    for b in d.breakpoints if breaks and here < end else []:
+    for b in d.breakpoints if here < end else []:
         hit = hits.next_of(d, b, here, end) if b.enabled else None
         if hit is not None:
             end = hit.position

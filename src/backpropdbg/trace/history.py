@@ -5,6 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from backpropdbg.events import BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
+from backpropdbg.trace.printed import Printed
 
 Names = dict[str, tuple[str, ...]]  # of the parameters: all that each is called, by the first
 
@@ -24,9 +25,13 @@ class Trace:
         max_events: beyond this many the oldest iterations are forgotten whole; of one that has MOST_IN_ONE by itself,
             all but its newest backward.
         statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
+
+    Attributes:
+        printed: what the program printed meanwhile.
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET, max_events: int = MAX_EVENTS, *, statistics: bool = True) -> None:
+        self.printed = Printed()
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
@@ -100,6 +105,10 @@ class Trace:
         if following is not None:
             end = min(end, following)
         return self._events[max(start, self._base) - self._base : end - self._base]
+
+    def note_output(self, stream: str, text: str) -> None:
+        """The program prints this now; may be called in any thread."""
+        self.printed.note(len(self), stream, text)
 
     def learn(self, names: Names) -> None:
         """From the newest event on, the parameters are called so."""

@@ -13,29 +13,45 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from backpropdbg.errors import WireError
-from backpropdbg.situation import Situation, Window
+from backpropdbg.situation import Situation, Timeline, Window
 from backpropdbg.wire.messages import (
     AttachArguments,
     EvaluateArguments,
     Event,
     Framer,
     OutputBody,
+    PrintedArguments,
+    PrintedBody,
     RaisedBody,
     Request,
     Response,
     ResultBody,
     TensorArguments,
+    TimelineArguments,
     convert,
     frame,
     parse,
     raw,
 )
 from backpropdbg.wire.process import Child, Streams, default_command
-from backpropdbg.wire.session import Body, Cells, Ended, Message, ProgramOutput, Result, Rows, Running, Said, Stopped
+from backpropdbg.wire.session import (
+    Body,
+    Cells,
+    Ended,
+    Message,
+    Moments,
+    Printed,
+    ProgramOutput,
+    Result,
+    Rows,
+    Running,
+    Said,
+    Stopped,
+)
 
 NO_PROGRAM = "the program has ended; `restart` starts it again"
 _KEPT = re.compile(
-    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|watch|display|undisplay|track|commands)\b"
+    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|watch|display|undisplay|track|mute|unmute|commands)\b"
 )
 _SILENCE = 2.0  # a child that closed its socket but lives on is killed after this
 _PIPES = Streams()
@@ -120,15 +136,36 @@ class ChildSession:
 
     def command(self, line: str) -> None:
         """Send one command line; a Result follows (and a Stopped where it moves)."""
-        if line.strip() == "restart":
+        if line.split()[:1] == ["restart"]:
             self._post(lambda: self._emit(Result(line, "", moves=True)))
-            self.restart()
+            self.restart(to_here=line.split()[1:] == ["--to", "HERE"])
         else:
             self._post(lambda: self._send_command(line))
 
     def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         """Ask for at most rows x cols cells of a matrix of this stop; Cells follows."""
         self._post(lambda: self._send_window(TensorArguments(name, rows, cols, row0, col0, pool)))
+
+    def printed(self, position: int, most: int = 20_000) -> None:
+        """Ask for the last characters that the program had printed at a position; Printed follows."""
+
+        def answer(response: Response) -> None:
+            if response.success:
+                self._emit(Printed(position, convert(response.body, PrintedBody).pieces))
+
+        self._post(lambda: self._ask("backpropdbg/printed", PrintedArguments(position, most), answer))
+
+    def timeline(self, first: int, last: int, columns: int) -> None:
+        """Ask for the iterations from `first` to `last`, at most `columns` of them; Moments follows."""
+
+        def answer(response: Response) -> None:
+            if response.success:
+                self._emit(Moments(convert(response.body, Timeline)))
+
+        self._post(lambda: self._ask("backpropdbg/timeline", TimelineArguments(first, last, columns), answer))
+
+    def _ask(self, command: str, arguments: object, answer: Callable[[Response], None]) -> None:
+        self._request(command, arguments, answer)
 
     def interrupt(self) -> None:
         """Stop a running program at its next event."""
@@ -165,9 +202,9 @@ class ChildSession:
 
         self._post(let_go)
 
-    def restart(self) -> None:
-        """Kill the child and start it again with the same options and breakpoints."""
-        self._post(self._respawn)
+    def restart(self, to_here: bool = False) -> None:
+        """Kill the child and start it again with the same options and breakpoints; to_here: up to the last stop."""
+        self._post(lambda: self._respawn(to_here))
 
     def close(self) -> None:
         """End the child, in two seconds at most; safe to call twice and at any moment."""
@@ -290,12 +327,15 @@ class ChildSession:
             self._request("evaluate", EvaluateArguments(line), lambda response: None)
         self._request("configurationDone", {}, self._must_succeed)
 
-    def _respawn(self) -> None:
+    def _respawn(self, to_here: bool) -> None:
+        here = self._last if to_here else None
         child, self._child = self._child, None
         if child is not None:
             child.end(polite=False)
             child.close_files()
         self._spawn()
+        if here is not None:
+            self._todo.append(f"goto iteration {here.iteration} {here.event} {here.nth}")
 
     def _bury(self, child: Child) -> None:
         """The process is gone: hand out what it left, then say so."""
@@ -349,7 +389,7 @@ class ChildSession:
             if not body.moves and self._child is not None:
                 self._child.drain(self._emit_output)
             if response.success and (self._body.takes(line) or _KEPT.match(line.strip())):
-                self._keep(line.strip())
+                self._keep(body.again or line.strip())
             self._emit(Result(line, text, response.success, body.moves))
 
         if not self._request("evaluate", EvaluateArguments(line), answer):

@@ -72,11 +72,33 @@ class TensorArguments(Struct):
     pool: bool = True
 
 
+class PrintedArguments(Struct):
+    """The last `most` characters that were printed up to a position."""
+
+    position: Count
+    most: Count = 20_000
+
+
+class PrintedBody(Struct):
+    """Pieces of output, as (stream, text)."""
+
+    pieces: tuple[tuple[str, str], ...] = ()
+
+
+class TimelineArguments(Struct):
+    """The iterations from `first` to `last`, as many as there are columns."""
+
+    first: Count
+    last: Count
+    columns: Count
+
+
 class ResultBody(Struct):
-    """What a command printed; `moves` where the program runs on."""
+    """What a command printed; `moves` where the program runs on; `again`: see `session.Result`."""
 
     result: str = ""
     moves: bool = False
+    again: str = ""
     variablesReference: int = 0
 
 

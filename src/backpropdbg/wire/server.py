@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from backpropdbg.errors import BackpropdbgError, WireError
-from backpropdbg.situation import Situation, Window
+from backpropdbg.situation import Situation, Timeline, Window
 from backpropdbg.wire.messages import (
     HANDSHAKE_BODY,
     MAX_BODY,
@@ -26,10 +26,13 @@ from backpropdbg.wire.messages import (
     EvaluateArguments,
     Event,
     Framer,
+    PrintedArguments,
+    PrintedBody,
     Request,
     Response,
     ResultBody,
     TensorArguments,
+    TimelineArguments,
     body_of,
     convert,
     frame,
@@ -51,7 +54,14 @@ _LINES = {
     "reverseContinue": "rc",
 }
 CAPABILITIES = {"supportsConfigurationDoneRequest": True, "supportsStepBack": True}
-_JOBS = {*_LINES, "evaluate", "backpropdbg/situation", "backpropdbg/tensor"}
+_JOBS = {
+    *_LINES,
+    "evaluate",
+    "backpropdbg/situation",
+    "backpropdbg/tensor",
+    "backpropdbg/printed",
+    "backpropdbg/timeline",
+}
 
 
 class Host(Protocol):
@@ -65,6 +75,12 @@ class Host(Protocol):
 
     def situation(self) -> Situation | None:
         """Return this stop."""
+
+    def printed(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
+        """Return the last characters that the program had printed at a position."""
+
+    def timeline(self, first: int, last: int, columns: int) -> Timeline:
+        """Return what there is to say of the iterations."""
 
     def pause(self) -> None:
         """Stop at the next event; called in the server's thread."""
@@ -173,7 +189,7 @@ class Server:
         _flush_output()
         if isinstance(body, Result):
             if body.ok:
-                self._answer(request, ResultBody(body.text, moves))
+                self._answer(request, ResultBody(body.text, moves, body.again))
             else:
                 self._answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
         else:
@@ -194,6 +210,12 @@ class Server:
                 raise WireError(f"bad window: {want.rows} x {want.cols} from [{want.row0}, {want.col0}]")
             window = host.window(want.name, want.rows, want.cols, want.row0, want.col0, want.pool)
             return {"window": window}, False
+        if request.command == "backpropdbg/printed":
+            asked = convert(request.arguments, PrintedArguments)
+            return PrintedBody(host.printed(asked.position, asked.most)), False
+        if request.command == "backpropdbg/timeline":
+            span = convert(request.arguments, TimelineArguments)
+            return host.timeline(span.first, span.last, span.columns), False
         line = _LINES.get(request.command) or convert(request.arguments, EvaluateArguments).expression
         result = host.execute(line)
         return result, result.moves

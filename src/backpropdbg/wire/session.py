@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from backpropdbg.situation import Situation, Window
+from backpropdbg.situation import Situation, Timeline, Window
 
 
 class Stopped(Struct, frozen=True):
@@ -22,12 +22,14 @@ class Result(Struct, frozen=True):
     """What one command printed. `ok` is False where it failed; then `text` is the one-line error.
 
     moves: True where the command lets the program run, so a Stopped (or Ended) follows.
+    again: what does the same once the program was restarted, where that is another line.
     """
 
     command: str
     text: str
     ok: bool = True
     moves: bool = False
+    again: str = ""
 
 
 class Cells(Struct, frozen=True):
@@ -35,6 +37,19 @@ class Cells(Struct, frozen=True):
 
     name: str
     window: Window | None
+
+
+class Printed(Struct, frozen=True):
+    """The answer to `Session.printed`: pieces of output as (stream, text), the last that stood there at a position."""
+
+    position: int
+    pieces: tuple[tuple[str, str], ...]
+
+
+class Moments(Struct, frozen=True):
+    """The answer to `Session.timeline`."""
+
+    timeline: Timeline
 
 
 class ProgramOutput(Struct, frozen=True):
@@ -69,7 +84,7 @@ class Ended(Struct, frozen=True):
     raised: bool = False
 
 
-Message = Stopped | Running | Result | Cells | ProgramOutput | Said | Rows | Ended
+Message = Stopped | Running | Result | Cells | Printed | Moments | ProgramOutput | Said | Rows | Ended
 
 
 class Body:
@@ -102,6 +117,12 @@ class Session(Protocol):
     def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         """Ask for at most rows x cols cells of a matrix of this stop; Cells follows. pool: fit all in, else cut."""
 
+    def printed(self, position: int, most: int = 20_000) -> None:
+        """Ask for the last characters that the program had printed at a position; Printed follows."""
+
+    def timeline(self, first: int, last: int, columns: int) -> None:
+        """Ask for the iterations from `first` to `last`, at most `columns` of them; Moments follows."""
+
     def feed(self, text: str) -> None:
         """Type into the program's standard input, where that is a pseudo terminal."""
 
@@ -114,8 +135,8 @@ class Session(Protocol):
     def interrupt(self) -> None:
         """Stop a running program at its next event."""
 
-    def restart(self) -> None:
-        """Kill the child and start it again with the same arguments, seed and breakpoints."""
+    def restart(self, to_here: bool = False) -> None:
+        """Kill the child and start it again with the same arguments, seed and breakpoints; to_here: up to this stop."""
 
     def close(self) -> None:
         """End the child, in two seconds at most; safe to call twice and at any moment."""

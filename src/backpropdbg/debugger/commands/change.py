@@ -1,6 +1,7 @@
 """Commands that change what the program does, or what is seen of it."""
 
 from backpropdbg.debugger import arguments
+from backpropdbg.debugger import mute as muting
 from backpropdbg.debugger.commands.table import command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.errors import CommandError
@@ -21,6 +22,37 @@ def set_(d: Debugger, text: str) -> str:
     d.edited = d.program.edit(d.evaluate(expression, event.use.parameter))
     d.refresh()
     return f"use #{event.use.number} of {event.use.parameter}: the edited partial flows on as the program runs on"
+
+
+@command(arguments.use)
+def mute(d: Debugger, text: str) -> str:
+    """mute [USE]: what if this use did not count? From here on its partial is replaced by zeros, in every iteration.
+    USE is TARGET#N, or TARGET for all uses; without it, the use that this stop is at. What flows on to earlier layers
+    stays as it is.
+    """
+    use = text or muting.this_use(d)
+    location, d.again = d.names.locate(f"backward {use}"), f"mute {use}"
+    if location.target not in [known.target for known in d.muted if known.number == location.number]:
+        d.muted.append(location)
+    event = d.stop.event
+    if isinstance(event, BackwardUse) and not d.in_past and muting.is_muted(d, event):
+        d.edited = d.program.edit(0.0)
+        d.refresh()
+    return muting.listed(d.muted)
+
+
+@command(arguments.use)
+def unmute(d: Debugger, text: str) -> str:
+    """unmute [USE]: let it count again; without USE, all."""
+    if not text:
+        d.muted.clear()
+        return muting.listed(d.muted)
+    location = d.names.locate(f"backward {text}")
+    left = [known for known in d.muted if (known.target, known.number) != (location.target, location.number)]
+    if len(left) == len(d.muted):
+        raise CommandError(f"{text} is not muted; {muting.listed(d.muted)}")
+    d.muted[:] = left
+    return muting.listed(d.muted)
 
 
 @command(arguments.anything)

@@ -24,5 +24,9 @@ def say(d: Debugger, text: str) -> str:
 _face("sleep", "sleep S: wait S seconds, in scripts.", arguments.seconds)
 _face("screenshot", "screenshot FILE: save the screen as SVG.", arguments.something)
 _face("source", "source FILE: run the commands of another script.", arguments.something)
-_face("restart", "restart: run the program again with the same arguments, seed and breakpoints.", arguments.nothing)
+_face(
+    "restart",
+    "restart [--to HERE]: run the program again, with the same breakpoints; --to HERE: up to the event of this stop.",
+    arguments.restart,
+)
 _face("quit", "quit (q) [CODE]: end the program and the debugger.", arguments.exit_code, "q")

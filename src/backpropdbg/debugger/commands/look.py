@@ -10,9 +10,12 @@ from backpropdbg.debugger import arguments, tables
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.locations import suggest
+from backpropdbg.debugger.timeline import as_text
 from backpropdbg.debugger.why import why as explain_why
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Location
+
+_MOST_LINES = 20
 
 
 @command(arguments.expression, "p")
@@ -90,6 +93,16 @@ def ledger(d: Debugger, text: str) -> str:
 def graph(d: Debugger, text: str) -> str:
     """graph: the unrolled calls of this iteration, level by level."""
     return tables.graph(d)
+
+
+@command(arguments.span)
+def timeline(d: Debugger, text: str) -> str:
+    """timeline [FIRST [LAST]]: the iterations side by side.
+    With the loss, uses and gradient of the focused parameter, breakpoints that stopped there, and what went wrong.
+    """
+    numbers = [int(word) for word in text.split()]
+    first, last = [*numbers, *[1, 10**12][len(numbers) :]]
+    return as_text(d.timeline(first, last, _MOST_LINES), d.focus)
 
 
 @command(arguments.indices)

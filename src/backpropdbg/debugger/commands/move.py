@@ -1,9 +1,15 @@
 """Commands that move: through what is recorded, and past its end by letting the program run on."""
 
+from typing import get_args
+
 from backpropdbg.debugger import arguments, past, turning
 from backpropdbg.debugger.commands.table import command
 from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.locations import suggest
 from backpropdbg.errors import CommandError
+from backpropdbg.events import Event
+
+_KINDS = [kind.__name__ for kind in get_args(Event)]
 
 
 @command(arguments.nothing, "s", moves=True)
@@ -74,30 +80,45 @@ def rc(d: Debugger, text: str) -> str:
 
 @command(arguments.position, moves=True)
 def goto(d: Debugger, text: str) -> str:
-    """goto N | iteration K | now: look at event N, at the first of iteration K, or at where the program stands.
-    What is ahead of the program, it runs to; no breakpoint stops it on the way.
+    """goto N | now | iteration K [EVENT [M]]: look at event N, or at where the program stands, or into an iteration.
+    There at its first event, or at the M-th of a kind, e.g. goto iteration 7 StepFinished. The program runs to what is
+    ahead of it; no breakpoint stops it on the way.
     """
-    word, _, number = text.partition(" ")
+    word, *more = text.split()
     if word == "now":
         d.walk_to(d.present, "goto now")
     elif word == "iteration":
-        _go_to_iteration(d, int(number))
+        number, kind, nth = [*more, *["1", "", "1"][len(more) :]]
+        _go_to_iteration(d, text, int(number), kind, int(nth))
     elif int(word) > d.present:
-        d.run_until(lambda event: d.present >= int(word), f"goto {word}", straight=True)
+        d.walk_on(lambda event: d.present >= int(word), f"goto {word}")
     else:
         _go_to(d, int(word), f"goto {word}")
     return ""
 
 
-def _go_to_iteration(d: Debugger, number: int) -> None:
-    start = d.trace.start(number)
-    if start is not None:
-        _go_to(d, start, f"goto iteration {number}")
-    elif number < d.trace[d.present].iteration:
+def _go_to_iteration(d: Debugger, text: str, number: int, kind: str, nth: int) -> None:
+    """Of the iteration's events, the nth of a kind; where it has fewer, the first after it."""
+    if kind and kind not in _KINDS:
+        raise CommandError(f"goto {text}: no event {kind!r}{suggest(kind, _KINDS)}")
+    if number < d.trace[past.first(d)].iteration:
         oldest = d.trace[past.first(d)].iteration
         raise CommandError(f"iteration {number} is not known any more: the oldest that is known is {oldest}")
+    left = nth if kind else 1
+
+    def wanted(event: Event) -> bool:
+        nonlocal left
+        if event.iteration == number and kind in ("", type(event).__name__):
+            left -= 1
+        return event.iteration > number or (event.iteration == number and left <= 0)
+
+    start = d.trace.start(number)
+    known = range(start, len(d.trace)) if start is not None else ()
+    found = next((n for n in known if past.stands(d, n) and wanted(d.trace[n])), None)
+    if found is not None:
+        _go_to(d, found, f"goto {text}")
     else:
-        d.run_until(lambda event: event.iteration >= number, f"goto iteration {number}", straight=True)
+        d.walk_on(wanted, f"goto {text}")
 
 
 def _go_to(d: Debugger, position: int, reason: str) -> None:
