@@ -156,15 +156,18 @@ class _Reporting:
         pass
 
     def leave(self) -> None:
+        self._finish(failed=True)
+
+    def _finish(self, failed: bool) -> None:
         if self._probe is not None:
             from backpropdbg.probe.known import last_look
 
             compared = last_look(self._probe)
             self._probe.remove()
-            self._collector.finish(compared)
+            self._collector.finish(compared, failed)
 
     def end(self, code: int) -> None:
-        self.leave()
+        self._finish(failed=False)
 
 
 def main() -> int:

@@ -202,3 +202,61 @@ def test_a_backward_that_fails_tells_what_had_arrived(collect):
     row = collect(program).line("weight").row
     assert (row.uses, row.grad_norm, row.exact, row.labels) == (2, None, None, ("not accumulated",))
     assert row.partial_norms[0] > 0 and row.partial_norms[1] is None
+
+
+# -- cleared between backward and step, checkpoints ----------------------------------------------
+
+
+@pytest.mark.parametrize("how,left", [("zero_grad", "None"), ("zeros", "zeros"), ("by hand", "None")])
+def test_a_gradient_that_is_cleared_before_the_step_is_found(collect, how, left):
+    def program():
+        layer = nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        for _ in range(2):
+            layer(torch.ones(1, 2)).sum().backward()
+            if how == "by hand":
+                layer.weight.grad = layer.bias.grad = None
+            else:
+                optimizer.zero_grad(set_to_none=how == "zero_grad")
+            optimizer.step()
+
+    report = collect(program)
+    for n in (1, 2):
+        assert report.slugs("weight", n) == {"cleared-before-step"}
+        text = f"a backward left a gradient, and {left} was there when SGD came to read it"
+        assert report.text("cleared-before-step", "weight", n) == text
+        assert report.line("weight", n).row.weight_moved is False
+
+
+def test_zeroing_at_any_other_time_is_no_finding(collect):
+    """Before the backward, after the step, of the other net's leftovers, and where the gradient is zero by itself."""
+
+    def program():
+        g, d = nn.Linear(1, 1), nn.Linear(1, 1)
+        steppers = [torch.optim.SGD(net.parameters(), lr=0.1) for net in (g, d)]
+        for _ in range(2):
+            d(g(torch.ones(1, 1))).sum().backward()  # fills d, too
+            steppers[0].step()
+            steppers[1].zero_grad()
+            (0 * d(torch.ones(1, 1))).sum().backward()
+            steppers[1].step()
+            steppers[0].zero_grad()
+
+    report = collect(program, 9)
+    assert not any("cleared-before-step" in line.row.findings for line in report.lines) and report.lines
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["alone", "after a backward"])
+def test_the_runs_within_a_checkpoint_carry_nothing_in_by_themselves(collect, before):
+    def program():
+        layer = nn.Linear(2, 2, bias=False)
+        if before:
+            layer(torch.ones(1, 2)).sum().backward()
+        x = torch.ones(1, 2, requires_grad=True)
+        for _ in range(3):
+            x = checkpoint(layer, x, use_reentrant=True)
+        layer(x).sum().backward()
+
+    report = collect(program)
+    assert ("carried-in:same-iteration" in report.slugs("weight")) is before
+    assert report.line("weight").row.exact is True and report.line("weight").row.runs == 4 + before

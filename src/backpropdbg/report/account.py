@@ -6,80 +6,10 @@ from collections.abc import Iterator
 from backpropdbg.events import Held, Recipe, Use
 from backpropdbg.report.changes import change
 from backpropdbg.report.rows import Found, Row
-from backpropdbg.situation import Number, number
+from backpropdbg.report.runs import Run, nonzero, norm
+from backpropdbg.situation import Number
 
 CANCELS = 0.9
-
-
-def norm(held: Held | None) -> Number | None:
-    """The norm for a row; None where there is no tensor."""
-    size = None if held is None else held.norm()
-    return None if size is None else number(size)
-
-
-def nonzero(held: Held | None) -> bool:
-    """True for a gradient that is there and not all zeros."""
-    return held is not None and held.norm() != 0
-
-
-class Run:
-    """One run of the engine, as far as it concerns one parameter."""
-
-    def __init__(self, carried: Held | None, uses: tuple[Use, ...], accumulates: bool, hooked: bool) -> None:
-        self.carried, self.uses, self.accumulates, self.hooked = carried, uses, accumulates, hooked
-        self.norms: list[float | None] = []
-        self.total: Held | None = None
-        self.sum_norm: float | None = None
-        self.grad: Held | None = None
-        self.exact: bool | None = None
-        self.over = False
-
-    def arrive(self, use: Use, partial: Held | None) -> None:
-        """A partial; those of a group reach the leaf as the group's total."""
-        self.norms.append(None if partial is None else partial.norm())
-        if partial is not None and not use.group:
-            self.add(partial)
-
-    def add(self, term: Held) -> None:
-        """A term reached the leaf: add it as the engine does."""
-        self.total = term if self.total is None else self.total.plus(term)
-
-    def accumulated(self, grad: Held) -> None:
-        """`.grad` was written: compare it with our own sum, which can go then."""
-        self.grad = grad
-        running = self.total
-        if running is not None and self.carried is not None:
-            running = self.carried.plus(running) if self.carried.kept else None
-        if running is not None and grad.kept:
-            self.exact = running.same_bits(grad) or (None if self.hooked else False)
-        self.finish()
-
-    def finish(self) -> None:
-        """Nothing more arrives: keep the size of the sum only."""
-        self.over = True
-        if self.total is not None:
-            self.sum_norm, self.total = self.total.norm(), None
-
-    @property
-    def sizes(self) -> list[float]:
-        """Norms of the partials that were computed."""
-        return [size for size in self.norms if size is not None]
-
-    @property
-    def cancelled(self) -> float | None:
-        """1 - |sum| / sum of |partials|; None with fewer than two partials, or where it says nothing."""
-        sizes = self.sizes
-        if len(sizes) < 2 or self.sum_norm is None:
-            return None
-        pulls = sum(sizes)
-        if not (0 < pulls < math.inf and math.isfinite(self.sum_norm)):
-            return None
-        return max(0.0, 1.0 - self.sum_norm / pulls)
-
-    def padded(self) -> list[Number | None]:
-        """One norm a use: what never arrived was not computed."""
-        missing = [None] * (len(self.uses) - len(self.norms))
-        return [None if size is None else number(size) for size in (*self.norms, *missing)]
 
 
 class Past:
@@ -117,6 +47,8 @@ class Account:
         self.since_clear: list[Run] = []
         self.labels: list[str] = []
         self.bad: Found | None = None
+        self.lost = ""
+        self.unread = False
         self.update: tuple[str, Recipe | None] | None = None
         self.by_hand = self.gradient = False
         self._carries: dict[str, str] = {}
@@ -143,12 +75,23 @@ class Account:
             return
         if (left := self._left()) is not None:
             self._label(change(left, run.carried))
-        self._carry(run.carried)
+        if not self._is_part_of_the_last(run):
+            self._carry(run.carried)
         self.since_clear.append(run)
 
+    def _last(self) -> Run | None:
+        """The newest backward since the last clearing that wrote `.grad`."""
+        return next((run for run in reversed(self.since_clear) if run.grad is not None), None)
+
     def _left(self) -> Held | None:
-        """What the newest backward since the last clearing left in `.grad`."""
-        return next((run.grad for run in reversed(self.since_clear) if run.grad is not None), None)
+        """What that one left there."""
+        last = self._last()
+        return last.grad if last is not None else None
+
+    def _is_part_of_the_last(self, run: Run) -> bool:
+        """True where both are within one run (a reentrant checkpoint): what was carried in is known already."""
+        last = self._last()
+        return last is not None and bool(run.within) and last.within == run.within
 
     def _carry(self, carried: Held | None) -> None:
         """Name what this run, or a step without one, finds in `.grad`."""
@@ -187,6 +130,7 @@ class Account:
         if number not in self.runs:
             self._concern(number, run)
         self.runs[number].accumulated(grad)
+        self.unread = nonzero(grad)
         for other in self.runs.values():
             if not other.over and other.grad is None:  # this run was within that one, which adds to it
                 other.carried = grad
@@ -216,8 +160,12 @@ class Account:
         self.before = self.before or before
         if self.begun or self.grad is not None:
             self._label(change(self.grad, grad))
-        if self._left() is None:
+        if not any(run.grad is not None for run in self.runs.values()):
             self._read_without_run(grad)
+        if self.unread and not nonzero(grad):
+            zeros = "None" if grad is None else "zeros"
+            self.lost = f"a backward left a gradient, and {zeros} was there when {optimizer.split()[0]} came to read it"
+        self.unread = False
         self.grad, self.update = grad, (optimizer, recipe)
         self.past.read = grad if nonzero(grad) else None
         self.gradient = self.gradient or nonzero(grad)
@@ -351,6 +299,8 @@ class Account:
         if self.past.unzeroed >= 2 and "earlier-iteration" in self._carries:
             text = f"{self.past.unzeroed} iterations in a row began with the gradient that the last update had read"
             yield Found("never-zeroed", text)
+        if self.lost:
+            yield Found("cleared-before-step", self.lost)
         if moved and not self.gradient:
             yield Found("moved-without-gradient", self._mover())
         if any(run.exact is False for run in self.runs.values()):

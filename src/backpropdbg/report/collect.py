@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from backpropdbg.events import (
     Accumulated,
     Anomaly,
@@ -21,8 +23,11 @@ from backpropdbg.events import (
     StepFinished,
     StepStarted,
 )
-from backpropdbg.report.account import Account, Past, Run, norm
-from backpropdbg.report.rows import Batch, Facts, Found
+from backpropdbg.report.account import Account, Past
+from backpropdbg.report.rows import UNFINISHED, Batch, Facts, Found
+from backpropdbg.report.runs import Run, norm
+
+_DRAFTS = 8
 
 
 class Known(Protocol):
@@ -83,6 +88,7 @@ class Collector:
         self._started: dict[int, BackwardStarted] = {}
         self._notes: list[str] = []
         self._ran = self._eventful = self._open = False
+        self._drafts = 0
 
     def __call__(self, event: Event) -> None:
         """Take an event in."""
@@ -100,16 +106,28 @@ class Collector:
                     return
                 self._begin(event.iteration)
             self._take(event)
+            if isinstance(event, (BackwardFinished, StepFinished)) and not self._started:
+                self._draft()
 
-    def finish(self, compared: bool = False) -> None:
+    def _draft(self) -> None:
+        """Tell of the iteration so far, in case that the process is killed; where it has many runs, after some."""
+        self._drafts += 1
+        if self._drafts <= _DRAFTS or self._drafts.bit_count() == 1:
+            self._emit(self._batch((), self._open, draft=True))
+
+    def finish(self, compared: bool = False, failed: bool = False) -> None:
         """The program is over: emit the last iteration, if there is something to tell of it.
 
-        compared: the weights of all that is still alive were looked at since the last backward.
+        Args:
+            compared: the weights of all that is still alive were looked at since the last backward.
+            failed: it raised, so that the iteration may be unfinished.
         """
         with self._lock:
-            if not self._ended and self._first is not None and (self._eventful or self._iteration == self._first):
+            begun = self._eventful or (failed and any(account.forward for account in self._accounts.values()))
+            if not self._ended and self._first is not None and (begun or self._iteration == self._first):
                 sure = set(self._names.all()) if compared else set()
-                self._flush({name for name in self._accounts if name not in sure} if self._open else set())
+                unsure = {name for name in self._accounts if name not in sure} if self._open else set()
+                self._emit(self._batch(unsure, failed and (self._open or not self._eventful)))
             self._ended = True
 
     # -- one event -------------------------------------------------------------------------------
@@ -172,18 +190,25 @@ class Collector:
         self._started[event.run] = event
         self._several = self._several or event.several
         self._weigh(event.weights)
+        within = self._outermost()
         uses: dict[str, list[int]] = {}
         for index, use in enumerate(event.uses):
             uses.setdefault(use.parameter, []).append(index)
         for name in event.carried.keys() | uses.keys():
             taken = tuple([event.uses[index] for index in uses.get(name, ())])
-            run = Run(event.carried.get(name), taken, event.accumulates, name in event.hooked)
+            run = Run(event.carried.get(name), taken, event.accumulates, name in event.hooked, within)
             self._account(name).starts(event.run, run, event.loss)
 
     def _accumulated(self, event: Accumulated) -> None:
         begun = self._started.get(event.run)
         carried = begun.carried.get(event.parameter) if begun is not None else None
-        self._account(event.parameter).accumulates(event.run, event.grad, Run(carried, (), True, False))
+        self._account(event.parameter).accumulates(
+            event.run, event.grad, Run(carried, (), True, False, self._outermost())
+        )
+
+    def _outermost(self) -> int:
+        """The run that all others are within which are in progress; 0 where there is none."""
+        return next(iter(self._started), 0)
 
     def _ended_run(self, event: BackwardFinished) -> None:
         self._started.pop(event.run, None)
@@ -254,18 +279,23 @@ class Collector:
                 self._aliases[name] = self._names.aliases(name) or (name,)
         self._measured.update(self._shapes())
 
-    def _flush(self, unsure: Collection[str] = ()) -> None:
-        # What was gone by the last event was a passing tensor: an input that a checkpoint made, say.
-        names = [name for name in dict.fromkeys((*self._known, *self._accounts)) if name in self._alive]
-        facts = [self._facts(name, self._known.get(name, "parameter"), name not in unsure) for name in names]
-        self._emit(Batch(tuple(facts), tuple(self._notes), self._several))
+    def _flush(self) -> None:
+        self._emit(self._batch())
         self._accounts = {}
 
-    def _facts(self, name: str, kind: str, sure: bool) -> Facts:
+    def _batch(self, unsure: Collection[str] = (), unfinished: bool = False, draft: bool = False) -> Batch:
+        # What was gone by the last event was a passing tensor: an input that a checkpoint made, say.
+        names = [name for name in dict.fromkeys((*self._known, *self._accounts)) if name in self._alive]
+        facts = [self._facts(name, name not in unsure, unfinished) for name in names]
+        return Batch(tuple(facts), tuple(self._notes), self._several, draft)
+
+    def _facts(self, name: str, sure: bool, unfinished: bool) -> Facts:
         account = self._account(name)
         account.past.shape = account.past.shape or self._measured.get(name)
         row = account.row(self._aliases.get(name, (name,)), self._iteration, sure, self._several)
         found = list(account.found(row.weight_moved, self._several))
+        if unfinished:
+            row = replace(row, labels=(*row.labels, UNFINISHED))
         if len(row.names) > 1:
             found.append(Found("tied", f"one parameter under {len(row.names)} names: {' = '.join(row.names)}"))
         return Facts(
@@ -273,7 +303,7 @@ class Collector:
             tuple(found),
             account.cancelled,
             norm(account.before),
-            kind,
+            self._known.get(name, "parameter"),
             account.forward,
             account.received,
             self._ran,

@@ -10,6 +10,7 @@ The slugs, with the reasons that some have after a colon:
 `never-zeroed`           for the second iteration in a row, `.grad` still holds what the last update had read.
 `moved-without-gradient` the weight moved, and all gradients of this iteration were None or zero.
 `carried-in`             `.grad` held a gradient when a backward began: `:earlier-iteration`, `:same-iteration`.
+`cleared-before-step`    a backward left a gradient, and None or zeros was there when an optimizer came to read it.
 `not-finite`             NaN or infinity: the first thing of this parameter that was.
 `tied`                   one parameter with several names.
 `untied`                 two parameters, of different owners, that began as copies of each other bit for bit, and both
@@ -34,6 +35,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "never-zeroed": (),
     "moved-without-gradient": (),
     "carried-in": ("earlier-iteration", "same-iteration"),
+    "cleared-before-step": (),
     "not-finite": (),
     "tied": (),
     "untied": (),

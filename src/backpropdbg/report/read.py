@@ -8,7 +8,7 @@ import msgspec
 
 from backpropdbg.errors import UsageError, WireError
 from backpropdbg.report import findings, show
-from backpropdbg.report.rows import Batch, Facts, Line
+from backpropdbg.report.rows import UNFINISHED, Batch, Facts, Line
 
 _SEVERAL = (
     "Several threads train: their iterations are counted together, and nothing is said of what was carried in, "
@@ -21,6 +21,7 @@ class Report:
 
     def __init__(self) -> None:
         self._facts: list[Facts] = []
+        self._draft: Batch | None = None
         self.notes: list[str] = []
         self.several = False
 
@@ -30,15 +31,17 @@ class Report:
             batch = msgspec.convert(body, Batch)
         except msgspec.ValidationError as error:
             raise WireError(f"bad rows of a report: {error}") from None
-        self._facts += batch.facts
-        self.notes += batch.notes
+        self._draft = batch if batch.draft else None
+        if not batch.draft:
+            self._facts += batch.facts
+            self.notes += batch.notes
         self.several = self.several or batch.several
         self.__dict__.pop("lines", None)
 
     @cached_property
     def lines(self) -> list[Line]:
         """The lines, with their findings."""
-        return findings.judge(self._facts)
+        return findings.judge([*self._facts, *(self._draft.facts if self._draft is not None else ())])
 
     def write(self, form: str, stream: IO[str], width: int | None = None) -> None:
         """Write all lines; see `show.write`."""
@@ -46,8 +49,11 @@ class Report:
 
     def _remarks(self) -> list[str]:
         """What to say below the table."""
-        failures = [f"backpropdbg failed to record something: {note}" for note in self.notes]
-        return [_SEVERAL] * self.several + failures
+        notes = self._draft.notes if self._draft is not None else ()
+        failures = [f"backpropdbg failed to record something: {note}" for note in (*self.notes, *notes)]
+        cut = {line.row.iteration for line in self.lines if UNFINISHED in line.row.labels}
+        ended = [f"The program ended in iteration {number}, which is unfinished." for number in sorted(cut)]
+        return [*ended, *[_SEVERAL] * self.several, *failures]
 
     def fails(self, slugs: Sequence[str]) -> list[Line]:
         """The lines that show one of these findings."""

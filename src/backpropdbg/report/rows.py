@@ -4,6 +4,8 @@ from msgspec import Struct
 
 from backpropdbg.situation import Number
 
+UNFINISHED = "unfinished"  # the label of a row of the iteration in which the program ended too early
+
 
 class Row(Struct, frozen=True):
     """One parameter in one iteration: the keys of `--format jsonl` and `csv`.
@@ -18,7 +20,7 @@ class Row(Struct, frozen=True):
         grad_norm_before: of what `.grad` held before the first run of the iteration; None for None.
         grad_norm: of the `.grad` that the optimizer read, else of the newest that was there; None for None.
         exact: what was carried in plus the partials is `.grad`, bit for bit; None where that can't be said.
-        labels: then, what changed `.grad`, or why nobody could compare.
+        labels: then, what changed `.grad`, or why nobody could compare; "unfinished" where the program ended meanwhile.
         weight_moved: its bits differ from those at the beginning of the iteration; None where nobody compared.
         update_norm: of that difference.
         findings: slugs; a reason may follow after a colon, as in "no-gradient:frozen".
@@ -84,11 +86,13 @@ class Batch(Struct, frozen=True):
     Attributes:
         notes: failures of our own, one line each.
         several: several threads train; nothing is said of what one may have done to another's gradients.
+        draft: the iteration goes on; the next batch, if one comes, stands in the place of this one.
     """
 
     facts: tuple[Facts, ...]
     notes: tuple[str, ...] = ()
     several: bool = False
+    draft: bool = False
 
 
 class Line(Struct, frozen=True):
