@@ -1,0 +1,64 @@
+"""A case: a small program that uses a parameter in some way, and what is to be found in it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ROOMS = {
+    1: "reuse in disguise",
+    2: "one edge that hides several uses",
+    3: "odd engine runs",
+    4: ".grad that is not the sum",
+    5: "weights that move otherwise",
+    6: "what can't be split",
+    7: "frameworks",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is expected was counted by hand.
+
+    Attributes:
+        uses: of each parameter that is looked at, in `iteration`. edges: into the leaf itself, where that differs.
+        runs: how many runs of the engine that iteration has that reach it.
+        labels: what changed `.grad`, as globs; none where the sum is exact.
+        not_split: the uses are inside of one operation: how many edges of that kind there are is all that is known.
+        findings: slugs of the report for all the parameters looked at.
+        says: words that the report, `why` or an explanation has to say. never: words that none may say.
+        copies: compare with untied copies. rounding: of them only within rounding, and why.
+        in_order: the sum of the copies, last one first, is `.grad` bit for bit.
+    """
+
+    room: int
+    name: str
+    program: Callable[[Any], object]
+    uses: Mapping[str, int]
+    edges: Mapping[str, int] = field(default_factory=dict)
+    iteration: int = 1
+    runs: int = 1
+    labels: Sequence[str] = ()
+    not_split: bool = False
+    findings: Sequence[str] = ()
+    says: Sequence[str] = ()
+    never: Sequence[str] = ()
+    copies: bool = True
+    rounding: str = ""
+    in_order: bool = True
+
+    def edges_of(self, name: str) -> int:
+        """How many edges there are into the leaf."""
+        return self.edges.get(name, self.uses[name])
+
+
+CASES: list[Case] = []
+
+
+def case(room: int, name: str, uses: Mapping[str, int], **expected: Any) -> Callable[[Any], Any]:
+    """Enter a program into the table."""
+
+    def enter(program: Callable[[Any], object]) -> Callable[[Any], object]:
+        CASES.append(Case(room, name, program, uses, **expected))
+        return program
+
+    return enter
