@@ -23,10 +23,11 @@ class Case:
         uses: of each parameter that is looked at, in `iteration`. edges: into the leaf itself, where that differs.
         runs: how many runs of the engine that iteration has that reach it.
         labels: what changed `.grad`, as globs; none where the sum is exact.
-        not_split: the uses are inside of one operation: how many edges of that kind there are is all that is known.
+        inside: how many uses are inside of each edge, where one operation hides them.
         findings: slugs of the report for all the parameters looked at.
         says: words that the report, `why` or an explanation has to say. never: words that none may say.
-        copies: compare with untied copies. rounding: of them only within rounding, and why.
+        copies: compare with untied copies. untied: the same program with every use written out, where a copy at each
+            operation that takes the leaf would not part them. rounding: of them only within rounding, and why.
         in_order: the sum of the copies, last one first, is `.grad` bit for bit.
     """
 
@@ -38,11 +39,12 @@ class Case:
     iteration: int = 1
     runs: int = 1
     labels: Sequence[str] = ()
-    not_split: bool = False
+    inside: int = 0
     findings: Sequence[str] = ()
     says: Sequence[str] = ()
     never: Sequence[str] = ()
     copies: bool = True
+    untied: Callable[[Any], object] | None = None
     rounding: str = ""
     in_order: bool = True
 

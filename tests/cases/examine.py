@@ -17,6 +17,7 @@ import backpropdbg
 from backpropdbg.probe import frames
 from backpropdbg.probe.hooks import Policy, Probe
 from backpropdbg.probe.known import last_look, optimized, shapes
+from backpropdbg.recorded import Ledger
 from backpropdbg.report.collect import Collector
 from backpropdbg.report.read import Report
 
@@ -41,6 +42,12 @@ class Examined(NamedTuple):
     said: Said
     debugged: dict[str, Tensor]
 
+    def ledger(self, iteration: int, name: str) -> Any:
+        """Of a parameter; an empty one where nothing was recorded."""
+        if not self.recording.iterations:
+            return Ledger(name, (name,), ())
+        return self.recording.iteration(iteration).ledger(name)
+
 
 class Mine:
     """The look of a watched run: only keeps the tensors, for the weights at the end."""
@@ -63,7 +70,7 @@ class Mine:
 def examine(case: Case) -> Examined:
     """Run it: plain, with copies, under `record()`, under a report, in a debugger."""
     plain = run_plain(case.program)
-    copies = run_plain(case.program, copies=True) if case.copies else None
+    copies = run_plain(case.untied or case.program, copies=True) if case.copies else None
     recording, recorded = _record(case)
     slugs, texts = _report(case)
     said, final = _debug(case)
@@ -102,7 +109,7 @@ def _report(case: Case) -> tuple[dict[str, set[str]], dict[str, str]]:
     assert _report.notes == [], _report.notes
     slugs: dict[str, set[str]] = {}
     texts: dict[str, str] = {}
-    for line in _report.lines:
+    for line in [line for line in _report.lines if line.row.iteration == case.iteration]:
         for name in line.row.names:
             mine = [*line.row.labels, " = ".join(line.row.names), *(found.text for found in line.found)]
             slugs.setdefault(name, set()).update(line.row.findings)
@@ -142,7 +149,7 @@ def same(a: Tensor | None, b: Tensor | None) -> bool:
 
 def sum_of(case: Case, ledger: Any) -> str:
     """What the sum is called in the table."""
-    if case.not_split:
+    if case.inside:
         return "can't be split"
     if not ledger.runs:
         return "no run"

@@ -44,7 +44,7 @@ class Run:
 
     Attributes:
         edges: into each parameter, walked here. copies: of each parameter, the gradient that reached each, in forward
-            order. before, after: `.grad` by name.
+            order. before, after: `.grad` by name. nested: within another run.
     """
 
     def __init__(self, iteration: int, number: int, accumulates: bool) -> None:
@@ -52,6 +52,7 @@ class Run:
         self.edges: dict[str, int] = {}
         self.before: dict[str, Tensor | None] = {}
         self.after: dict[str, Tensor | None] = {}
+        self.nested = False
         self.reached: list[tuple[int, str, Tensor]] = []
 
     def copies(self, name: str) -> list[Tensor]:
@@ -74,6 +75,7 @@ class Plain:
         self.before: dict[int, dict[str, Tensor]] = {}
         self.final: dict[str, Tensor] = {}
         self.iteration = 1
+        self.mode: Any = None
         self._open: list[Run] = []
         self._steps = 0
         self._stepped = False
@@ -86,8 +88,13 @@ class Plain:
         self.tensors |= tensors
 
     def of_iteration(self, number: int, name: str) -> list[Run]:
-        """The runs that concern a parameter."""
-        mine = [run for run in self.runs if run.iteration == number]
+        """The runs that concern a parameter, since its `.grad` was cleared last."""
+        mine: list[Run] = []
+        for run in [run for run in self.runs if run.iteration == number]:
+            left = next((r.after.get(name) for r in reversed(mine) if r.after.get(name) is not None), None)
+            if not run.nested and _any(left) and not _any(run.before.get(name)):
+                mine = []
+            mine.append(run)
         return [run for run in mine if run.edges.get(name) or run.copies(name)]
 
     def grads(self) -> dict[str, Tensor | None]:
@@ -107,11 +114,21 @@ class Plain:
             run = self._begin(outputs, bool(kwargs.get("accumulate_grad")))
         self._open.append(run)
         try:
-            return original(outputs, *args, **kwargs)
+            with self.mode or contextlib.nullcontext():  # torch has taken it away within a method of a tensor
+                return original(outputs, *args, **kwargs)
         finally:
             self._open.remove(run)
             with torch._C.DisableTorchFunction():
                 run.after, self._weights = self.grads(), self.weights()
+                for outer in self._open:
+                    self._add_to(outer, run)
+
+    def _add_to(self, outer: Run, inner: Run) -> None:
+        """What a run within a run has written is carried into the outer one, where that has not written yet."""
+        for name, began in outer.before.items():
+            then = inner.before[name]
+            if then is began is None or (then is not None and began is not None and torch.equal(then, began)):
+                outer.before[name] = inner.after[name]
 
     def _begin(self, outputs: Any, accumulates: bool) -> Run:
         moved = self._weights and any(
@@ -123,7 +140,7 @@ class Plain:
             self.iteration, self._stepped = self.iteration + 1, False
         number = 1 + sum(run.iteration == self.iteration for run in self.runs)
         run = Run(self.iteration, number, accumulates)
-        run.before = self.grads()
+        run.before, run.nested = self.grads(), bool(self._open)
         edges = walk(outputs)
         run.edges = {name: sum(leaf is p for leaf in edges) for name, p in self.tensors.items()}
         self.runs.append(run)
@@ -149,6 +166,10 @@ class Plain:
         self._steps -= 1
         self._stepped = not self._steps
         self._weights = self.weights()
+
+
+def _any(t: Tensor | None) -> bool:
+    return t is not None and bool((t.to_dense() if t.is_sparse else t).any())
 
 
 def walk(outputs: Any) -> list[Tensor]:
@@ -218,7 +239,8 @@ def run_plain(program: Program, copies: bool = False) -> Plain:
     def look(model: Any = None, /, **tensors: Tensor) -> None:
         plain.look(model, **tensors)
 
-    with _observed(plain), _Copies(plain) if copies else contextlib.nullcontext():
+    plain.mode = _Copies(plain) if copies else None
+    with _observed(plain), plain.mode or contextlib.nullcontext():
         program(look)
     plain.final = plain.weights()
     return plain

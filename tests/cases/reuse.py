@@ -2,17 +2,9 @@
 
 import torch
 from cases.case import case
+from cases.loops import train
 from torch import nn
 from torch.nn import functional as F
-
-
-def train(parameters, loss_of, iterations=2, lr=0.1):
-    """The plainest of loops."""
-    optimizer = torch.optim.SGD(parameters, lr=lr)
-    for _ in range(iterations):
-        optimizer.zero_grad()
-        loss_of().backward()
-        optimizer.step()
 
 
 class Tied(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
@@ -136,7 +137,7 @@ class Forward:
     def _use(self, call: Call, output: Any) -> None:
         own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad and p.is_leaf]
         replaced = self.watch.names.replaced(call.module)
-        if own and _in_vmap():
+        if own and (_in_vmap() or _is_cached(call.module)):
             self._in_batches(call.low)
         if self.watch.names.narrowed:
             own = [p for p in own if self.watch.names.tracks(p)]
@@ -157,7 +158,7 @@ class Forward:
     @guarded
     def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
         """An operation outside of a library module took these parameters."""
-        if _in_vmap():
+        if _in_vmap() or any(_is_cached(call.module) for call in self.watch.here.calls):
             self._in_batches(low)
         nodes, names = _nodes(result), self.watch.names
         taken = [p for p in parameters if self._takes(nodes, p, low) and (not names.narrowed or names.tracks(p))]
@@ -249,7 +250,7 @@ class Forward:
         return _owner(self._segments, number)
 
     def batched(self, number: int) -> bool:
-        """True for a node that was made inside of vmap: there one operation stands for a use by each sample."""
+        """True for a node that stands for several uses: inside of vmap one by each sample, else a cached weight's."""
         return bool(self._batched) and _owner(self._batched, number) is not None
 
     def _in_batches(self, low: int) -> None:
@@ -359,6 +360,11 @@ def _floating(output: Any) -> PassingTensor | None:
 def _in_vmap() -> bool:
     stack = _transforms()
     return stack is not None and any(layer.key() == _VMAP for layer in stack)
+
+
+def _is_cached(module: torch.nn.Module) -> bool:
+    """True for a parametrization whose result is computed once for all calls (`parametrize.cached()`)."""
+    return parametrize._cache_enabled > 0 and isinstance(module, parametrize.ParametrizationList)
 
 
 def _nodes(output: Any) -> list[Any]:
