@@ -18,7 +18,7 @@ from backpropdbg.situation import Situation
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"
-OF_THE_DEMO = ("shared_weight", "cancellation", "zero_uses", "momentum", "adam", "parameter")
+OF_THE_DEMO = ("shared_weight", "cancellation", "zero_uses", "momentum", "adam", "parameter", "time_travel")
 OF_PROGRAMS = ("rnn", "tied", "siamese", "accumulation", "gan", "maml", "neural_ode", "nan", "forgotten")
 SCRIPTS = (*OF_THE_DEMO, *OF_PROGRAMS)
 IN_JSON = (*OF_THE_DEMO, "rnn", "gan")

@@ -32,7 +32,7 @@ class FakeHost:
     def execute(self, line: str) -> Result:
         self.lines.append(line)
         word = line.split()[0]
-        if word in ("step", "next", "continue", "finish", "die", "raise", "exit", "spin", "flood", "fork"):
+        if word in ("step", "next", "continue", "finish", "rs", "rc", "die", "raise", "exit", "spin", "flood", "fork"):
             self.last = line
             return Result(line, "", moves=True)
         if word == "bad":

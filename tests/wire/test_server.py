@@ -134,13 +134,13 @@ def test_bad_requests_change_nothing(child) -> None:
         answer = peer.ask(command, arguments)
         assert not answer.success and answer.message and len(answer.message) < 400
     assert b'"lines"' in bytes(peer.ask("evaluate", {"expression": "lines"}).body)
-    for command in ("next", "stepIn", "stepOut", "continue"):
+    for command in ("next", "stepIn", "stepOut", "continue", "stepBack", "reverseContinue"):
         assert peer.ask(command).success
         while not (isinstance(event := peer.read(), Event) and event.event == "stopped"):
             pass
     answer = peer.ask("evaluate", {"expression": "lines"})
-    assert b"lines | next | step | finish | continue | lines" in bytes(answer.body)
-    assert b'"position":4' in bytes(peer.ask("backpropdbg/situation").body)
+    assert b"lines | next | step | finish | continue | rs | rc | lines" in bytes(answer.body)
+    assert b'"position":6' in bytes(peer.ask("backpropdbg/situation").body)
 
 
 @pytest.mark.parametrize("how", ["disconnect", "eof", "garbage"])
