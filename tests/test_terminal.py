@@ -378,7 +378,7 @@ def test_commands(shared: Terminal) -> None:
         ("print 1 +", "print: '1 +' is no expression: invalid syntax"),
         ("print nope", "NameError: name 'nope' is not defined"),
         ("print 1 / 0", "ZeroDivisionError: division by zero"),
-        ("break backward nosuch", "no module or parameter 'nosuch'"),
+        ("break backward midle_linear", "no module or parameter 'midle_linear'"),
         ("until iteration 1", "iteration 1 is not ahead"),
         ("print [b]markup[/b]", "is no expression"),
     ):

@@ -31,6 +31,10 @@ class Beside:
         name: str | None = self._probe.names.resolve(text)
         return name
 
+    def meet(self, text: str) -> bool:
+        met: bool = self._probe.names.meet(text)
+        return met
+
     def frozen(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.frozen()
         return names

@@ -897,7 +897,7 @@ ERRORS = {
     "until iteration x": ["'iteration x'"],
     "until iteration 1": ["iteration 1 is not ahead: this is iteration 1"],
     "until midle_linear": ["no module or parameter 'midle_linear'", "did you mean 'middle_linear'?"],
-    "until backward q*": ["no module or parameter 'q*'", "there are: "],
+    "until backward midle_linear*": ["no module or parameter 'midle_linear*'", "did you mean 'middle_linear'?"],
     "break": ["break: where?"],
     "break midle_linear": ["'midle_linear'", "did you mean 'middle_linear'?"],
     "break update if": ["needs an expression"],
@@ -955,7 +955,7 @@ def test_an_error_is_one_line_that_names_the_wrong_value(line):
 
 
 def test_an_error_leaves_the_stop_as_it_was_and_the_program_goes_on():
-    seen = play(AT_USE_2, "until nowhere", "focus nobody", "element 9,9", "print nonsense", "print use", "n")
+    seen = play(AT_USE_2, "until midle_linear", "focus nobody", "element 9,9", "print nonsense", "print use", "n")
     assert [r.ok for r in seen.said] == [True, False, False, False, False, True, True]
     assert seen.said[5].text == "2"
     assert seen.places[1:3] == [ARRIVALS[1], ARRIVALS[2]]

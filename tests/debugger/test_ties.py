@@ -66,11 +66,11 @@ def test_every_heading_shows_all_names():
 
 
 def test_a_name_that_is_none_says_what_there_is():
-    seen = play(program, "until forward", "focus haed.weight", "until backward nobody", "c")
+    seen = play(program, "until forward", "focus haed.weight", "focus nobody", "until backward haed.weight", "c")
     assert [r.text for r in seen.said if not r.ok] == [
         "no parameter 'haed.weight'; did you mean 'head.weight'?",
-        "no module or parameter 'nobody'; there are: Tied, wte, mix, head, wte.weight, head.weight, mix.weight, "
-        "mix.bias, head.bias",
+        "no parameter 'nobody'; there are: wte.weight, head.weight, mix.weight, mix.bias, head.bias",
+        "no module or parameter 'haed.weight'; did you mean 'head.weight'?",
     ]
 
 

@@ -328,3 +328,31 @@ def test_a_part_that_was_called_before_the_whole_is_named_as_its_owner_does():
     }
     assert names.aliases("second.weight") == ("second.weight",)
     assert "second" in names.modules()
+
+
+def test_a_layer_that_is_added_later_has_its_own_name_from_its_first_call():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with probed() as seen:
+        model(torch.ones(1, 2)).sum().backward()
+        model.add_module("late", nn.Linear(2, 1))
+        model(torch.ones(1, 2)).sum().backward()
+    assert [e.module for e in seen.events if isinstance(e, ForwardUse)] == ["0", "0", "late"]
+    assert seen.probe.names.all() == ("0.weight", "0.bias", "late.weight", "late.bias")
+
+
+_hidden = [nn.Linear(2, 2)]  # names with _ belong to tools, so nobody looks there
+
+
+def test_a_layer_that_no_module_has_is_called_by_its_class_and_looked_for_once():
+    class Hidden(nn.Module):
+        def forward(self, x):
+            return _hidden[0](x)
+
+    model, looked = nn.Sequential(nn.Linear(2, 2), Hidden()), []
+    with probed() as seen:
+        grown = seen.probe.names._grown
+        seen.probe.names._grown = lambda module: looked.append(module) or grown(module)
+        for _ in range(3):
+            model(torch.ones(1, 2)).sum().backward()
+    assert [e.module for e in seen.events if isinstance(e, ForwardUse)] == ["0", "Linear"] * 3
+    assert looked == _hidden

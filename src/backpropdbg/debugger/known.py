@@ -50,6 +50,13 @@ class Known:
         """Names of the parameters that require no gradient."""
         return self._program.frozen()
 
+    def meet(self, text: str) -> bool:
+        """Learn the names of a module that was not called yet, where this is the name of it, or of a part."""
+        met = self._program.meet(text)
+        if met:
+            self.learn()
+        return met
+
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules."""
         return self._program.modules()

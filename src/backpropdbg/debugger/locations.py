@@ -15,6 +15,7 @@ from backpropdbg.errors import CommandError
 from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, Held, LossComputed, StepFinished
 
 Aliases = Callable[[str], tuple[str, ...]]
+_MISTYPED = 0.75
 PHASES = ("forward", "backward", "accumulate", "update")
 
 
@@ -129,11 +130,19 @@ def _finite(held: Held) -> bool:
     return size is None or math.isfinite(size)
 
 
-def check_target(location: Location, names: Iterable[str]) -> None:
-    """Raise CommandError where the target names nothing that is known."""
-    known = [n for n in names if n]
-    if location.target and known and not any(named(n, location.target) for n in known):
-        raise CommandError(f"no module or parameter {location.target!r}{suggest(location.target, known)}")
+def is_named(target: str, known: Iterable[str]) -> bool:
+    """True where a target means one of these names."""
+    return any(named(name, target) for name in known)
+
+
+def unknown(target: str, known: Iterable[str]) -> CommandError:
+    """The error where a target names nothing that is known."""
+    return CommandError(f"no module or parameter {target!r}{suggest(target, known)}")
+
+
+def resembles(word: str, known: Iterable[str]) -> bool:
+    """True where a word is nearly a name: mistyped, rather than the name of something else."""
+    return bool(difflib.get_close_matches(word, list(known), 1, _MISTYPED))
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

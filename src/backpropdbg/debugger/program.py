@@ -22,6 +22,9 @@ class Program(Protocol):
     def resolve(self, text: str) -> str | None:
         """The parameter that has this name, tied or not; None where there is none."""
 
+    def meet(self, text: str) -> bool:
+        """Learn the names of a module that the program holds and never called, where this means it or a part of it."""
+
     def frozen(self) -> tuple[str, ...]:
         """Names of the parameters that require no gradient."""
 

@@ -73,6 +73,7 @@ class Names:
         self.on_new: Callable[[str], None] = lambda name: None
         self._globs = tuple(track)
         self._modules: _Labels[str] = _Labels()
+        self._unowned: _Labels[bool] = _Labels()
         self._own: _Labels[dict[str, weakref.ref[Tensor]]] = _Labels()
         self._leaves: _Labels[_Known] = _Labels()
         self._held: _Labels[str] = _Labels()
@@ -106,6 +107,19 @@ class Names:
         self.learn(root, name, roots)
         return True
 
+    def meet(self, text: str) -> bool:
+        """Learn the names below a root that the program holds and never called, where a glob means it or a part."""
+        roots = outermost(self._look(lambda look: any(self._modules.get(m) is None for _, m in look.modules)))
+        for name, root in roots:
+            parts = [path for path, _ in (*walk(root), *parameters(root)) if path]
+            fits = [part for path in parts for part in (path, f"{name}.{path}")]
+            if self._modules.get(root) is None and any(
+                part == text or fnmatchcase(part, text) for part in (name, *fits)
+            ):
+                self.learn(root, name, roots)
+                return True
+        return False
+
     def learn(self, root: nn.Module, variable: str, roots: Sequence[tuple[str, nn.Module]] = ()) -> None:
         """Learn the names below a root that a variable holds; `roots` are all that are held now."""
         if self._first:
@@ -122,7 +136,8 @@ class Names:
                 self._own.set(child, {name: weakref.ref(p) for name, p in own_parameters(child)})
                 parts.discard(id(child))
         within = self._within(root)
-        self._roots.append(weakref.ref(root))
+        if not self._is_learned(root):
+            self._roots.append(weakref.ref(root))
         for p, names in mine.values():
             known = self._leaves.get(p)
             before = known if known is not None and known.given else _Known((), (), False, True)
@@ -147,6 +162,8 @@ class Names:
     def _prefix(self, root: nn.Module, variable: str, mine: dict[int, tuple[Tensor, list[str]]]) -> str:
         taken = {name: p for known, p in self._leaves.pairs() for name in known.names}
         collides = any(taken.get(name, p) is not p for p, names in mine.values() for name in names)
+        if not collides and self._is_learned(root):
+            return f"{known}." if (known := self._modules.get(root)) else ""
         return _free(variable or type(root).__name__, taken) + "." if self._several or collides else ""
 
     def _set(self, leaf: Tensor, names: tuple[str, ...], also: tuple[str, ...] = (), *, given: bool) -> None:
@@ -202,8 +219,22 @@ class Names:
 
     # -- answers -----------------------------------------------------------------------------------
 
+    def _is_learned(self, root: nn.Module) -> bool:
+        return any(reference() is root for reference in self._roots)
+
+    def _grown(self, module: nn.Module) -> None:
+        """A module is called that nobody knew: it was added to a root that is known."""
+        roots = [root for reference in self._roots if (root := reference()) is not None]
+        root = next((root for root in roots if any(m is module for _, m in walk(root))), None)
+        if root is not None:
+            self.learn(root, "")
+        else:
+            self._unowned.set(module, True)
+
     def module(self, module: nn.Module) -> str:
         """Return the module's path; its class name where it is a root without a prefix, or of no known root."""
+        if self._modules.get(module) is None and not self._unowned.get(module):
+            self._grown(module)
         return self._modules.get(module) or type(module).__name__
 
     def replaced(self, module: nn.Module) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from backpropdbg.errors import CommandError
 
 def _add(d: Debugger, text: str, temporary: bool) -> str:
     where, condition = arguments.split_if(text)
-    made = d.add_breakpoint(d.names.locate(where), condition=condition or "", temporary=temporary)
-    return made.line()
+    location, note = (d.names.locate(where), "") if d.ended else d.names.locate_ahead(where)
+    made = d.add_breakpoint(location, condition=condition or "", temporary=temporary)
+    return "; ".join(filter(None, [made.line(), note]))
 
 
 def _breakpoint(d: Debugger, number: str) -> Breakpoint:

@@ -38,12 +38,12 @@ def until(d: Debugger, text: str) -> str:
     """until LOC: run there. LOC: [forward|backward|accumulate|update] [TARGET[#N]], iteration N, or nan.
     `update` is just after optimizer.step(); `n` also stops before it.
     """
-    location = d.names.locate(text)
+    location, note = d.names.locate_ahead(text)
     now = d.stop.event.iteration
     if location.iteration and location.iteration <= now:
         raise CommandError(f"iteration {location.iteration} is not ahead: this is iteration {now}")
     d.run_until(lambda event: d.is_at(location, event), f"until {text}")
-    return ""
+    return note
 
 
 @command(arguments.nothing, "c", "cont", moves=True)
