@@ -104,11 +104,11 @@ class Terminal:
         """Return the lines in the frame whose title matches, and what is written on its lower edge."""
         rows = self.screen.display
         for top, row in enumerate(rows):
-            for found in re.finditer("╭[^╮]*╮", row):
-                if re.fullmatch(title, found[0].strip("╭─╮ ")):
+            for found in re.finditer("[╭┏][^╮┓]*[╮┓]", row):
+                if re.fullmatch(title, found[0].strip("╭─╮┏╍┓ ")):
                     left, right = found.start(), found.end() - 1
-                    bottom = next(y for y in range(top, len(rows)) if rows[y][left] == "╰")
-                    return [rows[y][left + 1 : right].strip("─╯ ") for y in range(top + 1, bottom + 1)]
+                    bottom = next(y for y in range(top, len(rows)) if rows[y][left] in "╰┗")
+                    return [rows[y][left + 1 : right].strip("─╍ ") for y in range(top + 1, bottom + 1)]
         raise LookupError(f"no pane {title!r}")
 
     def ledger(self, parameter: str = WEIGHT) -> dict[str, dict[str, str]]:
@@ -117,7 +117,7 @@ class Terminal:
         found = r"(?P<norm>norm) +(?P<cos>cos\(\w+\)) +(?P<element>\w+(\[[\d,]*\])?)"
         top, titles = next((n, m) for n, line in enumerate(self.screen.display) if (m := re.search(found, line)))
         rows = {"titles": titles.groupdict()}
-        term = r"[│> ]*(carried in|A\d+|running sum|\.grad|before|after|gradient|momentum|rounding|difference)(?= )"
+        term = r"[│╏> ]*(carried in|A\d+|running sum|\.grad|before|after|gradient|momentum|rounding|difference)(?= )"
         for line in self.screen.display[top + 1 :]:
             if row := re.match(term, line):
                 rows[row[1]] = {
@@ -242,7 +242,7 @@ def same_cells(terminal: Terminal, title: str, tensor: torch.Tensor) -> None:
         assert number == str(n) and len(cells) == len(row), lines
         for text, value in zip(cells, row, strict=True):
             same(text, value)
-    assert float(lines[-1].split()[0].strip("±")) >= tensor.abs().max().item() * 0.99
+    assert float(lines[-1].split()[0].strip("±")) >= tensor.abs().max().item() * 0.95  # it has two digits
 
 
 def same_stop(t: Terminal, truth: Any, number: int, phase: str, where: str, arrived: int, element: Any) -> None:
@@ -331,6 +331,50 @@ def test_two_iterations_and_three_sizes(start: Start) -> None:
     for size in ((24, 80), (36, 120), (5, 20), (60, 200), (1, 1), (36, 120)):  # faster than the app lays out
         t.resize(*size)
     t.until(lambda: t.text == whole)
+    t.ends("q", 0)
+
+
+def test_there_and_back_again(start: Start) -> None:
+    t = start("demo", "--uses", "2", "--seed", "1816")
+    t.see("FORWARD", "you are here")
+    truths = [truth for _, truth in zip(range(2), training(1816, uses=2), strict=False)]
+    shown = f"{WEIGHT} accumulated"
+    kinds = [("FORWARD", "middle_linear#1", 0), ("FORWARD", "middle_linear#2", 0)]
+    kinds += [("BACKWARD", "middle_linear#2 of 2", 1), ("BACKWARD", "middle_linear#1 of 2", 2)]
+    kinds += [("BACKWARD", shown, 2), ("UPDATE", "before optimizer", 2), ("UPDATE", "after optimizer", 2)]
+    stops = [(truths[n - 1], n, *kind) for n in (1, 2) for kind in kinds]
+
+    def stands(stop: Any, past: bool) -> None:
+        assert t.header.startswith(" PAST event " if past else " backpropdbg ")
+        same_stop(t, *stop, (0, 0))
+
+    t.app.send(":goto iteration 2\r")
+    t.until(lambda: "iteration 2 " in t.header)
+    for stop in stops[7:]:
+        t.app.send("n")
+        t.until(stands, stop, False)
+    t.app.send(":print print('printed now')\r")
+    t.until(lambda: "printed now" in " ".join(t.pane("output")))
+    for stop in reversed(stops[:-1]):
+        t.app.send("N")
+        t.until(stands, stop, True)
+    t.until(lambda: "printed now" not in " ".join(t.pane(r"output up to event \d+")))
+    t.keys(":restart --to HERE\r", gone="PAST")
+    t.until(stands, stops[0], False)
+    for stop in stops[1:4]:
+        t.app.send("n")
+        t.until(stands, stop, False)
+    t.keys("S", "PAST event")
+    t.app.send("G")
+    t.until(stands, stops[3], False)
+    t.keys(":goto iteration 2\rt", "timeline ", "2 of 1-2")
+    for key, number in (("\x1b[D", 1), ("\x1b[F", 2), ("\x1b[H", 1)):
+        t.keys(key, f"{number} of 1-2")
+        words = [line.split() for line in t.screen.display]
+        if number == 1:  # the other has just begun
+            same(next(w[-1] for w in words if w[:1] == ["loss"]), truths[0].loss)
+            same(next(w[-1] for w in words if w[:1] == ["|grad|"]), truths[0].grad.double().norm().item())
+        assert next(w for w in words if w[:1] == ["uses"]) == ["uses", "2", "0", "2" if number == 1 else "0"]
     t.ends("q", 0)
 
 

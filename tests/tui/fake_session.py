@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from backpropdbg.situation import GraphNode, Matrix, Row, Situation, Source, Window
-from backpropdbg.wire.session import Cells, Ended, Message, Result, Running, Stopped
+from backpropdbg.situation import GraphNode, Matrix, Moment, Row, Situation, Source, Timeline, Window
+from backpropdbg.wire.session import Cells, Ended, Message, Moments, Printed, Result, Running, Stopped
 
 PARTIAL = ((0.726, 0.081, -0.316), (0.00003, 0.0, -1.253), (-0.086, "NaN", "Infinity"))
 LABELS = ("x", "input_linear", "middle#1", "middle#2", "middle#3", "output_linear", "loss")
@@ -40,14 +40,23 @@ STOP = Situation(
     ),
     explanation=("Use #2's gradient arrived, the 2nd of 3.", ".grad is still None: [bold]AccumulateGrad[/bold] adds."),
 )  # fmt: skip
+MOMENTS = Timeline(
+    1, 6, 3, 6,
+    (
+        Moment(1, 0, 59.92, 3, 3.4727, "value", until=1), Moment(2, 20, 41.87, 0, None, "none", until=2),
+        Moment(3, 40, 30.0, 12, 0.0, "value", until=3, breaks=(1, 2)),
+        Moment(4, 60, 2.5, 1, "NaN", "value", "the gradient is not finite", 4),
+        Moment(5, 80, "NaN", 2, 1.0, "value", "the loss is not finite", 5, (1,)), Moment(6, 99, None, 1, until=6),
+    ),
+)  # fmt: skip
 
 
 class FakeSession:
     """Answers like a program under test, and remembers what was asked of it."""
 
     def __init__(self, first: Situation | None = STOP) -> None:
-        self.first, self.sent, self.windows = first, [], []
-        self.closed, self.step = False, 1
+        self.first, self.sent, self.windows, self.asked = first, [], [], []
+        self.closed, self.step, self.moments = False, 1, MOMENTS
         self._say: Callable[[Message], None] = lambda message: None
         self._queue: queue.Queue[Message | None] = queue.Queue()
 
@@ -68,7 +77,7 @@ class FakeSession:
         self.sent.append(line)
         if line == "hang":
             self.say(Result(line, "", moves=True))
-        elif line in ("step", "next", "finish", "continue", "rs", "rn", "rc", "goto now"):
+        elif line in ("step", "next", "finish", "continue", "rs", "rn", "rc") or line.startswith("goto"):
             self.say(Result(line, "", moves=True), Stopped(replace(STOP, position=17 + len(self.sent))))
         elif line.startswith("bad"):
             self.say(Result(line, "no such command: [red]bad[/red]", ok=False))
@@ -79,12 +88,19 @@ class FakeSession:
         self.windows.append((name, rows, cols) if pool else (name, rows, cols, row0, col0))
         self.say(Cells(name, Window(name, (3, 3), PARTIAL, 0, 0, self.step, 1, 1.253, 1.59)))
 
+    def printed(self, position: int, most: int = 20_000) -> None:
+        self.say(Printed(position, (("stdout", f"printed before {position}\n"), ("stderr", "a warning\n"))))
+
+    def timeline(self, first: int, last: int, columns: int) -> None:
+        self.asked.append((first, last, columns))
+        self.say(Moments(self.moments))
+
     def interrupt(self) -> None:
         self.sent.append("<interrupt>")
         self.say(Stopped(STOP))
 
-    def restart(self) -> None:
-        self.sent.append("<restart>")
+    def restart(self, to_here: bool = False) -> None:
+        self.sent.append("<restart to here>" if to_here else "<restart>")
         self.say(Stopped(STOP))
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 from fake_session import STOP, FakeSession
 from msgspec.structs import replace
+from textual import events
 from textual.pilot import Pilot
 
 from backpropdbg.situation import Matrix, Row
@@ -124,6 +125,16 @@ async def test_command_line() -> None:
         assert not app.query_one(Results).display
         await pilot.press("b", "7", "enter")
         await until(pilot, lambda: session.sent == ["info", "bad", "break 7"])
+
+
+async def test_keys_behind_the_enter_of_a_burst_are_keys_again() -> None:
+    async with opened() as (app, session, pilot):
+        for key in (":", *"info", "\r", "t", ":", *"bad", "\x1b", "t", ":", *"whatis", "\r"):
+            name = {":": "colon", "\r": "enter", "\x1b": "escape"}.get(key, key)
+            app.post_message(events.Key(name, key))
+        await until(pilot, lambda: session.sent == ["info", "whatis"])
+        await until(pilot, lambda: app.focused is None and "did whatis" in screen(app))
+        assert app.query_one(CommandLine).value == "" and "3 of 1-6" in screen(app)
 
 
 async def test_quit_command_has_a_code() -> None:
@@ -243,6 +254,14 @@ async def test_restart_after_end() -> None:
         await pilot.press("R")
         await until(pilot, lambda: not app.ended and not app.running)
         assert app.exit_code == 0
+
+
+async def test_restart_to_here() -> None:
+    async with opened() as (app, session, pilot):
+        await pilot.press("colon", *"restart --to there", "enter")
+        await until(pilot, lambda: "restart takes nothing, or --to HERE" in screen(app))
+        await pilot.press("colon", *"restart --to HERE", "enter")
+        await until(pilot, lambda: session.sent == ["<restart to here>"] and not app.running)
 
 
 async def test_small_screen_has_tabs() -> None:

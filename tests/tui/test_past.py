@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from test_app import opened, screen, until
 
 from backpropdbg.tui.results import Results
-from backpropdbg.wire.session import Ended, Result, Stopped
+from backpropdbg.wire.session import Ended, Printed, ProgramOutput, Result, Stopped
 
 PAST = replace(STOP, position=12, newest=340)
 RECORDED = replace(PAST, recorded=True)
@@ -75,3 +75,27 @@ async def test_the_keys_end_with_the_process() -> None:
         await pilot.press("S", "N", "C", "G")
         assert session.sent == [] and "R restarts" in app.query_one(Results).text
         assert not app.base.has_class("past")
+
+
+async def test_the_output_is_what_was_printed_up_to_the_stop() -> None:
+    async with opened(stop=STOP) as (app, session, pilot):
+        session.say(ProgramOutput("stdout", "live text\n"))
+        await until(pilot, lambda: "live text" in screen(app))
+        session.say(Stopped(PAST), ProgramOutput("stdout", "later text\n"))
+        await until(pilot, lambda: "printed before 12" in screen(app) and "a warning" in screen(app))
+        assert "output up to event 12" in screen(app) and "live text" not in screen(app)
+        session.say(Stopped(replace(PAST, position=9)))
+        await until(pilot, lambda: "printed before 9" in screen(app) and "printed before 12" not in screen(app))
+        session.say(Printed(12, (("stdout", "of another stop\n"),)))
+        session.say(Stopped(replace(STOP, newest=17)))
+        await until(pilot, lambda: "live text" in screen(app) and "later text" in screen(app))
+        assert "printed before" not in screen(app) and "of another stop" not in screen(app)
+        session.say(Stopped(replace(RECORDED, position=340)))
+        await until(pilot, lambda: "printed before 340" in screen(app))
+
+
+async def test_a_small_screen_shows_the_output_of_the_past_in_its_tab() -> None:
+    async with opened((80, 24), PAST) as (app, _, pilot):
+        assert "printed before" not in screen(app)
+        await pilot.press("3")
+        await until(pilot, lambda: "printed before 12" in screen(app) and "dynamic_net.py" not in screen(app))

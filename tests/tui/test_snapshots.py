@@ -69,6 +69,15 @@ async def test_stop(name, size, stop) -> None:
         compare(name, app.export_screenshot())
 
 
+@pytest.mark.parametrize(("name", "size"), [("timeline", (120, 36)), ("timeline-small", (80, 24)), ("tall", (160, 50))])
+async def test_timeline(name, size) -> None:
+    async with opened(size=size) as (app, _, pilot):
+        await pilot.press(*([] if name == "tall" else ["t"]))
+        await until(pilot, lambda: "3 of 1-6" in screen(app))
+        await pilot.pause(0.2)
+        compare(name, app.export_screenshot())
+
+
 async def test_end_with_output() -> None:
     async with opened() as (app, session, pilot):
         session.say(ProgramOutput("stdout", "10 41.87\n"), ProgramOutput("stderr", "ValueError: no\n"))

@@ -10,13 +10,13 @@ from textual.app import App
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.scroll_view import ScrollView
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from backpropdbg.situation import Situation
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.header import Header
-from backpropdbg.tui.help import Help, tab_line
+from backpropdbg.tui.help import TABS, Help, tab_line
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.output import OutputPane
@@ -24,10 +24,13 @@ from backpropdbg.tui.paint import clean
 from backpropdbg.tui.player import Player, words_of
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.select import neighbour, next_parameter
+from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
+TO_HERE = ["--to", "HERE"]
+BAD_RESTART = "restart takes nothing, or --to HERE"
+EVER = 10**12
 GRACE = 1.9
-TABS = ("matrices", "source", "output")
 ENDED = "the program has ended: R restarts it, q quits"
 NOTHING_RUNS = "this is a recording: nothing runs here"
 
@@ -87,11 +90,11 @@ class Actions(App[None]):
         if words[:1] in (["quit"], ["q"]):
             code = int(words[1]) if len(words) > 1 and words[1].isdecimal() else self.exit_code
             self.shut(code)
-        elif words[:1] == ["restart"] and self.recorded:
-            self.receive(wire.Result(line, NOTHING_RUNS, ok=False))
-        elif words == ["restart"]:
-            self.receive(wire.Result(line, "", moves=True))
-            self.do_restart()
+        elif words[:1] == ["restart"]:
+            wrong = NOTHING_RUNS if self.recorded else "" if words[1:] in ([], TO_HERE) else BAD_RESTART
+            self.receive(wire.Result(line, wrong, ok=not wrong, moves=not wrong))
+            if not wrong:
+                self.do_restart(to_here=words[1:] == TO_HERE)
         elif words[:1] == ["screenshot"]:
             self.receive(self.screenshot_result(line, words))
         else:
@@ -125,9 +128,9 @@ class Actions(App[None]):
 
     def caption(self, text: str) -> None:
         """Show a caption bar; an empty text hides it."""
-        bar = self.base.query_one("#caption", Static)
-        bar.display = bool(text)
-        bar.update(Text(clean(text)))
+        for bar in self.base.query("#caption").results(Static):  # none where the screen goes down
+            bar.display = bool(text)
+            bar.update(Text(clean(text)))
 
     def go_away(self) -> None:
         """Leave the program to itself: it goes on where we were, with the terminal's own screen."""
@@ -154,7 +157,7 @@ class Actions(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave `:`, `b` and tab alone where they are text, or close the help."""
         typed = isinstance(self.focused, CommandLine) or self.screen is not self.base
-        return not (typed and action in ("type", "parameter"))
+        return not (typed and action in ("type", "parameter", "timeline"))
 
     def action_type(self, text: str) -> None:
         """Open the command line with `text` typed."""
@@ -167,11 +170,10 @@ class Actions(App[None]):
         else:
             self.base.query_one(Results).show("")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Send what was typed, and go back to the keys."""
-        line = event.value.strip().removeprefix(":").strip()
+    def on_command_line_typed(self, event: CommandLine.Typed) -> None:
+        """Send what was typed."""
+        line = event.text.strip().removeprefix(":").strip()
         self.base.query_one(CommandLine).remember(line)
-        self.screen.set_focus(None)
         word = line.split()[0] if line else ""
         if word in ("interrupt", "i") and self.running:
             self.action_interrupt()
@@ -183,7 +185,7 @@ class Actions(App[None]):
         elif self.running and not self.ended and word == "detach":
             self.go_away()
         elif self.running and not self.ended:
-            self.session.feed(event.value + "\n")
+            self.session.feed(event.text + "\n")
             self.hint("typed into the program's standard input")
         elif word:
             self.free()
@@ -207,11 +209,41 @@ class Actions(App[None]):
             self.send(f"element {','.join(map(str, element))}")
 
     def action_tab(self, number: int) -> None:
-        """Show matrices, source or output where there is no room for all."""
+        """Show matrices, source, output or timeline where there is no room for all."""
         for n in range(1, len(TABS) + 1):
             self.base.set_class(n == number, f"tab-{n}")
         self.base.query_one("#tabs", Static).update(tab_line(number))
         self.call_after_refresh(self.base.query_one(Matrices).ask)
+        self.call_after_refresh(self.ask_timeline)
+
+    def action_timeline(self) -> None:
+        """Give the keyboard to the timeline and show it; where it has the keyboard already, hide it again."""
+        pane, base = self.base.query_one(TimelinePane), self.base
+        hide = self.focused is pane
+        self.screen.set_focus(None if hide else pane)
+        if base.has_class("compact"):
+            self.action_tab(1 if hide else len(TABS))
+        elif not base.has_class("tall"):
+            base.set_class(not hide, "timeline")
+            self.call_after_refresh(self.ask_timeline)
+
+    def ask_timeline(self) -> None:
+        """Ask for as many iterations as the timeline has room for."""
+        pane = self.base.query_one(TimelinePane)
+        if pane.display and pane.size.area and self.situation is not None and not self.ended:
+            self.session.timeline(1, EVER, pane.columns)
+
+    def on_timeline_pane_sized(self) -> None:
+        """Fetch the iterations that fit now."""
+        if self.screen_stack:
+            self.ask_timeline()
+
+    def on_timeline_pane_chosen(self, event: TimelinePane.Chosen) -> None:
+        """Go to an iteration."""
+        if not event.iteration:
+            self.hint("the timeline ends here")
+        else:
+            self.action_move(f"goto iteration {event.iteration}")
 
     def action_more(self) -> None:
         """Show the next matrices, where there are more than have room."""
@@ -241,8 +273,8 @@ class Actions(App[None]):
         self.take_over()
         self.do_restart()
 
-    def do_restart(self) -> None:
-        """Restart without blocking the screen."""
+    def do_restart(self, to_here: bool = False) -> None:
+        """Restart without blocking the screen; to_here: and run to the event of this stop."""
         if self.recorded:
             self.hint(f"{NOTHING_RUNS}: q quits")
             return
@@ -250,7 +282,7 @@ class Actions(App[None]):
         self.walking = False
         self.base.query_one(Header).show(self.situation, "restarting")
         self.base.query_one(Explanation).say("starting the program ...")
-        threading.Thread(target=self.session.restart, daemon=True).start()
+        threading.Thread(target=self.session.restart, args=(to_here,), daemon=True).start()
 
     def action_help(self) -> None:
         """Show all keys."""

@@ -19,7 +19,7 @@ from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.header import Header
-from backpropdbg.tui.help import key_line, tab_line
+from backpropdbg.tui.help import TABS, key_line, tab_line
 from backpropdbg.tui.keys import BINDINGS
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
@@ -28,8 +28,10 @@ from backpropdbg.tui.player import Player, Script, words_of
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.source import SourcePane
 from backpropdbg.tui.terminal import watch_signals
+from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
+TALL = 44
 WALKS = (["rs"], ["back"], ["rn"], ["rc"], ["goto", "now"])
 
 
@@ -71,11 +73,13 @@ class DebuggerApp(Actions):
         """Lay out the panes."""
         yield Header(id="header")
         yield Graph(id="graph")
+        yield TimelinePane(id="timeline")
         with Horizontal(id="middle"):
             yield Ledger(id="ledger")
             with Container(id="right"):
                 yield SourcePane(id="source")
                 yield OutputPane(id="output")
+                yield OutputPane(id="output-past")
         yield Matrices(self.session, id="matrices")
         yield Static(id="caption")
         yield Explanation(id="explanation")
@@ -143,6 +147,10 @@ class DebuggerApp(Actions):
                 self.hint(text)
             case wire.Cells(name, window):
                 self.base.query_one(Matrices).fill(name, window)
+            case wire.Moments(timeline):
+                self.base.query_one(TimelinePane).show(timeline)
+            case wire.Printed() as printed:
+                self.show_printed(printed)
             case wire.Ended() as ended:
                 self.show_end(ended)
         if self.player is not None:
@@ -165,6 +173,23 @@ class DebuggerApp(Actions):
         self.base.query_one(Explanation).show(situation)
         self.show_keys(self.size.width)
         self.base.query_one(Matrices).show(situation)
+        self.show_output(situation)
+        self.ask_timeline()
+
+    def show_output(self, situation: Situation) -> None:
+        """Show all output in the present, and in the past what stood there then."""
+        past = situation.past or situation.recorded
+        self.base.query_one("#output").set_class(past, "hidden")
+        self.base.query_one("#output-past").set_class(not past, "hidden")
+        if past:
+            self.session.printed(situation.position)
+
+    def show_printed(self, printed: wire.Printed) -> None:
+        """Draw what the program had printed up to the stop."""
+        if self.situation is not None and self.situation.position == printed.position:
+            pane = self.base.query_one("#output-past", OutputPane)
+            pane.border_title = f"output up to event {printed.position}"
+            pane.replace(printed.pieces)
 
     def show_result(self, result: wire.Result) -> None:
         """Draw what a command printed."""
@@ -220,6 +245,8 @@ class DebuggerApp(Actions):
         kind, situation = "live", self.situation
         if isinstance(self.focused, CommandLine):
             kind = "typing"
+        elif isinstance(self.focused, TimelinePane):
+            kind = "timeline"
         elif self.ended:
             kind = "ended"
         elif situation is not None and (situation.past or situation.recorded):
@@ -230,7 +257,8 @@ class DebuggerApp(Actions):
 
     def on_descendant_focus(self) -> None:
         """The command line has the keyboard; while the program runs it is the program's standard input."""
-        self.base.query_one("#prompt-word", Static).update("(stdin) " if self.running else self.prompt)
+        if isinstance(self.focused, CommandLine):
+            self.base.query_one("#prompt-word", Static).update("(stdin) " if self.running else self.prompt)
         self.show_keys(self.size.width)
 
     def on_descendant_blur(self) -> None:
@@ -242,6 +270,7 @@ class DebuggerApp(Actions):
         """Choose between the whole screen and the small one."""
         screen = self.base
         screen.set_class(width < 100 or height < 30, "compact")
+        screen.set_class(width >= 100 and height >= TALL, "tall")
         self.show_keys(width)
-        number = next((n for n in (1, 2, 3) if screen.has_class(f"tab-{n}")), 1)
+        number = next((n for n in range(1, len(TABS) + 1) if screen.has_class(f"tab-{n}")), 1)
         screen.query_one("#tabs", Static).update(tab_line(number))

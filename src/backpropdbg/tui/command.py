@@ -1,16 +1,29 @@
 """The command line at the bottom, with the history of what was typed."""
 
 from textual import events
+from textual.message import Message
 from textual.widgets import Input
 
 
 class CommandLine(Input):
-    """An input with the same commands as the prompt; up and down walk the history."""
+    """An input with the same commands as the prompt; up and down walk the history.
+
+    Attributes:
+        at: index of the line of the history that is shown. left: when the keyboard was given back last.
+    """
+
+    class Typed(Message):
+        """A line was typed and sent."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, compact=True, select_on_focus=False)
         self.history: list[str] = []
         self.at = 0
+        self.left = 0.0
 
     def open(self, text: str = "") -> None:
         """Take the keyboard, with `text` already typed."""
@@ -20,18 +33,30 @@ class CommandLine(Input):
         self.screen.set_focus(self)  # at once: focus() would let keys typed in a burst slip past
 
     def remember(self, line: str) -> None:
-        """Keep a line for the history, and empty the input."""
+        """Keep a line for the history."""
         if line and self.history[-1:] != [line]:
             self.history.append(line)
         self.at = len(self.history)
-        self.value = ""
 
     def on_key(self, event: events.Key) -> None:
-        """Walk the history with up and down."""
-        if event.key not in ("up", "down"):
+        """Walk the history with up and down; give the keyboard back at once with enter and escape."""
+        late = event.time <= self.left
+        if not late and event.key not in ("up", "down", "enter", "escape"):
             return
         event.stop()
         event.prevent_default()
-        self.at = max(0, min(len(self.history), self.at + (-1 if event.key == "up" else 1)))
+        if late:  # of a burst, behind the enter
+            self.app.post_message(events.Key(event.key, event.character))
+        elif event.key in ("enter", "escape"):
+            if event.key == "enter":
+                self.app.post_message(self.Typed(self.value))
+            self.value, self.left = "", Message().time
+            self.screen.set_focus(None)
+        else:
+            self.walk(-1 if event.key == "up" else 1)
+
+    def walk(self, way: int) -> None:
+        """Show the line before or after in the history."""
+        self.at = max(0, min(len(self.history), self.at + way))
         self.value = self.history[self.at] if self.at < len(self.history) else ""
         self.cursor_position = len(self.value)

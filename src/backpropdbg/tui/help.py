@@ -9,11 +9,13 @@ from textual.widgets import Static
 
 from backpropdbg.tui import paint
 
+TABS = ("matrices", "source", "output", "timeline")
 KEYS = {
     "live": "s=step n=next f=finish c=continue S/N/C=back b=break :=command tab=focus arrows=element R=restart",
     "past": "s=step n=next f=finish c=continue S/N/C=back G=now g=goto :=command tab=focus arrows=element",
     "over": "S/N/C=back g=goto R=restart :=command tab=focus arrows=element",
     "ended": "R=restart :=command",
+    "timeline": "left/right=iteration home/end=oldest,_newest t=hide esc=back_to_the_keys",
     "typing": "enter=run esc=back_to_the_keys up=history help=all_commands",
 }
 LAST = ["?=help", "q=quit"]
@@ -27,19 +29,21 @@ c  continue to the next breakpoint
 S  N  C    the same backwards, through what was recorded; s n c go on
 g  goto ...: an event or an iteration      G  back to now
 i  interrupt a running program (or ctrl+c); :detach lets it run on alone
-R  restart: same seed; breakpoints, focus and element kept
+R  restart: same seed; breakpoints, focus and element kept (:restart --to HERE)
 
 b  break ...        :  command line      esc  leave it
 tab        the next parameter of the same module
 shift+tab  the next parameter of all
 arrows     the neighbouring element      m  the next matrices
 z          zoom: true cells of a large tensor around the element
-1 2 3      matrices, source, output (on a small screen)
+t          timeline: left, right, home, end and clicks choose an iteration
+1 2 3 4    matrices, source, output, timeline (on a small screen)
 page up, page down  scroll results, else the ledger, else the output
 space      pause a playing script
 ctrl+s     save the screen as backpropdbg.svg
 q  quit
 
+timeline: v the stop, N now; b breakpoint, ! not finite; gradient - None, ? pending
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
 orange +, blue -; a positive gradient pulls its element down.
 none of the keys while the program runs: then `:` types into its standard input"""
@@ -47,7 +51,7 @@ none of the keys while the program runs: then `:` types into its standard input"
 
 def key_line(width: int, kind: str = "live") -> Text:
     """Return the line of keys that fits, for a stop in the present ("live") or one of the other `KEYS`."""
-    entries = KEYS[kind].split() + ([] if kind == "typing" else LAST)
+    entries = KEYS[kind].split() + ([] if kind in ("typing", "timeline") else LAST)
     for least in LEAST:
         if sum(len(entry) + 2 for entry in entries) < width:
             break
@@ -63,7 +67,7 @@ def key_line(width: int, kind: str = "live") -> Text:
 def tab_line(number: int) -> Text:
     """Return the line that names the tabs of a small screen, with the open one marked."""
     text = Text(" ", no_wrap=True)
-    for n, word in enumerate(("matrices", "source", "output"), 1):
+    for n, word in enumerate(TABS, 1):
         style = f"bold #101216 on {paint.ACCENT}" if n == number else paint.DIM
         text.append(f"[{n} {word}]" if n == number else f" {n} {word} ", style)
         text.append(" ")

@@ -16,7 +16,7 @@ MOVES = {
 BINDINGS = [
     *(Binding(key, f"move({command!r})", show=False) for key, command in MOVES.items()),
     *(Binding(key, f"arrow({key!r})", show=False) for key in ("up", "down", "left", "right")),
-    *(Binding(str(n), f"tab({n})", show=False) for n in (1, 2, 3)),
+    *(Binding(str(n), f"tab({n})", show=False) for n in (1, 2, 3, 4)),
     Binding("i", "interrupt", show=False),
     Binding("ctrl+c", "interrupt", show=False, priority=True),
     Binding("b", "type('break ')", show=False, priority=True),
@@ -26,6 +26,7 @@ BINDINGS = [
     Binding("tab", "parameter(False)", show=False, priority=True),
     Binding("shift+tab", "parameter(True)", show=False, priority=True),
     Binding("m", "more", show=False),
+    Binding("t", "timeline", show=False, priority=True),
     Binding("z", "zoom", show=False),
     Binding("R", "restart", show=False),
     Binding("space", "pause", show=False),

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections import deque
+from collections.abc import Iterable
 
 from rich.cells import chop_cells
 from rich.segment import Segment
@@ -121,6 +122,13 @@ class OutputPane(ScrollView, can_focus=False):
         lines, self.lines, self.rows, self.counts = self.lines, [], [], []
         for stream, text in lines:
             self.add(stream, text)
+        self.settle(True)
+
+    def replace(self, pieces: Iterable[tuple[str, str]]) -> None:
+        """Show these pieces and no others."""
+        self.lines, self.rows, self.counts, self.open_line, self.cut = [], [], [], False, {}
+        for stream, text in pieces:
+            self.write(stream, text)
         self.settle(True)
 
     def plain(self) -> str:
