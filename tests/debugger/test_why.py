@@ -339,3 +339,39 @@ def test_the_oracle_agrees_that_the_partials_add_up():
     net, x = made()
     net(x).backward()
     assert oracle.bits(two + one, net.layer.weight.grad)
+
+
+def test_two_optimizers_that_have_one_parameter_are_both_told() -> None:
+    sizes = []
+
+    def program() -> None:
+        net, x = made()
+        steppers = [torch.optim.SGD(net.parameters(), lr=lr) for lr in (0.1, 0.0, 0.3)]
+        net(x).backward()
+        for stepper in steppers:
+            before = net.layer.weight.detach().double()
+            stepper.step()
+            sizes.append(float((net.layer.weight.detach().double() - before).norm()))
+
+    text = said(play(program, "until update", "until update", "until update", "why", "c", focus=SHARED))[-2]
+    (newest,) = numbers(r"^step\(\) moved layer\.weight by (\S+)\. ", text)
+    (first,) = numbers(r"Before that, SGD lr=0\.1 moved it by (\S+)\.\n", text)
+    assert (first, newest) == (pytest.approx(sizes[0], rel=1e-2), pytest.approx(sizes[2], rel=1e-2))
+    assert "Before that, SGD lr=0 stepped, too, and did not move it, bit for bit." in text and sizes[1] == 0
+    assert "Before that" not in why(program)
+
+
+def test_closures_of_one_step_are_no_steps_before() -> None:
+    def program() -> None:
+        net, x = made()
+        stepper = torch.optim.LBFGS(net.parameters(), max_iter=3)
+
+        def closure() -> Tensor:
+            stepper.zero_grad()
+            loss = net(x)
+            loss.backward()
+            return loss
+
+        stepper.step(closure)
+
+    assert "Before that" not in why(program)

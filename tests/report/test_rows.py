@@ -194,6 +194,32 @@ def test_what_changed_the_gradient_before_the_step_is_a_label(collect, edit, lab
     assert (row.exact, row.labels) == ((None, (label,)) if label else (True, ()))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("factor", [0.3, 0.7071, 3.0])
+def test_a_factor_is_told_with_its_number_in_any_dtype(collect, dtype, factor):
+    """It is that of the tensors, as rounding left it; one large element that is off by a half is no factor."""
+    sizes = []
+
+    def program(off):
+        torch.manual_seed(6)
+        layer = nn.Linear(40, 30, dtype=dtype)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        layer(torch.randn(2, 40, dtype=dtype)).square().sum().backward()
+        before = layer.weight.grad.double().norm()
+        layer.weight.grad.mul_(factor)
+        if off:
+            layer.weight.grad.view(-1)[layer.weight.grad.abs().argmax()] *= 1.5
+        sizes.append(float(layer.weight.grad.double().norm() / before))
+        optimizer.step()
+
+    row = collect(lambda: program(False)).line("weight").row
+    (label,) = row.labels
+    assert row.exact is None and label.startswith("scaled by ")
+    assert float(label.removeprefix("scaled by ")) == pytest.approx(sizes[0], rel=1e-3)
+    assert sizes[0] == pytest.approx(factor, rel=2 * torch.finfo(dtype).eps)
+    assert collect(lambda: program(True)).line("weight").row.labels == ("changed",)
+
+
 def test_training_by_hand_is_seen_to_its_last_step(collect):
     moved = []
 

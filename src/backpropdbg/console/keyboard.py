@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from backpropdbg.wire.process import Stream, Streams
 
 PROMPT = "(bpdb) "
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal sends is meant for the program
 _stdin = 0
 
 

@@ -19,7 +19,6 @@ from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result, Said, Session, Stopped
 
 FAILED = 1
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_through(options: dict[str, object], commands: Sequence[str]) -> int:
@@ -48,7 +47,7 @@ class _Live:
 
     def run(self) -> int:
         """Until the program is gone and nobody wants it again."""
-        for number in _FORWARDED:
+        for number in keyboard.FORWARDED:
             signal.signal(number, self._signalled)
         try:
             self._session.start(self._receive)
@@ -201,7 +200,7 @@ def follow(session: Session, inbox: "queue.SimpleQueue[Message]") -> int:
 
     inbox: gets what the session says already.
     """
-    for number in _FORWARDED:
+    for number in keyboard.FORWARDED:
         signal.signal(number, lambda number, frame: session.signal(number))
     session.release()
     keyboard.pass_on(session.feed)

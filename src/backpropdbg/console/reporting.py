@@ -14,8 +14,6 @@ from backpropdbg.report.read import Report
 from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.session import Ended, Message, Rows
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 def report(options: dict[str, object], form: str, output: IO[str], fail_on: Sequence[str]) -> int:
     """Run a program and report on it.
@@ -30,7 +28,7 @@ def report(options: dict[str, object], form: str, output: IO[str], fail_on: Sequ
     """
     session = ChildSession(options, streams=keyboard.streams("inherit"))
     found, inbox = Report(), queue.SimpleQueue[Message]()
-    for number in _FORWARDED:
+    for number in keyboard.FORWARDED:
         signal.signal(number, lambda number, frame: session.signal(number))
     try:
         session.start(inbox.put)

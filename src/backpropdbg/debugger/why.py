@@ -43,7 +43,7 @@ def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
     if isinstance(stop.event, ManualUpdate):
         return "\n".join([*title, *when, _by_hand(d, stop)])
     several = [SEVERAL] * stop.several
-    return "\n".join([*title, *when, *last_update(stop), *_more(d, stop, at), *several, *table])
+    return "\n".join([*title, *when, *last_update(stop), *_more(d, stop, at), *_others(stop), *several, *table])
 
 
 def _newest_step(d: Debugger, name: str) -> int:
@@ -78,6 +78,28 @@ def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
     if stop.before.same_bits(stop.after):
         return [*found, _no_move(stop)]
     return [*found, *_size(stop)]
+
+
+def _others(stop: Stop) -> list[str]:
+    """What the steps of this iteration that came before the newest one did to the parameter."""
+    found: list[str] = []
+    begun = None
+    for e in stop.events:
+        match e:
+            case StepStarted() if e is stop.started:
+                return found
+            case StepStarted(grads=grads) if stop.focus in grads:
+                begun = e
+            case StepFinished(after=weights) if begun is not None and stop.focus in e.stepped:
+                before, after, by = begun.before.get(stop.focus), weights.get(stop.focus), begun.optimizer
+                begun = None
+                if before is None or after is None or not (before.kept and after.kept):
+                    found.append(f"Before that, {by} stepped, too; how far is not kept.")
+                elif before.same_bits(after):
+                    found.append(f"Before that, {by} stepped, too, and did not move it, bit for bit.")
+                else:
+                    found.append(f"Before that, {by} moved it by {_number(after.minus(before).norm())}.")
+    return found
 
 
 def _by_hand(d: Debugger, stop: Stop) -> str:

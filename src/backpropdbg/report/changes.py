@@ -2,7 +2,8 @@
 
 from backpropdbg.events import Held
 
-_ULPS = 16
+# Where each element is off by one rounding (eps / 2 at most), 1 - cosine is eps ** 2 / 8 at most; by two, / 2.
+_ROUNDED_TWICE = 0.5
 
 
 def change(left: Held | None, now: Held | None) -> str:
@@ -22,6 +23,6 @@ def change(left: Held | None, now: Held | None) -> str:
     if after == 0:
         return "cleared"
     cosine = left.cosine(now) if left.shape == now.shape else None
-    one_factor = cosine is not None and 1 - cosine <= max(_ULPS * now.eps**2, 1e-15)
+    one_factor = cosine is not None and 1 - cosine <= max(_ROUNDED_TWICE * now.eps**2, 1e-15)
     factor = f"{after / before:.4g}" if one_factor else "1"
     return f"scaled by {factor}" if factor != "1" else "changed"
