@@ -61,6 +61,7 @@ def debugged(
     budget: int = DEFAULT_BUDGET,
     seed: int | None = None,
     max_events: int = 50_000,
+    policy: Policy | None = None,
 ) -> Iterator[Any]:
     """A whole debugger at work.
 
@@ -84,7 +85,7 @@ def debugged(
             done = debugger.execute(move)
             assert done.ok, done.text
 
-    seen.probe = Probe(lambda event: debugger.on_event(event), Policy())
+    seen.probe = Probe(lambda event: debugger.on_event(event), policy or Policy())
     seen.trace = Trace(budget, max_events)
     seen.debugger = debugger = Debugger(Beside(seen.probe), seen.trace, wait, "test", seed, focus)
     seen.probe.install()

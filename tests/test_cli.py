@@ -10,7 +10,7 @@ from backpropdbg.cli import demo_options, main
 
 
 def test_only_what_was_given() -> None:
-    assert demo_options([]) == {"program": "demo", "demo": {}, "keep": 256_000_000}
+    assert demo_options([]) == {"program": "demo", "demo": {}, "keep": 1_000_000_000}
     words = (
         "--seed 1 --uses random --batch 2 --d-in 3 --hidden 4 --d-out 5 --optimizer sgd --lr 0.1 --momentum 0.9"
         " --weight-decay 0 --keep-zero-grads --iterations 7 --tutorial --net parameter --keep 1.5GiB"

@@ -16,7 +16,7 @@ from backpropdbg.errors import BackpropdbgError, CommandError, UsageError
 if TYPE_CHECKING:
     from backpropdbg.console.script import Script
 
-DEFAULT_KEEP = "256MB"
+DEFAULT_KEEP = "1GB"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _FIRST_DEMO = "shared_weight.bpdb"
 _ANY_DEMO = "iteration.bpdb"
@@ -117,7 +117,7 @@ def _options(given: argparse.Namespace) -> dict[str, object]:
 def demo_options(words: Sequence[str]) -> dict[str, object]:
     """Return the child's options for the words after `demo`. Raises UsageError.
 
-    Example: `demo_options(["--uses", "3"])` is `{"program": "demo", "demo": {"uses": 3}, "keep": 256000000}`.
+    Example: `demo_options(["--uses", "3"])` is `{"program": "demo", "demo": {"uses": 3}, "keep": 1000000000}`.
     """
     parser = _Parser(prog="demo", add_help=False, allow_abbrev=False)
     _add_demo_options(parser)

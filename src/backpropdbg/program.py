@@ -65,10 +65,11 @@ class _Debugging:
         from backpropdbg.probe.hooks import Policy, Probe
         from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
-        trace = Trace(int(self._options.get("keep", DEFAULT_BUDGET)))
+        keep = int(self._options.get("keep", DEFAULT_BUDGET))
+        trace = Trace(keep)
         trace.printed = self._printed
         options = self._options
-        policy = Policy(track=tuple(options.get("track", ())), bare=bool(options.get("bare", True)))
+        policy = Policy(track=tuple(options.get("track", ())), bare=bool(options.get("bare", True)), room=keep)
         self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
         program = self._program
         self._debugger = debugger = Debugger(

@@ -38,7 +38,15 @@ def ordinal(n: int) -> str:
 
 def explain(stop: Stop) -> tuple[str, ...]:
     """Return the sentences for a stop; first what is not finite there."""
-    return (*_not_finite(stop), *_explain(stop))
+    return (*_not_finite(stop), *_explain(stop), *_no_room(stop))
+
+
+def _no_room(stop: Stop) -> tuple[str, ...]:
+    """Why there are norms only."""
+    shown = isinstance(stop.event, (BackwardUse, Accumulated, StepStarted, StepFinished))
+    if not shown or stop.weight is None or stop.weight.kept:
+        return ()
+    return (f"The tensors of {stop.focus} are not kept, only norms and whether it moved: --keep has no room for them.",)
 
 
 def _not_finite(stop: Stop) -> tuple[str, ...]:

@@ -227,6 +227,9 @@ class Backward:
             else:
                 # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
                 held = HeldTensor(grad)
+        large = use.parameter in self.watch.large
+        if large and held is not None:
+            held.nbytes = 0  # it is let go as soon as it was shown
         arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
         watch = self.watch
         here = watch.here
@@ -236,6 +239,8 @@ class Backward:
         finally:
             here.arrived = None
             edited, here.edited = here.edited, None
+            if large and held is not None:
+                held.drop(measure=True)
         if edited is not None:
             watch.emit(PartialEdited(watch.iteration, run, use, HeldTensor(edited)))
         return edited
@@ -290,7 +295,7 @@ class Backward:
         if any(other > run and name in reach for other, reach in self._reach.items()):
             return  # it is a run within this one that accumulates
         if leaf.grad is not None:
-            held = watch.grads[name] = copy(leaf.grad) if watch.policy.snapshots else not_kept(leaf.grad)
+            held = watch.grads[name] = watch.keep(name, leaf.grad) if watch.policy.snapshots else not_kept(leaf.grad)
             watch.pending.add(name)
             watch.emit(Accumulated(watch.iteration, run, name, held))
 

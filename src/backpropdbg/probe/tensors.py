@@ -22,18 +22,27 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
         return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
     if a.layout != torch.strided:
         a, b = a.to_dense(), b.to_dense()
-    a, b = a.resolve_conj().resolve_neg(), b.resolve_conj().resolve_neg()
-    if a.is_complex():
-        a, b = torch.view_as_real(a), torch.view_as_real(b)
-    a, b = (t.contiguous().view(-1) for t in (a, b))  # flat: dimensions of size 1 may have any stride
+    a, b = _flat(a), _flat(b)
     words = torch.int64 if _widens(a) and _widens(b) else _INTEGER[a.element_size()]
     return torch.equal(a.view(words), b.view(words))
+
+
+def _flat(t: Tensor) -> Tensor:
+    """All real numbers of a dense tensor in a row; dimensions of size 1 may have had any stride."""
+    t = t.resolve_conj().resolve_neg()
+    return (torch.view_as_real(t) if t.is_complex() else t).contiguous().view(-1)
 
 
 def _widens(t: Tensor) -> bool:
     """True where the bits of a contiguous tensor can be read as 64-bit integers."""
     size = t.element_size()
     return t.nbytes % 8 == 0 and t.storage_offset() * size % 8 == 0
+
+
+def words_of(t: Tensor) -> Tensor:
+    """The bits of a tensor as integers in a row, as wide as they can be read."""
+    flat = _flat(t if t.layout == torch.strided else t.to_dense())
+    return flat.view(torch.int64 if _widens(flat) else _INTEGER[flat.element_size()])
 
 
 def norm_of(t: Tensor) -> float:

@@ -11,7 +11,6 @@ from torch.optim.optimizer import Optimizer
 from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.optimizers import OptimizerRecipe, summary
-from backpropdbg.probe.tensors import copy
 from backpropdbg.probe.watch import Watch, guarded
 
 
@@ -99,9 +98,9 @@ class Update:
                 if left is not None and grads[name] is not left and comparable:
                     changed[name] = grads[name]
                 if watch.policy.snapshots:
-                    held = watch.weights.get(name) or watch.weights.setdefault(name, copy(p))
+                    held = watch.weights.get(name) or watch.weights.setdefault(name, watch.keep(name, p))
                     before[name] = self._before.setdefault(name, held)
-                    if before[name] is held:
+                    if before[name] is held and name not in watch.large:
                         recipes[name] = OptimizerRecipe(optimizer, group, p, held, grads[name])
         watch.pending -= grads.keys()
         if changed:

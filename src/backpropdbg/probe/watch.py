@@ -21,7 +21,8 @@ from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpd
 from backpropdbg.probe.edit import Arrived
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
-from backpropdbg.probe.tensors import HeldTensor, copy, not_kept, same_bits
+from backpropdbg.probe.sketches import Sketch, is_still, without_room
+from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,8 @@ class Policy(Struct, frozen=True):
         snapshots: copies of the weights before and after, of `.grad`, and of the optimizer's state.
         bare: watch operations that take a parameter outside of a library module (slows small operations).
         graph: find which call feeds which.
+        room: bytes for such copies and for partials; of the parameters that do not fit, only norms and checksums are
+            kept. None: as many as there are.
         track: globs over names of parameters and paths of modules that narrow what is watched; empty: all.
     """
 
@@ -56,6 +59,7 @@ class Policy(Struct, frozen=True):
     snapshots: bool = True
     bare: bool = True
     graph: bool = True
+    room: int | None = None
     track: tuple[str, ...] = ()
 
 
@@ -104,6 +108,7 @@ class Watch:
         stepped: an optimizer stepped, so the next forward, backward or zero_grad begins another iteration.
         runs: engine runs in this iteration. inside: how many of them are in progress.
         weights, grads: the newest copies, by parameter.
+        large: parameters that there is no room for copies of.
         pending: parameters whose gradient was accumulated, and neither read by an optimizer nor cleared since.
         asleep: nothing that is known is tracked, so only new leaves and the iterations are looked at.
         settle: falls asleep or wakes up, as the names that are known now demand.
@@ -122,6 +127,7 @@ class Watch:
         self.runs = self.inside = 0
         self.weights: dict[str, HeldTensor] = {}
         self.grads: dict[str, HeldTensor] = {}
+        self.large: frozenset[str] = frozenset()
         self.asleep = self.gone = False
         self.settle: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
@@ -252,13 +258,19 @@ class Watch:
         moved = []
         alive = dict(self.names.parameters())
         self.let_go(alive)
+        if self.policy.room is not None:
+            self.large = without_room(alive.items(), self.policy.room)
         for name, p in alive.items():
             held = self.weights.get(name)
-            if held is None or held.tensor is None or not same_bits(held.tensor, p.detach()):
-                if held is not None and held.tensor is not None:
+            if held is None or not is_still(held, p):
+                if held is not None and (held.tensor is not None or isinstance(held, Sketch)):
                     moved.append(name)
-                self.weights[name] = copy(p)
+                self.weights[name] = self.keep(name, p)
         return tuple(moved)
+
+    def keep(self, name: str, t: Tensor) -> HeldTensor:
+        """A copy of a parameter, or of its gradient; a sketch where there is no room for one."""
+        return Sketch(t) if name in self.large else copy(t)
 
     def let_go(self, alive: Mapping[str, Tensor]) -> None:
         """Drop the copies of all others."""
@@ -287,8 +299,8 @@ class Watch:
         if not self.policy.snapshots:
             return not_kept(p.grad)
         held = self.grads.get(name)
-        if held is None or held.tensor is None or not same_bits(held.tensor, p.grad.detach()):
-            held = self.grads[name] = copy(p.grad)
+        if held is None or not is_still(held, p.grad):
+            held = self.grads[name] = self.keep(name, p.grad)
         return held
 
 

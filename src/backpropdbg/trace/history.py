@@ -135,7 +135,7 @@ class Trace:
     def _note_partial(self, event: BackwardUse | GroupSummed | PartialEdited, position: int) -> None:
         name = event.parameter if isinstance(event, GroupSummed) else event.use.parameter
         mine = self._partials.setdefault(name, deque())
-        mine.extend((held, position) for held in handles(event))
+        mine.extend((held, position) for held in handles(event) if held.kept and held.nbytes)
         while self._bytes > self._budget and len(mine) > LAST:
             held, shown = mine.popleft()
             if self._kept.get(id(held)) == (held, shown):
