@@ -5,6 +5,7 @@ arrive (last use first), and AccumulateGrad then adds that sum to what `.grad` h
 that share a cast or view are added among themselves first, in their own dtype: the sum is a tree.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import reduce
 
@@ -205,3 +206,14 @@ def newest_grad(parameter: str, events: Sequence[Event]) -> Held | None:
             case BackwardStarted() if parameter in event.carried:
                 return event.carried[parameter]
     return None
+
+
+def cancelled(sizes: Sequence[float], total: float) -> float | None:
+    """1 - |total| / sum of sizes: the share that terms lose when they are added up.
+
+    None with fewer than two terms, or where it says nothing: all are zero, or something is not finite.
+    """
+    pulls = math.fsum(sizes) if all(map(math.isfinite, sizes)) else math.inf
+    if len(sizes) < 2 or not 0 < pulls < math.inf or not math.isfinite(total):
+        return None
+    return max(0.0, 1 - abs(total) / pulls)

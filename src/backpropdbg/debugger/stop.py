@@ -28,7 +28,7 @@ from backpropdbg.events import (
     StepStarted,
     Use,
 )
-from backpropdbg.ledger import Ledger, Run, fold, newest_grad
+from backpropdbg.ledger import Ledger, Run, cancelled, fold, newest_grad
 from backpropdbg.situation import Phase, Row, State, number
 from backpropdbg.trace.history import Trace
 
@@ -257,11 +257,10 @@ class Stop:
     def _cancelled_in_all(self, run: Run) -> str:
         """How much of the pulls on the element the sum of the partials has lost."""
         values = [self.value_at(p) for p in run.partials]
-        pulls = [abs(v) for v in values if v is not None]
-        total = sum(v for v in values if v is not None)
-        if len(pulls) < 2 or len(pulls) < len(values) or not 0 < sum(pulls) < math.inf:
+        known = [v for v in values if v is not None]
+        lost = cancelled([abs(v) for v in known], sum(known)) if len(known) == len(values) else None
+        if lost is None:
             return ""
-        lost = 1 - abs(total) / sum(pulls)
         return f"in all {percent(lost)} cancelled" if lost >= _NOISE else "the pulls add up"
 
     def _grad_note(self, run: Run) -> str:
@@ -323,10 +322,10 @@ class Stop:
             return "no pull"
         if math.isnan(value):
             return ""
-        cancelled = cancelled_part(value, before)
+        against = cancelled_part(value, before)
         up = (value < 0) != self.maximized
         pull = "pulls it up" if up else "pulls it down"
-        return f"{pull}, cancels {percent(cancelled)}" if cancelled >= _NOISE else pull
+        return f"{pull}, cancels {percent(against)}" if against >= _NOISE else pull
 
     @cached_property
     def maximized(self) -> bool:

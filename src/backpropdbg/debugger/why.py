@@ -21,7 +21,7 @@ from backpropdbg.events import (
     StepStarted,
     Use,
 )
-from backpropdbg.ledger import Run
+from backpropdbg.ledger import Run, cancelled
 from backpropdbg.situation import element_name
 
 _MOST = 6
@@ -156,10 +156,8 @@ def _left_out(values: list[tuple[str, float]]) -> str:
 
 
 def _lost(values: list[float]) -> str:
-    pulls = sum(map(abs, values))
-    if len(values) < 2 or not 0 < pulls < math.inf:
-        return ""
-    return f"; {percent(max(0.0, 1 - abs(sum(values)) / pulls))} cancelled"
+    lost = cancelled([abs(value) for value in values], sum(values))
+    return "" if lost is None else f"; {percent(lost)} cancelled"
 
 
 def _whole(runs: Sequence[Run], arrived: Sequence[tuple[str, Held]]) -> list[str]:
@@ -169,9 +167,10 @@ def _whole(runs: Sequence[Run], arrived: Sequence[tuple[str, Held]]) -> list[str
     if len(known) < 2 or len(known) < len(arrived) or len(totals) < len(runs):
         return []
     total = reduce(lambda a, b: a.plus(b), totals)
-    size, pulls = total.norm() or 0.0, sum(size for _, size in known)
+    size = total.norm() or 0.0
+    share = cancelled([one for _, one in known], size)
     norms = ", ".join(f"{name} {_number(norm)}" for name, norm in _strongest(known))
-    lost = f": {percent(max(0.0, 1 - size / pulls))} cancelled" if 0 < pulls < math.inf else ""
+    lost = "" if share is None else f": {percent(share)} cancelled"
     return [f"Whole tensor, by norm: {norms}{_left_out(known)}; their sum {_number(size)}{lost}."]
 
 

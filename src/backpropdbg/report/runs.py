@@ -1,8 +1,7 @@
 """One run of the engine, as far as it concerns one parameter: of its tensors only the sum so far is kept."""
 
-import math
-
 from backpropdbg.events import Held, Use
+from backpropdbg.ledger import cancelled
 from backpropdbg.situation import Number, number
 
 
@@ -66,13 +65,7 @@ class Run:
     @property
     def cancelled(self) -> float | None:
         """1 - |sum| / sum of |partials|; None with fewer than two partials, or where it says nothing."""
-        sizes = self.sizes
-        if len(sizes) < 2 or self.sum_norm is None:
-            return None
-        pulls = sum(sizes)
-        if not (0 < pulls < math.inf and math.isfinite(self.sum_norm)):
-            return None
-        return max(0.0, 1.0 - self.sum_norm / pulls)
+        return None if self.sum_norm is None else cancelled(self.sizes, self.sum_norm)
 
     def padded(self) -> list[Number | None]:
         """One norm a use: what never arrived was not computed."""
