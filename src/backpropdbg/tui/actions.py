@@ -190,6 +190,10 @@ class Actions(App[None]):
         elif word:
             self.free()
 
+    def on_command_line_unclear(self, event: CommandLine.Unclear) -> None:
+        """List the words that what was typed may go on with."""
+        self.hint("  ".join(event.words))
+
     def action_parameter(self, every: bool) -> None:
         """Focus the next parameter: of the same module, or of all."""
         if self.situation is None or not self.free():
@@ -285,8 +289,11 @@ class Actions(App[None]):
         threading.Thread(target=self.session.restart, args=(to_here,), daemon=True).start()
 
     def action_help(self) -> None:
-        """Show all keys."""
-        self.push_screen(Help())
+        """Show all keys, or close that again."""
+        if self.screen is self.base:
+            self.push_screen(Help())
+        else:
+            self.pop_screen()
 
     def action_picture(self) -> None:
         """Save the screen."""

@@ -172,6 +172,7 @@ class DebuggerApp(Actions):
         self.base.query_one(SourcePane).show(situation.source)
         self.base.query_one(Explanation).show(situation)
         self.show_keys(self.size.width)
+        self.base.query_one(CommandLine).situation = situation
         self.base.query_one(Matrices).show(situation)
         self.show_output(situation)
         self.ask_timeline()

@@ -16,7 +16,7 @@ KEYS = {
     "over": "S/N/C=back g=goto R=restart :=command tab=focus arrows=element",
     "ended": "R=restart :=command",
     "timeline": "left/right=iteration home/end=oldest,_newest t=hide esc=back_to_the_keys",
-    "typing": "enter=run esc=back_to_the_keys up=history help=all_commands",
+    "typing": "enter=run tab=complete up=history esc=back_to_the_keys help=all_commands",
 }
 LAST = ["?=help", "q=quit"]
 # What a narrow screen has no room for goes first.
@@ -31,7 +31,7 @@ g  goto ...: an event or an iteration      G  back to now
 i  interrupt a running program (or ctrl+c); :detach lets it run on alone
 R  restart: same seed; breakpoints, focus and element kept (:restart --to HERE)
 
-b  break ...        :  command line      esc  leave it
+b  break ...        :  command line (tab completes, up: history)      esc  leave it
 tab        the next parameter of the same module
 shift+tab  the next parameter of all
 arrows     the neighbouring element      m  the next matrices
@@ -41,7 +41,7 @@ t          timeline: left, right, home, end and clicks choose an iteration
 page up, page down  scroll results, else the ledger, else the output
 space      pause a playing script
 ctrl+s     save the screen as backpropdbg.svg
-q  quit
+q  quit             ? or F1  these keys
 
 timeline: v the stop, N now; b breakpoint, ! not finite; gradient - None, ? pending
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.

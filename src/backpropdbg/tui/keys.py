@@ -31,6 +31,7 @@ BINDINGS = [
     Binding("R", "restart", show=False),
     Binding("space", "pause", show=False),
     Binding("question_mark", "help", show=False),
+    Binding("f1", "help", show=False, priority=True),
     Binding("pageup", "page(-1)", show=False),
     Binding("pagedown", "page(1)", show=False),
     Binding("ctrl+s", "picture", show=False, priority=True),
