@@ -19,6 +19,7 @@ from backpropdbg.tui.header import Header
 from backpropdbg.tui.help import TABS, Help, tab_line
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
+from backpropdbg.tui.matrix import MatrixPane
 from backpropdbg.tui.output import OutputPane
 from backpropdbg.tui.paint import clean
 from backpropdbg.tui.player import Player, words_of
@@ -212,6 +213,11 @@ class Actions(App[None]):
         if element is not None:
             self.send(f"element {','.join(map(str, element))}")
 
+    def on_matrix_pane_picked(self, event: MatrixPane.Picked) -> None:
+        """Select the element that was clicked."""
+        if self.free():
+            self.send(f"element {','.join(map(str, event.element))}")
+
     def action_tab(self, number: int) -> None:
         """Show matrices, source, output or timeline where there is no room for all."""
         for n in range(1, len(TABS) + 1):
@@ -248,6 +254,10 @@ class Actions(App[None]):
             self.hint("the timeline ends here")
         else:
             self.action_move(f"goto iteration {event.iteration}")
+
+    def action_story(self) -> None:
+        """Show what each use adds to the selected element, in place of norms and cosines; or those again."""
+        self.base.query_one(Ledger).toggle()
 
     def action_more(self) -> None:
         """Show the next matrices, where there are more than have room."""

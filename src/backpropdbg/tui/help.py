@@ -34,7 +34,8 @@ R  restart: same seed; breakpoints, focus and element kept (:restart --to HERE)
 b  break ...        :  command line (tab completes, up: history)      esc  leave it
 tab        the next parameter of the same module
 shift+tab  the next parameter of all
-arrows     the neighbouring element      m  the next matrices
+arrows     the neighbouring element (or a click)      m  the next matrices
+enter      what each use adds to the element, as bars that add up; or norms
 z          zoom: true cells of a large tensor around the element
 t          timeline: left, right, home, end and clicks choose an iteration
 1 2 3 4    matrices, source, output, timeline (on a small screen)

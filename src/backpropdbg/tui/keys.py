@@ -25,6 +25,7 @@ BINDINGS = [
     Binding("escape", "leave", show=False),
     Binding("tab", "parameter(False)", show=False, priority=True),
     Binding("shift+tab", "parameter(True)", show=False, priority=True),
+    Binding("enter", "story", show=False),
     Binding("m", "more", show=False),
     Binding("t", "timeline", show=False, priority=True),
     Binding("z", "zoom", show=False),

@@ -10,6 +10,7 @@ from textual.widgets import Static
 from backpropdbg.situation import Row, Situation, as_float, element_name
 from backpropdbg.tui import paint
 from backpropdbg.tui.select import next_parameter
+from backpropdbg.tui.story import bar_room, block_lines, story_heading
 
 FEW = 4
 
@@ -73,10 +74,11 @@ def folded(rows: Sequence[Row]) -> list[Row]:
     return [one if row is pending[0] else row for row in rows if row not in pending[1:]]
 
 
-def ledger_lines(situation: Situation, ruled: bool = True) -> tuple[list[Text], int]:
+def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tuple[list[Text], int]:
     """Return the rows under the titles, and the index of the row that the stop is about (or -1).
 
-    ruled: draw a line above the sum.
+    ruled: draw a line above the sum. story: width of the bars of the selected element, which take the place of norms
+    and cosines; 0: none.
     """
     width, here = term_width(situation), -1
     lines: list[Text] = []
@@ -86,11 +88,15 @@ def ledger_lines(situation: Situation, ruled: bool = True) -> tuple[list[Text], 
     for n, block in enumerate(blocks):
         if n:
             lines.append(Text(f"  update, {situation.optimizer}".rstrip(", "), paint.ACCENT, no_wrap=True))
-        for row in folded(block):
+        rows = folded(block)
+        drawn = [row_text(row, width) for row in rows]
+        if story:
+            drawn = block_lines(rows, [term_text(row) for row in rows], width, story)
+        for row, text in zip(rows, drawn, strict=True):
             if row.kind == "running" and lines and ruled:
                 lines.append(Text("  " + "-" * (width + 30), paint.DIM, no_wrap=True))
             here = len(lines) if row.here else here
-            lines.append(row_text(row, width))
+            lines.append(text)
     if not situation.ledger:
         lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.DIM))
     return lines, here
@@ -105,6 +111,7 @@ class Ledger(VerticalScroll, can_focus=False):
         super().__init__(self.heading, self.rows, id=id)
         self.here = -1
         self.situation: Situation | None = None
+        self.story = False
         self.border_title = "ledger"
 
     def show(self, situation: Situation) -> None:
@@ -112,23 +119,35 @@ class Ledger(VerticalScroll, can_focus=False):
         self.situation = situation
         shape = ", ".join(map(str, situation.shape))
         names = " = ".join(situation.names) or situation.focus
-        self.border_title = Text(f"{paint.clean(names)}  [{shape}]" if names else "ledger")
+        title = f"{paint.clean(names)}  [{shape}]" if names else "ledger"
+        if self.story:
+            title += f"  element {element_name(situation.focus, situation.element)}"
+        self.border_title = Text(title)
         other = next_parameter(situation.parameters, situation.focus)
-        self.border_subtitle = Text(f"tab: {paint.clean(other)}" if other else "")
-        self.heading.update(heading(situation, term_width(situation)))
+        other_text = f"tab: {paint.clean(other)}" if other else ""
+        self.border_subtitle = Text("enter: norms" if self.story else other_text)
+        titles = story_heading if self.story else heading
+        self.heading.update(titles(situation, term_width(situation)))
         self.draw()
+
+    def toggle(self) -> None:
+        """Change between norms and the story of the selected element."""
+        self.story = not self.story
+        if self.situation is not None:
+            self.show(self.situation)
 
     def draw(self) -> None:
         """Draw the rows; where they would not all fit, without the line above the sum."""
         if self.situation is None:
             return
         room, situation = max(1, self.size.height - 1), self.situation
-        lines, self.here = ledger_lines(situation)
+        bars = bar_room(self.size.width, term_width(situation)) if self.story else 0
+        lines, self.here = ledger_lines(situation, story=bars)
         if len(lines) > room:
-            lines, self.here = ledger_lines(situation, ruled=False)
+            lines, self.here = ledger_lines(situation, ruled=False, story=bars)
         if len(lines) > room:  # what is None needs no row
             rows = tuple(row for row in situation.ledger if row.kind != "carried" or row.state != "none")
-            lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False)
+            lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False, story=bars)
         self.rows.update(Text("\n").join(lines))
         self.call_after_refresh(self.reveal)
 

@@ -5,6 +5,7 @@ from math import prod
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.message import Message
 from textual.widget import Widget
 
@@ -41,13 +42,29 @@ def selected_cell(matrix: Matrix, window: Window, element: Sequence[int]) -> tup
     return (row, column) if inside else None
 
 
+def element_of(shape: Sequence[int], row: int, column: int) -> tuple[int, ...]:
+    """Return the index of the element that stands at a row and column once `shape` is flattened to two dimensions."""
+    if len(shape) < 2:
+        return (column,) if shape else ()
+    index: list[int] = []
+    for size in reversed(shape[1:]):
+        column, at = divmod(column, size)
+        index.append(at)
+    return (row, *reversed(index))
+
+
+def layout(window: Window, height: int) -> tuple[int, int]:
+    """Return the width of the row numbers and of a cell."""
+    rows = window.values[: max(1, height - 1)]
+    margin = len(str(window.row0 + window.row_step * max(0, len(rows) - 1)))
+    return margin, max([CELL, *(len(paint.cell_text(value)) + 1 for row in rows for value in row)])
+
+
 def matrix_text(matrix: Matrix, window: Window, element: Sequence[int], width: int, height: int) -> Text:
     """Return the grid: a line of column numbers, then one line a row."""
     rows = window.values[: max(1, height - 1)]
     texts = [[paint.cell_text(value) for value in row] for row in rows]
-    last_row = window.row0 + window.row_step * max(0, len(rows) - 1)
-    margin = len(str(last_row))
-    cell = max([CELL, *(len(text) + 1 for row in texts for text in row)])
+    margin, cell = layout(window, height)
     columns = min(max((len(row) for row in rows), default=0), max(1, (width - margin) // cell))
     marked = selected_cell(matrix, window, element)
     out = Text(" " * margin, no_wrap=True)
@@ -93,6 +110,13 @@ class MatrixPane(Widget):
     class Sized(Message):
         """The pane has another size, so other cells have room."""
 
+    class Picked(Message):
+        """An element was clicked."""
+
+        def __init__(self, element: tuple[int, ...]) -> None:
+            super().__init__()
+            self.element = element
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.matrix: Matrix | None = None
@@ -102,6 +126,17 @@ class MatrixPane(Widget):
     def on_resize(self) -> None:
         """Tell who has the cells."""
         self.post_message(self.Sized())
+
+    def on_click(self, event: events.Click) -> None:
+        """Pick the element under the pointer; of pooled cells the first."""
+        offset, window = event.get_content_offset(self), self.window_shown
+        if offset is None or window is None or self.matrix is None:
+            return
+        margin, cell = layout(window, self.size.height)
+        row, column = offset.y - 1, (offset.x - margin) // cell
+        if 0 <= row < len(window.values) and 0 <= column < len(window.values[row]):
+            at = (window.row0 + row * window.row_step, window.col0 + column * window.col_step)
+            self.post_message(self.Picked(element_of(self.matrix.shape, *at)))
 
     def show(self, matrix: Matrix, element: tuple[int, ...]) -> None:
         """Draw the frame; the cells follow."""

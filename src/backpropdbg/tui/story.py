@@ -1,0 +1,98 @@
+"""One element's story: what each use adds to it, as signed bars that begin where the sum before them ended."""
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct
+from rich.text import Text
+
+from backpropdbg.situation import Row, Situation, as_float, element_name
+from backpropdbg.tui import paint
+
+VALUE = 10
+WHOLE = ("before", "difference", "after")
+
+
+class Bar(Struct, frozen=True):
+    """From where to where a row takes the sum; both are finite."""
+
+    start: float
+    end: float
+
+
+def bars(rows: Sequence[Row]) -> list[Bar | None]:
+    """Return the bar of each row: a term begins where the sum of those before it ended, a sum at zero.
+
+    None for what has no finite value, and for the weights, whose size says nothing about what was added to them.
+    """
+    found: list[Bar | None] = []
+    total = 0.0
+    for row in rows:
+        value = None if row.element is None or row.state != "value" else as_float(row.element)
+        if row.kind == "carried":
+            total = 0.0
+        if value is None or not math.isfinite(value) or row.kind == "label" or row.term in ("before", "after"):
+            found.append(None)
+        elif row.kind in ("running", "grad") or row.term in WHOLE:
+            found.append(Bar(0.0, value))
+        else:
+            found.append(Bar(total, total + value))
+            total += value
+    return found
+
+
+def bar_text(bar: Bar | None, low: float, high: float, width: int) -> Text:
+    """Return a bar of "+" or "-" on a scale from `low` to `high`, which zero is in; "|" marks zero."""
+    if not 0 < high - low < math.inf:
+        return Text(" " * width)
+    scale = (width - 1) / (high - low)
+    zero, cells = round(-low * scale), [" "] * width
+    up = bar is not None and bar.end > bar.start
+    if bar is not None and bar.end != bar.start:
+        first, last = sorted((round((bar.start - low) * scale), round((bar.end - low) * scale)))
+        cells[first : last + 1] = ("+" if up else "-") * (last - first + 1)
+    if cells[zero] == " " or cells.count(" ") < width - 1:  # what one cell holds is not hidden
+        cells[zero] = "|"
+    text = Text("".join(cells), f"bold {paint.POSITIVE if up else paint.NEGATIVE}")
+    text.stylize(paint.DIM, zero, zero + 1)
+    return text
+
+
+def block_lines(rows: Sequence[Row], terms: Sequence[str], width: int, room: int) -> list[Text]:
+    """Return one line a row: term, the element's value, its bar, and the note. width: of the terms."""
+    shown = bars(rows)
+    edges = [0.0, *(edge for bar in shown if bar is not None for edge in (bar.start, bar.end))]
+    low, high = min(edges), max(edges)
+    return [
+        line(row, term, bar_text(bar, low, high, room), width)
+        for row, term, bar in zip(rows, terms, shown, strict=True)
+    ]
+
+
+def line(row: Row, term: str, bar: Text, width: int) -> Text:
+    """Return one row."""
+    text = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.STRONG}")
+    strong = row.here or row.kind in ("running", "grad")
+    text.append(f"{term[:width]:<{width}}", f"bold {paint.STRONG}" if strong else paint.PLAIN)
+    if row.state != "value":
+        text.append(f"{paint.WORDS[row.state]:>{VALUE}}", f"italic {paint.DIM}")
+    else:
+        style = "" if row.element is None else f"bold {paint.sign_colour(row.element)}"
+        text.append(f"{paint.number_text(row.element, signed=True):>{VALUE}}", style)
+    text.append("  ").append_text(bar)
+    if row.note:
+        text.append(f"  {paint.clean(row.note)}", paint.PLAIN if row.state == "value" else f"italic {paint.DIM}")
+    text.rstrip()
+    return text
+
+
+def story_heading(situation: Situation, width: int) -> Text:
+    """Return the line of titles. width: of the terms."""
+    name = element_name(situation.focus, situation.element)
+    how = "each begins where the sum before it ended"
+    return Text(f"  {'term':<{width}}{name:>{VALUE}}  {how}", paint.DIM, no_wrap=True)
+
+
+def bar_room(width: int, terms: int) -> int:
+    """Return how wide bars are in a pane of `width`; the notes need some room, too."""
+    return max(8, min(48, (width - terms - VALUE - 6) // 2))

@@ -1,0 +1,114 @@
+"""One element's story: bars that add up to `.grad`, compared with plain torch; and how to come to an element."""
+
+import math
+
+import oracle
+import pytest
+import torch
+from driving import seed
+from fake_session import LEDGER, STOP
+from msgspec.structs import replace
+from playing import play
+from test_app import opened, screen, until
+
+from backpropdbg.demo.dynamic_net import DynamicNet
+from backpropdbg.situation import Matrix, Row
+from backpropdbg.tui.matrix import element_of, flat_index, flat_shape
+from backpropdbg.tui.story import Bar, bar_text, bars
+from backpropdbg.wire.session import Stopped
+
+WEIGHT = "middle_linear.weight"
+
+
+def test_the_bars_are_the_partials_of_plain_torch_and_end_at_grad() -> None:
+    seed(1816)
+    net, x, y = DynamicNet(4, 5, 3, 3), torch.randn(8, 4), torch.randn(8, 3)
+    partials = oracle.untied_partials(oracle.module_net, oracle.state_of(net), x, y, 3)[WEIGHT]
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
+    before = net.middle_linear.weight.detach().clone()
+
+    def train() -> None:
+        torch.nn.functional.mse_loss(net(x), y, reduction="sum").backward()
+        optimizer.step()
+
+    at = (3, 1)
+    lines = ("element 3,1", f"until accumulate {WEIGHT}", "until update")
+    seen = play(train, f"focus {WEIGHT}", *lines)
+    stop = next(s for s in reversed(seen.situations) if s.event == "Accumulated")
+    assert stop.element == at
+    shown = {row.term: bar for row, bar in zip(stop.ledger, bars(stop.ledger), strict=True) if bar is not None}
+    total = 0.0
+    for number in (3, 2, 1):
+        value = partials[number - 1][at].item()
+        assert shown[f"A{number}"] == Bar(pytest.approx(total), pytest.approx(total + value))
+        total += value
+    grad = net.middle_linear.weight.grad
+    assert grad is not None and shown[".grad"] == shown["running sum"] == Bar(0.0, pytest.approx(grad[at].item()))
+    assert shown["A1"].end == pytest.approx(grad[at].item(), rel=1e-5)
+    end = seen.situations[-1]
+    assert end.event == "StepFinished"
+    shown = {row.term: bar for row, bar in zip(end.update, bars(end.update), strict=True) if bar is not None}
+    moved = (net.middle_linear.weight.detach().double() - before.double())[at].item()
+    assert shown["difference"] == Bar(0.0, pytest.approx(moved)) and "before" not in shown and "after" not in shown
+    assert shown["rounding"].end == pytest.approx(moved)
+
+
+def test_absent_and_non_finite_terms_have_no_bar() -> None:
+    rows = (
+        Row("carried", "carried in", element=1.0), Row("partial", "A2", element="NaN"),
+        Row("partial", "A1", state="not computed"), Row("label", "A1 was", element=9.0),
+        Row("partial", "A0", element=-3.0),
+        Row("carried", "run 2: carried in", state="none"), Row("partial", "B1", element=2.0),
+    )  # fmt: skip
+    assert bars(rows) == [Bar(0.0, 1.0), None, None, None, Bar(1.0, -2.0), None, Bar(0.0, 2.0)]
+    assert [bar is None for bar in bars(LEDGER)] == [True, False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("bar", "text"),
+    [
+        (Bar(0, 2), "  |++"), (Bar(2, -2), "--|--"), (Bar(-2, 0), "++|  "), (Bar(-1, -2), "--|  "), (None, "  |  "),
+        (Bar(0, 0.01), "  +  "), (Bar(0, -0.01), "  -  "), (Bar(1, 1), "  |  "),
+    ],
+)  # fmt: skip
+def test_a_bar(bar, text: str) -> None:
+    assert bar_text(bar, -2.0, 2.0, 5).plain == text
+    for low, high in ((0.0, 0.0), (-1e308, 1e308)):
+        assert bar_text(None, low, high, 5).plain == "     "
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_enter_tells_the_story_and_the_norms_come_back(size: tuple[int, int]) -> None:
+    async with opened(size) as (app, session, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: "element W[2,0]" in screen(app) and "each begins where" in screen(app))
+        lines = {line.strip("│> ").split()[0]: line for line in screen(app).splitlines() if "use #" in line}
+        assert "+0.0772" in lines["A3"] and "|+++++" in lines["A3"] and "pulls it down" in lines["A3"]
+        assert "-0.0864" in lines["A2"] and "-|---" in lines["A2"] and "cancels" in lines["A2"]
+        assert "pending" in lines["A1"] and "2.4075" not in screen(app)
+        session.say(Stopped(replace(STOP, element=(1, 1))))
+        await until(pilot, lambda: "element W[1,1]" in screen(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "2.4075" in screen(app) and "each begins where" not in screen(app))
+        assert session.sent == []
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3, 5), (2, 3, 4), (2, 1, 3, 2)])
+def test_every_element_has_a_cell_of_its_own(shape: tuple[int, ...]) -> None:
+    rows, columns = flat_shape(shape)
+    found = [element_of(shape, r, c) for r in range(rows) for c in range(columns)]
+    assert len(set(found)) == math.prod(shape)
+    assert [flat_index(shape, element) for element in found] == list(range(math.prod(shape)))
+
+
+async def test_a_click_picks_an_element() -> None:
+    async with opened() as (_, session, pilot):
+        await pilot.click("#matrix-0", offset=(1 + 1 + 7 + 3, 1 + 1 + 2))
+        await until(pilot, lambda: session.sent == ["element 2,1"])
+        for offset in ((1, 3), (35, 3), (12, 1)):
+            await pilot.click("#matrix-0", offset=offset)
+        assert session.sent == ["element 2,1"]
+    many = replace(STOP, matrices=(Matrix("partial", "P", (3, 3, 1)),))
+    async with opened(stop=many) as (_, session, pilot):
+        await pilot.click("#matrix-0", offset=(1 + 1 + 3, 1 + 1))
+        await until(pilot, lambda: session.sent == ["element 0,0,0"])
