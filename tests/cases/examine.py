@@ -25,6 +25,9 @@ for _module in ("examine", "plain", "test_table"):
     frames._users[__file__.replace("examine", _module)] = False  # no frames of the program under test
 
 
+_ENDS = ("StepFinished", "BackwardFinished", "ManualUpdate")
+
+
 class Said(NamedTuple):
     """All the words about the parameters of a case: findings by parameter, and texts."""
 
@@ -128,8 +131,9 @@ def _debug(case: Case) -> tuple[dict[str, str], dict[str, Tensor]]:
             if situation.iteration == case.iteration:
                 _said += situation.explanation
                 _said += [f"{row.term}: {row.note}" for row in (*situation.ledger, *situation.update) if row.note]
-            if situation.iteration >= case.iteration and situation.event in ("StepFinished", "BackwardFinished"):
-                _said.append(debugger.execute(f"why {focus}").text)
+            if situation.iteration == case.iteration and situation.event in _ENDS:
+                why = debugger.execute(f"why {focus}").text
+                _said += [why] * (f"iteration {case.iteration - 1}:" not in why)
 
         torch.manual_seed(0)
         with debugged(at_stop, focus=focus):

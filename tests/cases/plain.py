@@ -44,7 +44,7 @@ class Run:
 
     Attributes:
         edges: into each parameter, walked here. copies: of each parameter, the gradient that reached each, in forward
-            order. before, after: `.grad` by name. nested: within another run.
+            order. before, after: `.grad` by name, after what the run itself wrote. nested: within another run.
     """
 
     def __init__(self, iteration: int, number: int, accumulates: bool) -> None:
@@ -52,6 +52,7 @@ class Run:
         self.edges: dict[str, int] = {}
         self.before: dict[str, Tensor | None] = {}
         self.after: dict[str, Tensor | None] = {}
+        self.wrote: dict[str, Tensor | None] = {}
         self.nested = False
         self.reached: list[tuple[int, str, Tensor]] = []
 
@@ -65,14 +66,16 @@ class Plain:
     """One execution of a program.
 
     Attributes:
-        tensors: its parameters by name. read: what an optimizer read, by iteration. final: the weights at the end.
+        tensors: its parameters by name. read: what an optimizer read, by iteration. stepped: the weights before and
+            after its step. final: the weights at the end.
     """
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.runs: list[Run] = []
         self.read: dict[int, dict[str, Tensor | None]] = {}
-        self.before: dict[int, dict[str, Tensor]] = {}
+        self.stepped: dict[tuple[int, str], tuple[Tensor, Tensor]] = {}
+        self._before: dict[str, Tensor] = {}
         self.final: dict[str, Tensor] = {}
         self.iteration = 1
         self.mode: Any = None
@@ -84,8 +87,14 @@ class Plain:
     def look(self, model: Any = None, /, **tensors: Tensor) -> None:
         """The program says which tensors it means: those of a model, or some by name."""
         if model is not None:
-            self.tensors |= dict(model.named_parameters())
-        self.tensors |= tensors
+            tensors = dict(model.named_parameters())
+        for name, p in tensors.items():
+            self.tensors[name] = p
+            p.register_post_accumulate_grad_hook(lambda p, name=name: self._wrote(name, p))
+
+    def _wrote(self, name: str, p: Tensor) -> None:
+        if self._open and p.grad is not None:
+            self._open[-1].wrote[name] = p.grad.detach().clone()
 
     def of_iteration(self, number: int, name: str) -> list[Run]:
         """The runs that concern a parameter, since its `.grad` was cleared last."""
@@ -95,6 +104,9 @@ class Plain:
             if not run.nested and _any(left) and not _any(run.before.get(name)):
                 mine = []
             mine.append(run)
+        read = self.read.get(number, {})
+        if mine and name in read and read[name] is None and mine[-1].after.get(name) is not None:
+            mine = []
         return [run for run in mine if run.edges.get(name) or run.copies(name)]
 
     def grads(self) -> dict[str, Tensor | None]:
@@ -119,7 +131,7 @@ class Plain:
         finally:
             self._open.remove(run)
             with torch._C.DisableTorchFunction():
-                run.after, self._weights = self.grads(), self.weights()
+                run.after, self._weights = self.grads() | run.wrote, self.weights()
                 for outer in self._open:
                     self._add_to(outer, run)
 
@@ -155,17 +167,22 @@ class Plain:
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._steps += 1
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if self._steps == 1 and self._stepped and closure is not None:
+            self.iteration, self._stepped = self.iteration + 1, False
         mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
         own = {name for name, p in self.tensors.items() if id(p) in mine}
         if self._steps == 1 and closure is None:
             self.read.setdefault(self.iteration, {}).update({n: g for n, g in self.grads().items() if n in own})
         if self._steps == 1:
-            self.before.setdefault(self.iteration, {}).update({n: w for n, w in self.weights().items() if n in own})
+            self._before = {name: weight for name, weight in self.weights().items() if name in own}
 
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._steps -= 1
         self._stepped = not self._steps
         self._weights = self.weights()
+        if not self._steps:
+            for name, before in self._before.items():
+                self.stepped[self.iteration, name] = before, self._weights[name]
 
 
 def _any(t: Tensor | None) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import oracle
 import pytest
 import torch
-from cases import hidden, reuse, runs  # noqa: F401 - each enters its cases
+from cases import grads, hidden, reuse, runs, weights  # noqa: F401 - each enters its cases
 from cases.case import CASES, ROOMS, Case
 from cases.examine import examine, same, sum_of
 
@@ -98,6 +98,20 @@ def test_the_sum_of_the_copies_is_the_gradient(case):
                     torch.testing.assert_close(total, run.after[name].to_dense())
                 else:
                     assert same(oracle.arrival_sum(partials, run.before[name]), run.after[name])
+
+
+@pytest.mark.parametrize("case", by_name())
+def test_update(case):
+    """The weights before and after the step are what they were."""
+    seen = examine(case)
+    for name in case.uses:
+        stepped = seen.plain.stepped.get((case.iteration, name))
+        if stepped is not None:
+            update = seen.recording.iteration(case.iteration).update(name)
+            assert same(update.before, stepped[0]) and same(update.after, stepped[1])
+            if update.terms:
+                total = sum(update.terms.values())
+                torch.testing.assert_close(total, stepped[1].double() - stepped[0].double(), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", by_name())

@@ -281,14 +281,14 @@ def why(stop: Stop) -> tuple[str, ...]:
     if not (stop.before.kept and stop.after.kept):
         return ("The weights of this update are not kept.",)
     still = stop.before.same_bits(stop.after)
-    if stop.grad is None:
+    if stop.read is None:
         moved = "did not move, bit for bit" if still else "moved all the same"
         return (f"{_unused(stop)}.grad is None: the optimizer skipped {stop.focus}; it {moved}.",)
     shares = ", ".join(f"{name} {held.norm():.3g}" for name, held, _ in stop.terms if name != "rounding")
     if still:
         return (f"{_unused(stop)}step() ran, and {stop.focus} did not move, bit for bit.",)
     size = stop.delta.norm() if stop.delta is not None else 0.0
-    if stop.grad.kept and stop.grad.norm() == 0:
+    if stop.read.kept and stop.read.norm() == 0:
         cause = f"Its gradient is zero, yet it moved by {size:.3g}: {shares} (norms)."
         return (_unused(stop) + cause, "Zeros count as a gradient; with None the optimizer would have skipped it.")
     of = gradient_terms(stop)
