@@ -272,6 +272,11 @@ def _unused(stop: Stop) -> str:
     return f"{name}: unused in this iteration. " if stop.run is not None and stop.uses == 0 else ""
 
 
+def gradient_read(stop: Stop) -> Held | None:
+    """`.grad` as the newest step found it: a step may clear it itself."""
+    return stop.started.grads.get(stop.focus) if stop.started is not None else stop.grad
+
+
 def why(stop: Stop) -> tuple[str, ...]:
     """The last update of the focused parameter in plain words."""
     if stop.started is None or stop.stepped is None:
@@ -280,15 +285,15 @@ def why(stop: Stop) -> tuple[str, ...]:
         return (f"{stop.focus} is in no group of this optimizer, so nothing moved it.",)
     if not (stop.before.kept and stop.after.kept):
         return ("The weights of this update are not kept.",)
-    still = stop.before.same_bits(stop.after)
-    if stop.read is None:
+    still, read = stop.before.same_bits(stop.after), gradient_read(stop)
+    if read is None:
         moved = "did not move, bit for bit" if still else "moved all the same"
         return (f"{_unused(stop)}.grad is None: the optimizer skipped {stop.focus}; it {moved}.",)
     shares = ", ".join(f"{name} {held.norm():.3g}" for name, held, _ in stop.terms if name != "rounding")
     if still:
         return (f"{_unused(stop)}step() ran, and {stop.focus} did not move, bit for bit.",)
     size = stop.delta.norm() if stop.delta is not None else 0.0
-    if stop.read.kept and stop.read.norm() == 0:
+    if read.kept and read.norm() == 0:
         cause = f"Its gradient is zero, yet it moved by {size:.3g}: {shares} (norms)."
         return (_unused(stop) + cause, "Zeros count as a gradient; with None the optimizer would have skipped it.")
     of = gradient_terms(stop)

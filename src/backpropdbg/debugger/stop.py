@@ -110,11 +110,6 @@ class Stop:
         """The true `.grad` at this stop: what the newest event that knows it says."""
         return newest_grad(self.focus, self.events)
 
-    @property
-    def read(self) -> Held | None:
-        """`.grad` as the newest step found it: a step may clear it itself."""
-        return self.started.grads.get(self.focus) if self.started is not None else self.grad
-
     @cached_property
     def partial(self) -> Held | None:
         """The partial of this stop's use; after it, the newest one."""

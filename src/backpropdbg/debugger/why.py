@@ -6,7 +6,7 @@ from functools import reduce
 
 from backpropdbg.debugger import tables
 from backpropdbg.debugger.core import Debugger
-from backpropdbg.debugger.explain import SEVERAL
+from backpropdbg.debugger.explain import SEVERAL, gradient_read
 from backpropdbg.debugger.explain import why as last_update
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, percent
@@ -70,7 +70,7 @@ def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
         return [*found, "No optimizer has been made or used yet."]
     if stop.stepped is None or stop.before is None or stop.after is None:
         return found
-    if stop.read is None:
+    if gradient_read(stop) is None:
         return [*found, _no_gradient(stop)]
     found += [*_pulls(stop, at), *_changed(d, stop)]
     if not (stop.before.kept and stop.after.kept):
@@ -224,7 +224,7 @@ def _no_move(stop: Stop) -> str:
     if any(size for _, size in terms):
         size = f"{terms[0][0]} {_number(terms[0][1])}, by norm"
         return f"The step is too small to change the last digit of any element: {size}."
-    if stop.read is not None and stop.read.norm() == 0:
+    if (read := gradient_read(stop)) is not None and read.norm() == 0:
         return f"Its gradient is zero everywhere{_why_zero(stop)}."
     rate = next((note.rpartition("lr=")[2] for _, _, note in stop.terms if "lr=" in note), "0")
     return "Its learning rate is 0." if rate == "0" else "The optimizer multiplies this gradient by 0."
