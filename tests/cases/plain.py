@@ -120,7 +120,7 @@ class Plain:
     # -- what torch calls ------------------------------------------------------------------------
 
     def engine(self, original: Callable[..., Any], outputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if torch._C._functorch.get_interpreter_stack() is not None:
+        if torch._C._functorch.get_interpreter_stack() is not None or torch._C._len_torch_dispatch_stack():
             return original(outputs, *args, **kwargs)
         with torch._C.DisableTorchFunction():
             run = self._begin(outputs, bool(kwargs.get("accumulate_grad")))

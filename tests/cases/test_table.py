@@ -7,7 +7,7 @@ from pathlib import Path
 import oracle
 import pytest
 import torch
-from cases import grads, hidden, reuse, runs, weights  # noqa: F401 - each enters its cases
+from cases import grads, hidden, reuse, runs, unsplit, weights  # noqa: F401 - each enters its cases
 from cases.case import CASES, ROOMS, Case
 from cases.examine import examine, same, sum_of
 
