@@ -25,6 +25,7 @@ NEVER = {
     "errors": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "events": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "situation": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
+    "figures": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "ledger": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "trace": {"torch", *SCREEN, *FACES, *ENDS, *TALES, *INSIDE} - {"backpropdbg.trace"},
     "debugger": {"torch", *SCREEN, *FACES, *ENDS, *TALES, "backpropdbg.probe"},

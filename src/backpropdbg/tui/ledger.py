@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from backpropdbg.situation import Row, Situation, as_float, element_name
+from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
 from backpropdbg.tui.select import next_parameter
 from backpropdbg.tui.story import bar_room, block_lines, story_heading
@@ -33,14 +33,6 @@ def term_width(situation: Situation) -> int:
     return min(28, max([13, *(len(term_text(row)) for row in rows)]))
 
 
-def cosine_text(row: Row) -> str:
-    """Return a cosine with two digits, unless that would read as zero; nothing for what rounding left."""
-    if row.cosine is None or row.term == "rounding":
-        return ""
-    small = abs(as_float(row.cosine)) < 0.005
-    return paint.number_text(row.cosine, 2, signed=True) if small else f"{as_float(row.cosine):+.2f}"
-
-
 def row_text(row: Row, width: int) -> Text:
     """Return one row as aligned text."""
     absent = row.state != "value"
@@ -54,7 +46,7 @@ def row_text(row: Row, width: int) -> Text:
         line.append(f"{norm:>9}", base)
         line.append(f"  {paint.clean(row.note)}".rstrip(), f"italic {paint.DIM}")
         return line
-    line.append(f"{norm:>9}  {cosine_text(row):>8}", base)
+    line.append(f"{norm:>9}  {paint.cosine_text(row):>8}", base)
     value = row.element
     style = "" if value is None else f"bold {paint.sign_colour(value)}"
     line.append(f"  {paint.number_text(value, signed=True):>9}", style)
