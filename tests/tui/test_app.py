@@ -308,9 +308,34 @@ async def test_player_plays_pauses_and_hands_over() -> None:
         await pilot.press("space")
         assert app.player is not None and app.player.paused
         await pilot.press("n")
-        await until(pilot, lambda: session.sent == ["next"] and app.player.stopped)
+        await until(pilot, lambda: session.sent == ["next"] and not app.busy)
         await asyncio.sleep(0.1)
-        assert "hello there" not in screen(app)
+        assert "hello there" not in screen(app) and app.player.paused
+        await pilot.press("s")
+        await until(pilot, lambda: session.sent == ["next", "step"] and not app.busy)
+        await pilot.press("space")
+        await until(pilot, lambda: session.sent[2:3] == [f"goto {STOP.position}"])
+        await until(pilot, lambda: session.sent[3:] == ["step"])
+
+
+async def test_the_player_goes_on_at_once_where_nobody_moved_and_not_where_the_way_back_is_gone() -> None:
+    script = [("info", 1), ('say "hello there"', 2), ("step", 3)]
+    async with opened(script=script, speed=1.0) as (app, session, pilot):
+        await until(pilot, lambda: "hello there" in screen(app))
+        await pilot.press("space")
+        await pilot.press("colon", *"info", "enter")
+        await until(pilot, lambda: session.sent == ["info", "info"] and "hello there" not in screen(app))
+        await pilot.press("space")
+        await until(pilot, lambda: "hello there" in screen(app) and session.sent[2:] == ["step"])
+    async with opened(script=script, speed=1.0) as (app, session, pilot):
+        await until(pilot, lambda: "hello there" in screen(app))
+        await pilot.press("n")
+        await until(pilot, lambda: session.sent == ["info", "next"] and not app.busy)
+        command = session.command
+        session.command = lambda line: command("bad " + line)
+        await pilot.press("space")
+        await until(pilot, lambda: app.query_one(Results).kind == "error" and not app.busy)
+        assert app.player is not None and app.player.paused and not app.returning
 
 
 async def test_player_stops_at_a_failure() -> None:

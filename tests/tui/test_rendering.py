@@ -1,12 +1,14 @@
 """Literal text of cells, ledger, graph, matrix and source."""
 
+import re
+
 import pytest
 from fake_session import LEDGER, PARTIAL, SOURCE, STOP
 from msgspec.structs import replace
 
 from backpropdbg.situation import GraphNode, Matrix, Row, Window
 from backpropdbg.tui.graph import graph_text
-from backpropdbg.tui.ledger import heading, ledger_lines, row_text
+from backpropdbg.tui.ledger import heading, ledger_lines, ledger_table, row_text
 from backpropdbg.tui.matrix import MatrixPane, matrix_text, scale_text, selected_cell
 from backpropdbg.tui.paint import cell_text, clean, number_text
 from backpropdbg.tui.select import neighbour, next_parameter
@@ -85,6 +87,42 @@ def test_wide_graph_shows_current_node(at: int) -> None:
     nodes = tuple(GraphNode(f"layer#{n}", n, backward="here" if n == at else "done") for n in range(96))
     line = graph_text(replace(STOP, graph=nodes), 80).plain.splitlines()[1]
     assert f"layer#{at}" in line and len(line) <= 80
+
+
+@pytest.mark.parametrize("at", [1, 2, 30, 56, 57])
+def test_a_long_unrolling_collapses_around_the_call_that_the_stop_is_at(at: int) -> None:
+    back = ["pending" if n < at else "here" if n == at else "done" for n in range(60)]
+    norms = [("value", 1.0) if n >= at else () for n in range(60)]
+    middle = [GraphNode(f"cell#{n}", n, "done", back[n], True, f"A{n}", *norms[n]) for n in range(1, 58)]
+    nodes = (GraphNode("x", 0), *middle, GraphNode("out#1", 58, "done", "done"), GraphNode("loss", 59, "done", "done"))
+    text = graph_text(replace(STOP, graph=nodes), 120).plain
+    assert all(len(line) <= 120 for line in text.splitlines())
+    forward, backward, grad = (" ".join(line.split()) for line in text.splitlines())
+    assert forward.startswith("fwd x -> cell#1 -> ") and forward.endswith("cell#57 -> out#1 -> loss")
+    assert f"[cell#{at}]" in backward and " .. #" in forward and f"A{at} 1.00" in grad
+    shown = {int(n) for n in re.findall(r"cell#(\d+)", forward)}
+    for first, last in re.findall(r"#(\d+) \.\. #(\d+)", forward):
+        gone = set(range(int(first), int(last) + 1))
+        assert not gone & shown and not {at - 1, at, at + 1} & gone and len(gone) >= 3
+        shown |= gone
+    assert shown == set(range(1, 58))
+    assert forward.count(" .. ") == backward.count(" .. ")
+
+
+def test_what_fits_or_is_not_alike_stays_whole() -> None:
+    states = [GraphNode(f"cell#{n}", n, "done", "done" if n % 2 else "pending") for n in range(1, 30)]
+    assert " .. " not in graph_text(replace(STOP, graph=tuple(states)), 80).plain
+    few = tuple(GraphNode(f"cell#{n}", n) for n in range(1, 8))
+    assert " .. " not in graph_text(replace(STOP, graph=few), 120).plain
+
+
+def test_the_copied_ledger_has_every_row_and_number() -> None:
+    lines = [line.split("\t") for line in ledger_table(STOP).splitlines()]
+    assert lines[0] == ["term", "detail", "state", "norm", "cosine", "W[2,0]", "note"]
+    assert lines[3] == ["A2", "use #2", "value", "2.4075", "0.74", "-0.0864", "pulls up, cancels 89 %"]
+    assert lines[4] == ["A1", "use #1", "pending", "", "", "", ""] and len(lines) == len(LEDGER) + 1
+    odd = Row("term", "a\tb", "c\nd", norm="NaN")
+    assert ledger_table(replace(STOP, ledger=(), update=(odd,))).splitlines()[1].split("\t")[3] == "NaN"
 
 
 def test_matrix() -> None:

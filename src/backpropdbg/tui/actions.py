@@ -17,7 +17,7 @@ from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.header import Header
 from backpropdbg.tui.help import TABS, Help, tab_line
-from backpropdbg.tui.ledger import Ledger
+from backpropdbg.tui.ledger import Ledger, ledger_table
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.matrix import MatrixPane
 from backpropdbg.tui.output import OutputPane
@@ -44,6 +44,8 @@ class Actions(App[None]):
         exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
         running: the program runs, or walking: the session looks for an event among those that are recorded.
         waiting: a step key waits for its answer; ended: the program's process is gone.
+        left_at: position where somebody took over from the player; returning: to there, so that it can go on.
+        captioned: what the player has to say.
         left: what the session says from now on is for others; detached: since the program is left to itself.
     """
 
@@ -57,6 +59,9 @@ class Actions(App[None]):
         self.quitting = self.detached = self.left = False
         self.body = wire.Body()
         self.player: Player | None = None
+        self.left_at: int | None = None
+        self.returning = False
+        self.captioned = ""
 
     @property
     def base(self) -> Screen[object]:
@@ -122,13 +127,32 @@ class Actions(App[None]):
         return not (self.busy or self.ended)
 
     def take_over(self) -> None:
-        """End the player, where one plays."""
+        """Hold the player, where one plays: whoever pressed a key looks around, until space."""
         if self.player is not None and not self.player.stopped:
-            self.player.stop()
-            self.caption("")
+            self.player.hold()
+            self.draw_caption("")
+            if self.left_at is None and self.situation is not None and not self.busy:
+                self.left_at = self.situation.position
+
+    def play_line(self, line: str) -> None:
+        """Send a line of the player's."""
+        self.waiting = True
+        self.send(line)
+
+    def go_on(self) -> None:
+        """Let the player go on, from where it was."""
+        self.left_at, self.returning = None, False
+        if self.player is not None:
+            self.player.go_on()
+            self.draw_caption(self.captioned)
 
     def caption(self, text: str) -> None:
-        """Show a caption bar; an empty text hides it."""
+        """Show a caption of the player's; an empty text hides it."""
+        self.captioned = text
+        self.draw_caption(text)
+
+    def draw_caption(self, text: str) -> None:
+        """Draw the caption bar."""
         for bar in self.base.query("#caption").results(Static):  # none where the screen goes down
             bar.display = bool(text)
             bar.update(Text(clean(text)))
@@ -259,6 +283,13 @@ class Actions(App[None]):
         """Show what each use adds to the selected element, in place of norms and cosines; or those again."""
         self.base.query_one(Ledger).toggle()
 
+    def action_copy(self) -> None:
+        """Hand the rows of the ledger to the terminal's clipboard."""
+        if self.situation is not None:
+            table = ledger_table(self.situation)
+            self.copy_to_clipboard(table)
+            self.hint(f"copied {table.count(chr(10)) - 1} rows, as tab-separated text; some terminals forbid it")
+
     def action_more(self) -> None:
         """Show the next matrices, where there are more than have room."""
         if not self.base.query_one(Matrices).more():
@@ -312,9 +343,17 @@ class Actions(App[None]):
 
     def action_pause(self) -> None:
         """Pause the player, or let it go on."""
-        if self.player is not None and not self.player.stopped:
-            self.player.toggle()
-            self.hint("paused: space goes on, a step key takes over" if self.player.paused else "")
+        if self.player is None or self.player.stopped:
+            return
+        if not self.player.paused:
+            self.player.hold()
+            self.hint("paused: space goes on, a step key takes over")
+        elif self.left_at is None or (self.situation is not None and self.situation.position == self.left_at):
+            self.hint("")
+            self.go_on()
+        elif self.free():
+            self.returning = self.waiting = True
+            self.send(f"goto {self.left_at}")
 
     async def action_quit(self) -> None:
         """End the program and the app."""

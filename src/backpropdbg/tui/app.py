@@ -67,7 +67,7 @@ class DebuggerApp(Actions):
         self.printed = Printed()
         self.last_words: deque[str] = deque(maxlen=200)
         self.late: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
-        self.player = None if script is None else Player(script, speed, self.send, self.caption)
+        self.player = None if script is None else Player(script, speed, self.play_line, self.caption)
 
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
@@ -138,6 +138,8 @@ class DebuggerApp(Actions):
                     self.exit_code = situation.exit_code or 0
                 self.show(situation)
                 self.last_words.clear()
+                if self.returning:
+                    self.go_on()
             case wire.Running():
                 self.show_running()
             case wire.Result() as result:
@@ -195,6 +197,7 @@ class DebuggerApp(Actions):
     def show_result(self, result: wire.Result) -> None:
         """Draw what a command printed."""
         self.waiting = False
+        self.returning = self.returning and result.ok
         if result.moves:
             self.walking = self.recorded or result.command.split() in WALKS
             self.show_running()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from rich.text import Text
 from textual.widget import Widget
 
@@ -9,6 +10,7 @@ from backpropdbg.situation import GraphNode, Situation
 from backpropdbg.tui import paint
 
 PREFIX = 5
+SHORT = 3
 ARROWS = {"fwd": " -> ", "bwd": " <- ", "grad": ""}
 
 
@@ -18,6 +20,43 @@ def levels(nodes: Sequence[GraphNode]) -> list[list[GraphNode]]:
     for node in nodes:
         groups.setdefault(node.level, []).append(node)
     return [groups[level] for level in sorted(groups)]
+
+
+def base_name(group: Sequence[GraphNode]) -> str:
+    """Return the module of a level that is one call, e.g. "lin" of "lin#3"; "" for other levels."""
+    label, number = group[0].label.rpartition("#")[::2]
+    return label if len(group) == 1 and number.isdecimal() and " " not in label else ""
+
+
+def collapsed(groups: Sequence[list[GraphNode]]) -> list[list[GraphNode]]:
+    """Return the levels with the middle of long unrollings as one, e.g. "#2 .. #56", but for the calls around here.
+
+    What became one is alike: all done, or all pending.
+    """
+
+    def kind(n: int) -> tuple[str, ...]:
+        node = groups[n][0]
+        return base_name(groups[n]), node.forward, node.backward, node.partial_state
+
+    here = [n for n, group in enumerate(groups) if any("here" in (node.forward, node.backward) for node in group)]
+    names = [base_name(group) for group in groups]
+    ends = {n for n, name in enumerate(names) if name not in names[n - 1 : n] or name not in names[n + 1 : n + 2]}
+    kept = ends | {n + step for n in here for step in (-1, 0, 1)}
+    found: list[list[GraphNode]] = []
+    at = 0
+    while at < len(groups):
+        end = at
+        while end < len(groups) and end not in kept and names[end] and kind(end) == kind(at):
+            end += 1
+        if end - at < SHORT:
+            found += groups[at : max(end, at + 1)]
+            at = max(end, at + 1)
+            continue
+        first, last = groups[at][0], groups[end - 1][0]
+        label = f"#{first.label.rpartition('#')[2]} .. #{last.label.rpartition('#')[2]}"
+        found.append([replace(first, label=label, partial="", focused=False)])
+        at = end
+    return found
 
 
 def state_style(state: str) -> str:
@@ -59,6 +98,8 @@ def here_level(groups: Sequence[Sequence[GraphNode]], phase: str) -> int | None:
 def graph_text(situation: Situation, width: int) -> Text:
     """Return the three lines, the current level in brackets and scrolled into view."""
     groups = levels(situation.graph)
+    if line_width(groups) > width - PREFIX:
+        groups = collapsed(groups)
     cells = {name: [cell(group, name) for group in groups] for name in ARROWS}
     # A partial may reach two columns into the arrow after its node.
     widths = [max(cells[name][n].cell_len - 2 * (name == "grad") for name in ARROWS) for n in range(len(groups))]
@@ -79,6 +120,11 @@ def graph_text(situation: Situation, width: int) -> Text:
             line = cropped(line, offset, room, total, name != "grad")
         out.append(Text(f"{name:<{PREFIX}}", paint.DIM, no_wrap=True) + line)
     return Text("\n", no_wrap=True).join(out)
+
+
+def line_width(groups: Sequence[Sequence[GraphNode]]) -> int:
+    """Return how wide the forward line is, about."""
+    return sum(cell(group, "fwd").cell_len + 4 for group in groups)
 
 
 def joined(cells: Sequence[Text], starts: Sequence[int], name: str, marked: int | None) -> Text:

@@ -40,8 +40,8 @@ z          zoom: true cells of a large tensor around the element
 t          timeline: left, right, home, end and clicks choose an iteration
 1 2 3 4    matrices, source, output, timeline (on a small screen)
 page up, page down  scroll results, else the ledger, else the output
-space      pause a playing script
-ctrl+s     save the screen as backpropdbg.svg
+space      pause a playing script; a step key takes over, space goes on with it
+ctrl+s     save the screen as backpropdbg.svg     y  copy the ledger (tab-separated)
 q  quit             ? or F1  these keys
 
 timeline: v the stop, N now; b breakpoint, ! not finite; gradient - None, ? pending

@@ -28,6 +28,7 @@ BINDINGS = [
     Binding("enter", "story", show=False),
     Binding("m", "more", show=False),
     Binding("t", "timeline", show=False, priority=True),
+    Binding("y", "copy", show=False),
     Binding("z", "zoom", show=False),
     Binding("R", "restart", show=False),
     Binding("space", "pause", show=False),

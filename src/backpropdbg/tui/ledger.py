@@ -94,6 +94,16 @@ def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tu
     return lines, here
 
 
+def ledger_table(situation: Situation) -> str:
+    """Return all rows as tab-separated text, numbers in full."""
+    element = element_name(situation.focus, situation.element)
+    lines: list[tuple[str, ...]] = [("term", "detail", "state", "norm", "cosine", element, "note")]
+    for row in (*situation.ledger, *situation.update):
+        numbers = ["" if value is None else str(value) for value in (row.norm, row.cosine, row.element)]
+        lines.append((row.term, row.detail, row.state, *numbers, row.note))
+    return "\n".join("\t".join(paint.clean(text).replace("\n", " ") for text in line) for line in lines) + "\n"
+
+
 class Ledger(VerticalScroll, can_focus=False):
     """The ledger pane: titles that stay, rows that scroll."""
 

@@ -56,12 +56,13 @@ class Player:
         """True while a pause holds the script."""
         return not self._going.is_set()
 
-    def toggle(self) -> None:
-        """Pause, or go on."""
-        if self.paused:
-            self._going.set()
-        else:
-            self._going.clear()
+    def hold(self) -> None:
+        """Pause."""
+        self._going.clear()
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._going.set()
 
     def stop(self) -> None:
         """Leave the rest of the script alone."""
