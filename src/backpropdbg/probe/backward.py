@@ -111,8 +111,10 @@ class Backward:
         edges = find_edges(outputs)
         if watch.names.narrowed:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
-        uses = self._number(edges)
-        leaves = {watch.names.of(e.leaf): e.leaf for e in edges}
+        known = {id(e.leaf): watch.names.of(e.leaf) for e in edges}
+        names = [known[id(e.leaf)] for e in edges]
+        uses = self._number(edges, names)
+        leaves = {name: e.leaf for name, e in zip(names, edges, strict=True)}
         roots = [t for t in outputs if isinstance(t, Tensor)]
         reached = {use.parameter for use in uses}
         alone = [t for t in roots if t.grad_fn is None and t.requires_grad and watch.names.tracks(t)]
@@ -162,9 +164,8 @@ class Backward:
         if watch.names.narrowed:
             watch.settle()
 
-    def _number(self, edges: list[Edge]) -> list[Use]:
+    def _number(self, edges: list[Edge], names: list[str]) -> list[Use]:
         forward = self._forward
-        names = [self.watch.names.of(e.leaf) for e in edges]
         totals: dict[str, int] = {}
         for name in names:
             totals[name] = totals.get(name, 0) + 1

@@ -67,7 +67,7 @@ class Forward:
                 here.unwatched.append(frame)  # no parameter enters a graph here
                 return
             self._enter_root(module)
-        here.calls.append(Call(module, frame, user_location() if module._parameters else None))
+        here.calls.append(Call(module, frame, user_location(frame) if module._parameters else None))
 
     @guarded
     def _enter_root(self, module: torch.nn.Module) -> None:

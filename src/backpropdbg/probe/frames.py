@@ -27,9 +27,9 @@ def is_users(path: str) -> bool:
     return known
 
 
-def user_frame() -> FrameType | None:
-    """Return the innermost frame of the user's program in this thread."""
-    frame: FrameType | None = sys._getframe(1)
+def user_frame(start: FrameType | None = None) -> FrameType | None:
+    """Return the innermost frame of the user's program in this thread; start: where to begin, if not here."""
+    frame: FrameType | None = start or sys._getframe(1)
     known = _users
     while frame is not None:
         path = frame.f_code.co_filename
@@ -51,9 +51,9 @@ def locals_of(frame: FrameType) -> dict[str, Any]:
     return copied
 
 
-def user_location() -> Location | None:
+def user_location(start: FrameType | None = None) -> Location | None:
     """Return file and line of `user_frame()`."""
-    frame = user_frame()
+    frame = user_frame(start)
     return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
 
 

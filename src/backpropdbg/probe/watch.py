@@ -180,8 +180,12 @@ class Watch:
         """Hand an event out; it may block there, or raise a BaseException to end the program."""
         if self.gone:
             return
-        with quiet(), unseen():
-            self.sink(event)
+        before, _quiet.off = _quiet.off, True  # as `quiet` does, which takes longer
+        try:
+            with unseen():
+                self.sink(event)
+        finally:
+            _quiet.off = before
 
     def report(self, error: Exception) -> None:
         """Tell of a failure of ours."""
