@@ -26,6 +26,8 @@ NEVER = {
     "events": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "situation": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "figures": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
+    # It draws what it is given, so that console, recordings and notebooks may all have a page made.
+    "pages": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS, *TALES},
     "ledger": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "trace": {"torch", *SCREEN, *FACES, *ENDS, *TALES, *INSIDE} - {"backpropdbg.trace"},
     "debugger": {"torch", *SCREEN, *FACES, *ENDS, *TALES, "backpropdbg.probe"},

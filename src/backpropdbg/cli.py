@@ -215,6 +215,7 @@ def _build() -> argparse.ArgumentParser:
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
     replay.add_argument("--format", choices=["text", "jsonl"], default="text", help="what goes to stdout")
     replay.add_argument("--play", type=_speed, metavar="SPEED", help="play it on the screen, 1 is normal speed")
+    replay.add_argument("--html", metavar="FILE", help="write it as one HTML page, to be stepped through in a browser")
     return parser
 
 
@@ -241,6 +242,12 @@ def _replay(given: argparse.Namespace) -> int:
     from backpropdbg.console.replay import parse, replay
 
     script = parse(given.file)
+    if given.html is not None:
+        from backpropdbg.console.filming import write_page
+
+        if given.play is not None or given.format != "text":
+            raise UsageError("argument --html: leave out --play and --format, it is another way to show the same")
+        return write_page(script, given.html)
     if given.play is None:
         return replay(script, given.format)
     if not (sys.stdout.isatty() and sys.stdin.isatty()):

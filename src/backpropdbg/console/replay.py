@@ -16,7 +16,7 @@ from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.messages import to_json
 from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result, Said, Session, Stopped
 
-__all__ = ["Printer", "Script", "parse", "replay"]
+__all__ = ["Printer", "Replay", "Script", "carry_out", "parse", "replay"]
 
 FINE, FAILED, RAISED, INTERRUPTED, PIPE_CLOSED = 0, 1, 3, 130, 141
 
@@ -90,7 +90,9 @@ class Printer:
             self._object("ended", cause=message.cause, code=message.code, raised=message.raised)
 
 
-class _Replay:
+class Replay:
+    """Runs the lines of a script one by one."""
+
     def __init__(self, session: Session, printer: Printer) -> None:
         self.session = session
         self.printer = printer
@@ -106,8 +108,8 @@ class _Replay:
             elif isinstance(message, Said):
                 self.printer.said(message.text)
             elif isinstance(message, Stopped):
+                self.stopped(message.situation, redrawn=command is not None)
                 if command is None:
-                    self.printer.stop(message.situation)
                     return None
             elif isinstance(message, Ended):
                 self.ended = message
@@ -115,6 +117,15 @@ class _Replay:
                 return None
             elif isinstance(message, Result) and command is not None:
                 return message
+
+    def stopped(self, situation: Situation, redrawn: bool) -> None:
+        """Show a stop; redrawn: the same one, with another focus or element, which text has no need of."""
+        if not redrawn:
+            self.printer.stop(situation)
+
+    def failed(self, text: str) -> None:
+        """Say why the script ends here."""
+        _error(text)
 
     def run(self, lines: tuple[Line, ...], start: str) -> int:
         """Run all commands. Returns the exit code."""
@@ -151,7 +162,7 @@ class _Replay:
             return False
         self.printer.result(line.text, result.text, result.ok)
         if not result.ok:
-            _error(f"{line.place}: {result.text}")
+            self.failed(f"{line.place}: {result.text}")
             return False
         if result.moves:
             self.wait(None)
@@ -160,7 +171,7 @@ class _Replay:
     def after_end(self, place: str) -> int:
         """The program is gone before the script is: say why. Its own traceback was shown already."""
         assert self.ended is not None
-        _error(f"{place}: {self.ended.cause}")
+        self.failed(f"{place}: {self.ended.cause}")
         return RAISED if self.ended.raised else FAILED
 
 
@@ -174,7 +185,11 @@ def replay(script: Script, form: str = "text", session: Session | None = None) -
     """
     session = session or ChildSession(script.options, streams=keyboard.streams("pipe"))
     keyboard.pass_on(session.feed)
-    player = _Replay(session, Printer(form))
+    return carry_out(Replay(session, Printer(form)), script)
+
+
+def carry_out(player: Replay, script: Script) -> int:
+    """Let a player run a script. Returns the exit code; both processes are gone then."""
     try:
         return player.run(script.lines, f"{script.path}:1")
     except KeyboardInterrupt:
@@ -184,7 +199,7 @@ def replay(script: Script, form: str = "text", session: Session | None = None) -
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     finally:
-        session.close()
+        player.session.close()
 
 
 def _quit_code(line: Line) -> int:
