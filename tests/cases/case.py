@@ -1,5 +1,6 @@
 """A case: a small program that uses a parameter in some way, and what is to be found in it."""
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ class Case:
         says: words that the report, `why` or an explanation has to say. never: words that none may say.
         copies: compare with untied copies. untied: the same program with every use written out, where a copy at each
             operation that takes the leaf would not part them. rounding: of them only within rounding, and why.
+        needs: a package that the program imports.
         in_order: the sum of the copies, last one first, is `.grad` bit for bit.
     """
 
@@ -47,6 +49,12 @@ class Case:
     untied: Callable[[Any], object] | None = None
     rounding: str = ""
     in_order: bool = True
+    needs: str = ""
+
+    @property
+    def runs_here(self) -> bool:
+        """False where its package is not installed."""
+        return not self.needs or importlib.util.find_spec(self.needs) is not None
 
     def edges_of(self, name: str) -> int:
         """How many edges there are into the leaf."""

@@ -126,7 +126,7 @@ def _debug(case: Case) -> tuple[dict[str, str], dict[str, Tensor]]:
     for focus in case.uses:
         _mine, _said = Mine(), list[str]()
 
-        def at_stop(situation: Any, debugger: Any, _said: list[str] = _said, focus: str = focus) -> None:
+        def at_stop(situation: Any, debugger: Any, _said: list[str] = _said, focus: str = focus) -> str:
             assert "internal error" not in " ".join(situation.explanation), situation.explanation
             if situation.iteration == case.iteration:
                 _said += situation.explanation
@@ -134,6 +134,7 @@ def _debug(case: Case) -> tuple[dict[str, str], dict[str, Tensor]]:
             if situation.iteration == case.iteration and situation.event in _ENDS:
                 why = debugger.execute(f"why {focus}").text
                 _said += [why] * (f"iteration {case.iteration - 1}:" not in why)
+            return "next" if case.needs else "step"  # a framework's model has many parameters
 
         torch.manual_seed(0)
         with debugged(at_stop, focus=focus):
