@@ -69,7 +69,7 @@ class _Debugging:
         trace = Trace(keep)
         trace.printed = self._printed
         options = self._options
-        policy = Policy(track=tuple(options.get("track", ())), bare=bool(options.get("bare", True)), room=keep)
+        policy = Policy(track=tuple(options.get("track", ())), room=keep)
         self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
         program = self._program
         self._debugger = debugger = Debugger(
@@ -86,7 +86,8 @@ class _Debugging:
         if self._lingers:
             self._server.break_in = _breaker(debugger)
         self._server.serve(debugger)
-        probe.install()
+        if options.get("hooks", True):
+            probe.install()
 
     def rest(self) -> None:
         if self._debugger is None and self._lingers:
