@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -13,10 +14,14 @@ from backpropdbg.beside import Beside
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.demo.dynamic_net import DynamicNet, DynamicPolynomial
 from backpropdbg.events import Anomaly, BackwardUse, Event
+from backpropdbg.keep import EVERYTHING, Keep
 from backpropdbg.ledger import Ledger, fold
 from backpropdbg.probe import frames
 from backpropdbg.probe.hooks import Policy, Probe
+from backpropdbg.probe.tensors import StoredTensor
+from backpropdbg.trace.format import About, Known
 from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
+from backpropdbg.trace.writer import Writer
 
 # Commands run from here are no frames of the program under test, as in the real child process.
 frames._users[__file__] = False
@@ -62,8 +67,10 @@ def debugged(
     seed: int | None = None,
     max_events: int = 50_000,
     policy: Policy | None = None,
+    path: str = "",
+    keep: Keep = EVERYTHING,
 ) -> Iterator[Any]:
-    """A whole debugger at work.
+    """A whole debugger at work. path: of a recording to write, too; keep: which tensors.
 
     At each stop the commands run first (`.results` collects them), then `at_stop(situation, debugger)`; it returns the
     command that moves on, None for `step`.
@@ -86,18 +93,32 @@ def debugged(
             assert done.ok, done.text
 
     seen.probe = Probe(lambda event: debugger.on_event(event), policy or Policy())
-    seen.trace = Trace(budget, max_events)
-    seen.debugger = debugger = Debugger(Beside(seen.probe), seen.trace, wait, "test", seed, focus)
+    beside = Beside(seen.probe)
+    seen.file = writer(path, beside, keep, about=About("test", seed, focus)) if path else None
+    seen.trace = Trace(budget, max_events, file=seen.file)
+    seen.debugger = debugger = Debugger(beside, seen.trace, wait, "test", seed, focus)
     seen.probe.install()
     try:
         yield seen
     finally:
         seen.probe.remove()
+        if seen.file is not None:
+            seen.file.close("the test ended", 0)
         if seen.failed:
             raise seen.failed[0]
         events = [seen.trace[n] for n in range(seen.trace.first, len(seen.trace))]
         anomalies = [e.error for e in events if isinstance(e, Anomaly)]
         assert not anomalies, anomalies
+
+
+def writer(path: str, beside: Any = None, keep: Keep = EVERYTHING, about: About | None = None, **more: Any) -> Writer:
+    """A recording in the making, of nothing yet; that it ends early is a failure unless `say` expects it."""
+
+    def known() -> Known:
+        return Known({}, beside.modules(), beside.frozen(), beside.optimizer()) if beside is not None else Known()
+
+    say = more.get("say", lambda text: pytest.fail(text))
+    return Writer(path, about or About("test"), keep, say, known, StoredTensor)
 
 
 def make_net(net: str, uses: int | None, sizes: tuple[int, int, int, int] = (8, 4, 5, 3)) -> tuple[Any, Tensor, Tensor]:

@@ -82,9 +82,9 @@ def nothing_may_run(monkeypatch: pytest.MonkeyPatch) -> None:
         ("demo\nsay no quotes here\n", 2, "say: takes one text in quotes"),
         ("demo\nquit now\n", 2, "quit: 'now' is no exit code; give a whole number"),
         ("demo --uses -1\nquit\n", 1, "--uses: '-1' is neither"),
-        ("step\n", 1, "the first command must be `demo [options]` or `run SCRIPT [ARGS]`, not 'step'"),
-        ("", 1, "no command here; the first must be `demo [options]`"),
-        ("# words\n\n", 1, "no command here; the first must be `demo [options]`"),
+        ("step\n", 1, "the first command must be `demo [options]`, `run SCRIPT [ARGS]` or `open FILE`, not 'step'"),
+        ("", 1, "no command here; the first command must be `demo [options]`"),
+        ("# words\n\n", 1, "no command here; the first command must be `demo [options]`"),
         ("demo\n\x00\x7fELF\n", 2, "control character, this is no script"),
     ],
 )

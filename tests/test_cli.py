@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from backpropdbg.cli import demo_options, main
+from backpropdbg.cli import main
+from backpropdbg.options import demo_options
 
 
 def test_only_what_was_given() -> None:

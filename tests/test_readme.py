@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from backpropdbg.cli import demo_options, main
+from backpropdbg.cli import main
 from backpropdbg.debugger.commands import check
+from backpropdbg.options import demo_options
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from backpropdbg.recording import Recorder
+    import os
 
-__all__ = ["record", "set_trace"]
+    from backpropdbg.recording import Recorder, Recording
+
+__all__ = ["open_trace", "record", "set_trace"]
 
 
 def record(
@@ -32,6 +34,22 @@ def record(
     from backpropdbg.recording import Recorder
 
     return Recorder(model, optimizer, track, keep)
+
+
+def open_trace(path: "str | os.PathLike[str]") -> "Recording":
+    """Open a recording: of `trace.save`, or of `backpropdbg record`. torch is imported once a ledger is asked for.
+
+    Raises RecordingError where it is none, or nothing of it can be read.
+
+    Example:
+        backpropdbg.open_trace("run.bptrace").iteration(1).ledger("middle_linear.weight").partials
+    """
+    import os
+
+    from backpropdbg.opened import open_file
+    from backpropdbg.recording import Saved
+
+    return Saved(open_file(os.fspath(path)))
 
 
 def set_trace() -> None:

@@ -4,84 +4,12 @@ Tensors appear as `Held` handles, whose arithmetic lives in the probe; this modu
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
-
-class Held(Protocol):
-    """A tensor that was kept, or only its statistics once the budget let it go.
-
-    Attributes:
-        sum_so_far: of a partial that was let go within the newest backward: it and all before it, added up.
-    """
-
-    nbytes: int
-    sum_so_far: "Held | None"
-
-    @property
-    def eps(self) -> float:
-        """The distance from 1 to the next number of its dtype; 0 for whole numbers, or once it was let go."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of its dimensions."""
-
-    @property
-    def kept(self) -> bool:
-        """False once the tensor was dropped; then only `norm` still answers."""
-
-    @property
-    def value(self) -> object:
-        """The tensor itself, for expressions; None once dropped."""
-
-    def norm(self) -> float | None:
-        """Euclidean norm of the whole tensor; None where it was let go unmeasured."""
-
-    def cosine(self, other: "Held") -> float | None:
-        """Cosine of the angle to `other`; None where either is zero or not kept."""
-
-    def plus(self, other: "Held") -> "Held":
-        """`self + other`, in the dtype and with the operation that the engine uses."""
-
-    def minus(self, other: "Held") -> "Held":
-        """`self - other`, in float64."""
-
-    def same_bits(self, other: "Held") -> bool:
-        """True where every bit agrees (so NaN equals NaN, and -0 differs from 0)."""
-
-    def at(self, index: tuple[int, ...]) -> float:
-        """One element."""
-
-    def vmax(self) -> float:
-        """Largest finite magnitude, 0.0 where there is none."""
-
-    def finite(self) -> bool:
-        """True where no element is NaN or infinite."""
-
-    def cells(
-        self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
-    ) -> tuple[list[list[float]], int, int]:
-        """Return at most rows x cols values from (row0, col0) on, with the row and column step of the pooling.
-
-        pool: fit all the rest in, each cell the value of largest magnitude of its block; else cut.
-        """
-
-    def fold(self, before: "Held | None", measure: bool = True) -> "Held":
-        """Let the tensor go, and keep in `sum_so_far` what it adds up to with `before`; return that."""
-
-    def drop(self, measure: bool = True) -> None:
-        """Let the tensor go; measure: compute its norm first."""
-
-
-class Recipe(Protocol):
-    """How one optimizer moves one parameter: knows its own arithmetic."""
-
-    def state(self) -> list[Held]:
-        """The tensors that it keeps for that."""
-
-    def terms(self, after: Held) -> list[tuple[str, Held, str]]:
-        """Return (name, term, note) rows that add up to the weight's change in float64."""
+from backpropdbg.held import Held as Held
+from backpropdbg.recipes import Recipe as Recipe
 
 
 class Location(Struct, frozen=True):
@@ -373,7 +301,9 @@ _HANDLES: dict[type, Callable[[Any], list[Held]]] = {
     GradCleared: lambda e: _present(*e.grads.values()),
     GradChanged: lambda e: _present(*e.grads.values()),
     StepStarted: lambda e: _present(
-        *e.grads.values(), *e.before.values(), *(held for recipe in e.recipes.values() for held in recipe.state())
+        *e.grads.values(),
+        *e.before.values(),
+        *(held for recipe in e.recipes.values() for held in recipe.state.values()),
     ),
     StepFinished: lambda e: list(e.after.values()),
     ManualUpdate: lambda e: list(e.weights.values()),

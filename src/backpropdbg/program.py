@@ -15,9 +15,10 @@ from typing import Any, Protocol
 
 from backpropdbg.beside import Beside
 from backpropdbg.launch import Launch, launch
+from backpropdbg.looking import look
+from backpropdbg.recorder import Recorder, new_file
 from backpropdbg.situation import Situation
-from backpropdbg.tee import tee
-from backpropdbg.trace.printed import Printed
+from backpropdbg.tee import Heard
 from backpropdbg.tracebacks import clean, clean_all_that_is_printed
 from backpropdbg.when_imported import when_imported
 from backpropdbg.wire.server import Server
@@ -38,6 +39,9 @@ class _Watching(Protocol):
     def leave(self) -> None:
         """The program raised."""
 
+    def close(self, how: str, code: int | None) -> None:
+        """All is over. how: in one line. code: what the program exits with, where it is known."""
+
 
 class _Debugging:
     """The debugger beside the program.
@@ -51,13 +55,8 @@ class _Debugging:
         self._lingers = bool(options.get("lingers", True))
         self._debugger: Any = None
         self._probe: Any = None
-        self._printed = Printed()
-        self._end_tee = tee(self._note)
-
-    def _note(self, stream: str, text: str) -> None:
-        """The program prints; before torch is there it does so before the first event."""
-        debugger = self._debugger
-        self._printed.note(0 if debugger is None else len(debugger.trace), stream, text)
+        self._file: Any = None
+        self._heard = Heard()
 
     def begin(self) -> None:
         from backpropdbg import attached
@@ -66,14 +65,16 @@ class _Debugging:
         from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 
         keep = int(self._options.get("keep", DEFAULT_BUDGET))
-        trace = Trace(keep)
-        trace.printed = self._printed
         options = self._options
         policy = Policy(track=tuple(options.get("track", ())), room=keep)
         self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
-        program = self._program
+        program, beside = self._program, Beside(probe)
+        if "record" in options:
+            self._file = new_file(options["record"], program, beside, self._say)
+        trace = Trace(keep, file=self._file)
+        self._heard.by(trace)
         self._debugger = debugger = Debugger(
-            Beside(probe),
+            beside,
             trace,
             self._server.wait_at_stop,
             program.title,
@@ -100,7 +101,7 @@ class _Debugging:
         self._server.event("output", {"category": "console", "output": text})
 
     def leave(self) -> None:
-        self._end_tee()
+        self._heard.end()
         if self._probe is not None:
             self._probe.remove()
 
@@ -108,6 +109,11 @@ class _Debugging:
         self.leave()
         if self._lingers and not self._debugger.detached:
             self._debugger.finish(code)
+
+    def close(self, how: str, code: int | None) -> None:
+        self._heard.end()
+        if self._file is not None:
+            self._file.close(how, code)
 
 
 def _breaker(debugger: Any) -> Callable[[], object]:
@@ -171,14 +177,25 @@ class _Reporting:
     def end(self, code: int) -> None:
         self._finish(failed=False)
 
+    def close(self, how: str, code: int | None) -> None:
+        pass
+
+
+_MODES: dict[str, Callable[[Server, Launch, dict[str, Any]], _Watching]] = {
+    "debug": _Debugging,
+    "record": Recorder,
+    "report": _Reporting,
+}
+
 
 def main() -> int:
     """Run the program that the options (JSON, the only argument) name; return the exit code."""
     server = Server.from_environment()
     options = json.loads(sys.argv[1])
+    if options["program"] == "open":
+        return look(server, options["path"])
     program = launch(options)
-    kind = _Reporting if options.get("mode") == "report" else _Debugging
-    watching: _Watching = kind(server, program, options)
+    watching = _MODES[options.get("mode", "debug")](server, program, options)
     clean_all_that_is_printed()
     threading.excepthook = threading.__excepthook__ = _thread_raised
     call_off = when_imported("torch", watching.begin)
@@ -188,11 +205,13 @@ def main() -> int:
     try:
         program.run()
     except Quit:
+        watching.close("the user quit", None)
         return 0
     except SystemExit as error:
         code = _exit_code(error)
     except BaseException as error:
         watching.leave()
+        watching.close(f"the program raised {_one_line(error)}", program.raised)
         _raised(server, error)
         if isinstance(error, KeyboardInterrupt):
             sys.excepthook = lambda *args: None
@@ -203,6 +222,7 @@ def main() -> int:
     _wait_for_threads()
     _flush()
     watching.end(code)
+    watching.close("the program ended", code)
     return code
 
 
@@ -232,8 +252,12 @@ def _raised(server: Server, error: BaseException) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
+    server.event("backpropdbg/raised", {"error": _one_line(error)})
+
+
+def _one_line(error: BaseException) -> str:
     line = str(error).splitlines()[0] if str(error) else ""
-    server.event("backpropdbg/raised", {"error": f"{type(error).__name__}: {line}".rstrip(": ")})
+    return f"{type(error).__name__}: {line}".rstrip(": ")
 
 
 _show_in_thread = threading.excepthook

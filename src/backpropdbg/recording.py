@@ -1,8 +1,9 @@
 """`record()`: what happened to the gradients inside a `with` block, as tensors. torch is imported on entering it."""
 
 import difflib
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -20,7 +21,10 @@ from backpropdbg.events import (
     StepStarted,
 )
 from backpropdbg.recorded import Ledger, Update
+from backpropdbg.trace.format import Known
 from backpropdbg.trace.history import Trace
+from backpropdbg.trace.opening import Opened
+from backpropdbg.trace.saving import save
 from backpropdbg.tracebacks import clean
 
 _EVENTFUL = (ForwardUse, LossComputed, BackwardStarted, StepStarted, ManualUpdate)
@@ -41,10 +45,10 @@ class Recorder:
         if not isinstance(keep, int) or keep < 0:
             raise UsageError(f"record(keep=…) takes a number of bytes, not {keep!r}")
         self._model, self._optimizer, self._track, self._keep = model, optimizer, globs, keep
-        self._running: list[Recording] = []
+        self._running: list[Running] = []
 
     def __enter__(self) -> "Recording":
-        recording = Recording(self._model, self._optimizer, self._track, self._keep)
+        recording = Running(self._model, self._optimizer, self._track, self._keep)
         self._running.append(recording)
         return recording
 
@@ -57,17 +61,86 @@ class Recorder:
 
 
 class Recording:
-    """What was recorded so far. It can be read inside of the block and after it."""
+    """What was recorded so far. It can be read inside of the block and after it, and from a file."""
+
+    def __init__(self, trace: Trace, aliases: dict[str, tuple[str, ...]], sure: frozenset[str]) -> None:
+        self._trace, self._aliases = trace, aliases
+        self._sure = sure  # compared with their copies when the block was left
+        self._lock = threading.RLock()
+        self._found: tuple[int, tuple[Iteration, ...]] | None = None
+
+    @property
+    def iterations(self) -> tuple["Iteration", ...]:
+        """Those in which something happened, as far as they are still known."""
+        with self._lock:
+            if self._found is None or self._found[0] != len(self._trace):
+                self._found = len(self._trace), self._find_iterations()
+            return self._found[1]
+
+    def _find_iterations(self) -> tuple["Iteration", ...]:
+        trace = self._trace
+        numbers = dict.fromkeys(number for _, number in trace.find(_EVENTFUL))
+        backward, step = (trace.find((kind,))[-1:] for kind in (BackwardFinished, StepFinished))
+        unsure = None
+        if backward > step and backward[0][1] == trace.iterations()[-1]:
+            unsure = backward[0][1]  # whoever moves weights by hand may just have done so
+        return tuple([self._iteration(n, self._sure if n == unsure else None) for n in numbers])
+
+    def _iteration(self, number: int, sure: frozenset[str] | None) -> "Iteration":
+        events = tuple(self._trace.iteration(number))
+        return Iteration(number, lambda: events, self._aliases, sure)
+
+    def iteration(self, number: int) -> "Iteration":
+        """One of them, from 1. Raises RecordingError where it is not there."""
+        found = self.iterations
+        for iteration in found:
+            if iteration.number == number:
+                return iteration
+        there = "nothing was recorded" if not found else f"there are {_ranges([i.number for i in found])}"
+        raise RecordingError(f"no iteration {number!r}: {there}")
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Failures of our own, one line each: what they concern may be missing."""
+        with self._lock:
+            events = [self._trace[n] for n, _ in self._trace.find((Anomaly,))]
+        return tuple([event.error for event in events if isinstance(event, Anomaly)])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a file, which `open_trace` and `backpropdbg open` read.
+
+        A recording that is there is replaced, nothing else is. Raises RecordingError.
+        """
+        with self._lock:
+            save(self._trace, os.fspath(path), self._aliases, tuple(sorted(self._sure)), self._known())
+
+    def _known(self) -> Known:
+        return Known(self._aliases)
+
+
+class Saved(Recording):
+    """One that was read from a file."""
+
+    def __init__(self, trace: Opened) -> None:
+        last = trace.known(len(trace) - 1)
+        super().__init__(trace, last.names, frozenset(trace.about.sure))
+        self._last = last
+
+    def _known(self) -> Known:
+        return self._last
+
+    def _iteration(self, number: int, sure: frozenset[str] | None) -> "Iteration":
+        return Iteration(number, lambda: self._trace.iteration(number), self._aliases, sure)
+
+
+class Running(Recording):
+    """What a block records: hooks are in place until it is left."""
 
     def __init__(self, model: Any, optimizer: Any, track: tuple[str, ...], keep: int) -> None:
         from backpropdbg.probe.hooks import Policy, Probe
         from backpropdbg.probe.known import meet
 
-        self._trace = Trace(keep, statistics=False)
-        self._lock = threading.RLock()
-        self._aliases: dict[str, tuple[str, ...]] = {}
-        self._sure: frozenset[str] = frozenset()  # compared with their copies when the block was left
-        self._found: tuple[int, tuple[Iteration, ...]] | None = None
+        super().__init__(Trace(keep, statistics=False), {}, frozenset())
         self._probe: Any = Probe(self._append, Policy(track=track, graph=False))
         meet(self._probe, model, optimizer)
         if track and model is not None and not self._probe.names.all():
@@ -100,39 +173,12 @@ class Recording:
         finally:
             self._probe.remove()
 
-    @property
-    def iterations(self) -> tuple["Iteration", ...]:
-        """Those in which something happened, as far as they are still known."""
-        with self._lock:
-            if self._found is None or self._found[0] != len(self._trace):
-                self._found = len(self._trace), self._find_iterations()
-            return self._found[1]
+    def _known(self) -> Known:
+        from backpropdbg.probe.optimizers import summary
 
-    def _find_iterations(self) -> tuple["Iteration", ...]:
-        events = [self._trace[n] for n in range(self._trace.first, len(self._trace))]
-        numbers = dict.fromkeys(event.iteration for event in events if isinstance(event, _EVENTFUL))
-        ended = [event for event in events if isinstance(event, (BackwardFinished, StepFinished))]
-        unsure = None
-        if ended and isinstance(ended[-1], BackwardFinished) and ended[-1].iteration == events[-1].iteration:
-            unsure = ended[-1].iteration  # whoever moves weights by hand may just have done so
-        found = [(n, tuple(self._trace.iteration(n)), self._sure if n == unsure else None) for n in numbers]
-        return tuple([Iteration(n, mine, self._aliases, sure) for n, mine, sure in found])
-
-    def iteration(self, number: int) -> "Iteration":
-        """One of them, from 1. Raises RecordingError where it is not there."""
-        found = self.iterations
-        for iteration in found:
-            if iteration.number == number:
-                return iteration
-        there = "nothing was recorded" if not found else f"there are {_ranges([i.number for i in found])}"
-        raise RecordingError(f"no iteration {number!r}: {there}")
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Failures of our own, one line each: what they concern may be missing."""
-        with self._lock:
-            events = [self._trace[n] for n in range(self._trace.first, len(self._trace))]
-        return tuple([event.error for event in events if isinstance(event, Anomaly)])
+        names, optimizer = self._probe.names, self._probe.optimizer
+        shown = "" if optimizer is None else summary(optimizer)
+        return Known(self._aliases, names.modules(), names.frozen(), shown)
 
 
 class Iteration:
@@ -141,12 +187,16 @@ class Iteration:
     def __init__(
         self,
         number: int,
-        events: tuple[Event, ...],
+        load: Callable[[], Sequence[Event]],
         aliases: dict[str, tuple[str, ...]],
         sure: frozenset[str] | None,
     ) -> None:
         self.number = number
-        self._events, self._aliases, self._sure = events, aliases, sure
+        self._load, self._aliases, self._sure = load, aliases, sure
+
+    @property
+    def _events(self) -> Sequence[Event]:
+        return self._load()
 
     def __repr__(self) -> str:
         return f"<iteration {self.number}: {len(self._events)} events>"

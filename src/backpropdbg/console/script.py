@@ -9,6 +9,7 @@ from backpropdbg.errors import UsageError
 
 _MOST_BYTES = 2**20
 _MOST_DEPTH = 16
+_FIRST = "the first command must be `demo [options]`, `run SCRIPT [ARGS]` or `open FILE`"
 
 
 class Line(Struct, frozen=True):
@@ -34,18 +35,16 @@ class Script(Struct, frozen=True):
 
 def parse(path: str) -> Script:
     """Read a script. Raises UsageError with `file:line: what was wrong`."""
-    from backpropdbg.cli import demo_options, run_options
+    from backpropdbg.options import demo_options, open_options, run_options
 
-    kinds = {"demo": demo_options, "run": run_options}
+    kinds = {"demo": demo_options, "run": run_options, "open": open_options}
     lines = _read(path, ())
     if not lines:
-        raise UsageError(f"{path}:1: no command here; the first must be `demo [options]` or `run SCRIPT [ARGS]`")
+        raise UsageError(f"{path}:1: no command here; {_FIRST}")
     first, rest = lines[0], lines[1:]
     words = _split(first)
     if words[0] not in kinds:
-        raise UsageError(
-            f"{first.place}: the first command must be `demo [options]` or `run SCRIPT [ARGS]`, not {words[0]!r}"
-        )
+        raise UsageError(f"{first.place}: {_FIRST}, not {words[0]!r}")
     try:
         options = kinds[words[0]](words[1:])
     except UsageError as error:
@@ -80,7 +79,7 @@ def _read(path: str, above: tuple[Path, ...]) -> list[Line]:
             continue
         line = Line(path, number, command)
         word = command.split()[0]
-        if word in ("demo", "run"):
+        if word in ("demo", "run", "open"):
             if lines or above:
                 raise UsageError(f"{line.place}: `{word}` can only be the first command of a script")
             lines.append(line)

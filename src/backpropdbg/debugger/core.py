@@ -283,7 +283,7 @@ class Debugger:
         frame = self.selected_frame()
         shown = made.source
         if frame is not None:
-            shown = source(Line(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
+            shown = source(self.trace, Line(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
         return replace(
             made,
             explanation=(*self.notes, *made.explanation),

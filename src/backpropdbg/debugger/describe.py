@@ -1,6 +1,5 @@
 """From the trace and a position in it to the `Situation` that a face draws."""
 
-import linecache
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -22,6 +21,7 @@ from backpropdbg.events import (
 )
 from backpropdbg.ledger import Run
 from backpropdbg.situation import GraphNode, Matrix, Situation, Source, State, Window, number
+from backpropdbg.trace.history import Trace
 
 
 def describe(
@@ -49,7 +49,7 @@ def describe(
         update=stop.update_rows(),
         cosine_to="final sum" if stop.final else "running sum",
         matrices=matrices(stop),
-        source=source(stop.location(), stop.where()),
+        source=source(stop.trace, stop.location(), stop.where()),
         explanation=explain(stop),
         proof=proof(stop),
         reason=reason,
@@ -236,13 +236,10 @@ def _with_partial(
     return replace(node, partial=f"A{number}", partial_state=state_of(held, "not computed"), partial_norm=size)
 
 
-def source(where: Location | None, caption: str, around: int = 3) -> Source | None:
+def source(trace: Trace, where: Location | None, caption: str, around: int = 3) -> Source | None:
     """The lines around a location; None where the file can't be read."""
-    if where is None:
-        return None
-    linecache.checkcache(where.path)
-    lines = linecache.getlines(where.path)
-    if not lines:
+    lines = trace.lines(where.path) if where is not None else ()
+    if where is None or not lines:
         return None
     first = max(1, where.line - around)
     shown = tuple(text.rstrip("\n") for text in lines[first - 1 : where.line + around])

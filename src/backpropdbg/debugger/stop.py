@@ -40,6 +40,7 @@ class Stop:
     """Everything that one position of the trace says about one focused parameter."""
 
     def __init__(self, trace: Trace, position: int, focus: str, element: tuple[int, ...]) -> None:
+        self.trace = trace
         self.event: Event = trace[position]
         self.position, self.focus, self.element = position, focus, element
         self.events: Sequence[Event] = trace.iteration(self.event.iteration, position)

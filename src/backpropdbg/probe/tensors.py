@@ -1,11 +1,13 @@
-"""Handles to tensors: the only place where sums, statistics and windows are computed."""
+"""Handles to tensors: where sums, statistics and windows are computed."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from backpropdbg.events import Held
+from backpropdbg.held import Facts, Form, Held, Packed, Stored
+from backpropdbg.probe.packing import form_of, pack, unpack
 
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _BLOCK = 4096
@@ -68,9 +70,13 @@ def norm_of(t: Tensor) -> float:
 
 def _wide(t: Tensor) -> Tensor:
     """The tensor on the CPU in float64 (or complex128), dense."""
-    t = t.detach()
-    t = t.to_dense() if t.layout != torch.strided else t
+    t = _dense(t)
     return t.to("cpu", torch.complex128 if t.is_complex() else torch.float64)
+
+
+def _dense(t: Tensor) -> Tensor:
+    t = t.detach()
+    return t.to_dense() if t.layout != torch.strided else t
 
 
 def _real(t: Tensor) -> Tensor:
@@ -79,95 +85,115 @@ def _real(t: Tensor) -> Tensor:
     return wide.abs() if wide.is_complex() else wide
 
 
-class HeldTensor:
-    """A reference to a tensor, or to a copy of one; see `events.Held`."""
+class HeldTensor(Held):
+    """A reference to a tensor, or to a copy of one; see `Held`.
 
-    __slots__ = ("_norm", "_shape", "nbytes", "sum_so_far", "tensor")
+    Attributes:
+        tensor: None once it was let go.
+    """
+
+    __slots__ = ("_norm", "_shape", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
         self._shape = tensor.shape
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
         self._norm: float | None = None
+        self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
+
+    @property
+    def _here(self) -> Tensor | None:
+        """The tensor, from the file where it is not in memory."""
+        if self.tensor is None and self.stored is not None:
+            return self.stored.load(unpack)
+        return self.tensor
+
+    @property
+    def _there(self) -> Tensor:
+        found = self._here
+        assert found is not None
+        return found
+
+    @property
+    def dtype(self) -> str:
+        t = self._here
+        return "" if t is None else str(t.dtype).removeprefix("torch.")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self._shape)
 
     @property
-    def kept(self) -> bool:
+    def in_memory(self) -> bool:
         return self.tensor is not None
 
     @property
+    def kept(self) -> bool:
+        return self.tensor is not None or (self.stored is not None and self.stored.kept)
+
+    @property
     def eps(self) -> float:
-        t = self.tensor
+        t = self._here
         return torch.finfo(t.dtype).eps if t is not None and (t.is_floating_point() or t.is_complex()) else 0.0
 
     @property
     def value(self) -> object:
-        return self.tensor
-
-    def _wide(self) -> Tensor:
-        assert self.tensor is not None
-        return _wide(self.tensor)
+        return self._here
 
     def norm(self) -> float | None:
-        if self._norm is None and self.tensor is not None:
-            with torch.no_grad():
-                self._norm = norm_of(self.tensor)
+        if self._norm is None:
+            t = self._here
+            if t is not None:
+                with torch.no_grad():
+                    self._norm = norm_of(t)
         return self._norm
 
     def cosine(self, other: Held) -> float | None:
-        if self.tensor is None or not isinstance(other, HeldTensor) or other.tensor is None:
+        if not isinstance(other, HeldTensor):
             return None
+        a, b = self._here, other._here
         mine, theirs = self.norm() or 0.0, other.norm() or 0.0
-        if mine == 0 or theirs == 0 or not (math.isfinite(mine) and math.isfinite(theirs)):
+        if a is None or b is None or mine == 0 or theirs == 0 or not (math.isfinite(mine) and math.isfinite(theirs)):
             return None
-        products = (self._wide() / mine) * (other._wide().conj() / theirs)
+        products = (_wide(a) / mine) * (_wide(b).conj() / theirs)
         return max(-1.0, min(1.0, float(products.sum().real)))
 
     def plus(self, other: Held) -> "HeldTensor":
-        assert self.tensor is not None and isinstance(other, HeldTensor) and other.tensor is not None
+        assert isinstance(other, HeldTensor)
         with torch.no_grad():
-            return HeldTensor(self.tensor.detach() + other.tensor.detach())
+            return HeldTensor(self._there.detach() + other._there.detach())
 
     def minus(self, other: Held) -> "HeldTensor":
         assert isinstance(other, HeldTensor)
-        return HeldTensor(self._wide() - other._wide())
+        return HeldTensor(_wide(self._there) - _wide(other._there))
 
     def same_bits(self, other: Held) -> bool:
-        assert isinstance(other, HeldTensor) and self.tensor is not None and other.tensor is not None
-        return same_bits(self.tensor.detach(), other.tensor.detach())
+        assert isinstance(other, HeldTensor)
+        return same_bits(self._there.detach(), other._there.detach())
 
     def at(self, index: tuple[int, ...]) -> float:
-        assert self.tensor is not None
-        t = self.tensor.detach()
-        t = t.to_dense() if t.layout != torch.strided else t
+        t = _dense(self._there)
         cell = t[index]
         return float(cell.abs() if cell.is_complex() else cell)
 
     def vmax(self) -> float:
-        assert self.tensor is not None
-        magnitudes = _real(self.tensor).abs()
+        magnitudes = _real(self._there).abs()
         magnitudes = magnitudes[torch.isfinite(magnitudes)]
         return float(magnitudes.max()) if magnitudes.numel() else 0.0
 
     def finite(self) -> bool:
-        assert self.tensor is not None
-        t = self.tensor.detach()
-        return bool(torch.isfinite(t.to_dense() if t.layout != torch.strided else t).all())
+        t = _dense(self._there)
+        t = t.float() if t.is_floating_point() and t.element_size() == 1 else t  # torch has no isfinite of float8
+        return bool(torch.isfinite(t).all())
 
     def cells(
         self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
     ) -> tuple[list[list[float]], int, int]:
         if not pool:
-            assert self.tensor is not None
-            t = self.tensor.detach()
-            flat = as_matrix(t.to_dense() if t.layout != torch.strided else t)
+            flat = as_matrix(_dense(self._there))
             return _real(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
-        assert self.tensor is not None
-        flat = as_matrix(_real(self.tensor))[row0:, col0:]
+        flat = as_matrix(_real(self._there))[row0:, col0:]
         if flat.numel() == 0:
             return [], 1, 1
         row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
@@ -186,6 +212,72 @@ class HeldTensor:
             self.norm()
         self.tensor = None
 
+    def wide(self) -> Tensor:
+        return _wide(self._there)
+
+    def zeros(self) -> Tensor:
+        return torch.zeros_like(_wide(self._there))
+
+    def made(self, values: Any) -> "HeldTensor":
+        return HeldTensor(values)
+
+    def facts(self, measure: bool = True) -> Facts:
+        t = self._here
+        if t is None or not measure:
+            return Facts(form_of(t) if t is not None else Form("", self.shape), self._norm)
+        with torch.no_grad():
+            size = self.norm()
+            # Where the norm is a number, so is each element.
+            finite = (size is not None and math.isfinite(size)) or self.finite()
+            return Facts(form_of(t), size, self._largest(t) if finite else self.vmax(), finite)
+
+    @staticmethod
+    def _largest(t: Tensor) -> float:
+        """Largest magnitude of a tensor that is finite."""
+        if t.layout == torch.strided and t.element_size() > 1 and (t.is_floating_point() or t.is_complex()):
+            return float(torch.linalg.vector_norm(t.detach(), math.inf)) if t.numel() else 0.0
+        return float(_real(t).abs().max()) if t.numel() else 0.0
+
+    def pack(self) -> Packed | None:
+        t = self._here
+        return None if t is None else pack(t)
+
+
+class StoredTensor(HeldTensor):
+    """A tensor of a recording: what is asked of it is read then."""
+
+    __slots__ = ("_facts",)
+
+    def __init__(self, stored: Stored) -> None:
+        self.tensor = self._norm = self.sum_so_far = None
+        self.stored: Stored = stored
+        self._facts: Facts | None = None
+
+    def _known(self) -> Facts:
+        if self._facts is None:
+            self._facts = self.stored.facts()
+        return self._facts
+
+    @property
+    def dtype(self) -> str:
+        return self._known().form.dtype
+
+    @property
+    def nbytes(self) -> int:  # type: ignore[override]
+        return self._known().form.nbytes
+
+    @property
+    def _shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self._known().form.shape
+
+    def norm(self) -> float | None:
+        known = self._known().norm
+        return super().norm() if known is None else known
+
+    def facts(self, measure: bool = True) -> Facts:
+        known = self._known()
+        return super().facts() if measure and known.vmax is None and self.kept else known
+
 
 class PassingTensor(HeldTensor):
     """A handle on a tensor that is let go unmeasured as soon as it was shown; nearly free where nobody looks."""
@@ -196,7 +288,7 @@ class PassingTensor(HeldTensor):
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
         self.nbytes = source.nbytes
-        self._norm = self.sum_so_far = None
+        self._norm = self.sum_so_far = self.stored = None
 
     @property
     def tensor(self) -> Tensor | None:  # type: ignore[override]

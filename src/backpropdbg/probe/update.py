@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer
 
 from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
 from backpropdbg.probe.frames import user_location
-from backpropdbg.probe.optimizers import OptimizerRecipe, summary
+from backpropdbg.probe.optimizers import recipe, summary
 from backpropdbg.probe.watch import Watch, guarded
 
 
@@ -101,7 +101,7 @@ class Update:
                     held = watch.weights.get(name) or watch.weights.setdefault(name, watch.keep(name, p))
                     before[name] = self._before.setdefault(name, held)
                     if before[name] is held and name not in watch.large:
-                        recipes[name] = OptimizerRecipe(optimizer, group, p, held, grads[name])
+                        recipes[name] = recipe(optimizer, group, p, held, grads[name])
         watch.pending -= grads.keys()
         if changed:
             watch.emit(GradChanged(watch.iteration, changed))

@@ -1,13 +1,13 @@
 """The append-only history of events: the only state there is. What is kept obeys a budget."""
 
 import bisect
+import linecache
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
 from backpropdbg.events import BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
-from backpropdbg.trace.printed import Printed
-
-Names = dict[str, tuple[str, ...]]  # of the parameters: all that each is called, by the first
+from backpropdbg.trace.file import File, Names
+from backpropdbg.trace.printed import MOST, Pieces, Printed
 
 DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
@@ -25,13 +25,21 @@ class Trace:
         max_events: beyond this many the oldest iterations are forgotten whole; of one that has MOST_IN_ONE by itself,
             all but its newest backward.
         statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
+        file: where all is written too. What is let go or forgotten here comes back from there.
 
     Attributes:
         printed: what the program printed meanwhile.
     """
 
-    def __init__(self, budget: int = DEFAULT_BUDGET, max_events: int = MAX_EVENTS, *, statistics: bool = True) -> None:
-        self.printed = Printed()
+    def __init__(
+        self,
+        budget: int = DEFAULT_BUDGET,
+        max_events: int = MAX_EVENTS,
+        *,
+        statistics: bool = True,
+        file: File | None = None,
+    ) -> None:
+        self.printed: Pieces = Printed()
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
@@ -43,6 +51,7 @@ class Trace:
         self._bytes = 0
         self._starts: dict[int, int] = {}
         self._names: list[tuple[int, Names]] = []  # from which position on
+        self._file = file
 
     def __len__(self) -> int:
         return self._base + len(self._events)
@@ -50,7 +59,12 @@ class Trace:
     @property
     def first(self) -> int:
         """Position of the oldest event that is still known."""
-        return self._base
+        return self._base if self._older is None else 0
+
+    @property
+    def _older(self) -> File | None:
+        """The file, where it knows what is forgotten here."""
+        return self._file if self._base and self._file is not None and self._file.alive else None
 
     @property
     def nbytes(self) -> int:
@@ -67,8 +81,11 @@ class Trace:
             self._starts.setdefault(number, position)
             self._needed = position
             self._let_sums_go()
-        for held in handles(event):
-            if held.kept:
+        shown = handles(event)
+        if self._file is not None:
+            self._file.add(position, event, shown)
+        for held in shown:
+            if held.in_memory:
                 # A handle that is used again lives as long as the newest event that shows it.
                 if kept.pop(id(held), None) is None:
                     self._bytes += held.nbytes
@@ -83,32 +100,53 @@ class Trace:
 
     def __getitem__(self, position: int) -> Event:
         if position < self._base:
-            raise IndexError(f"no event {position}: the oldest that is still known is {self._base}")
+            if self._older is None or position < 0:
+                raise IndexError(f"no event {position}: the oldest that is still known is {self.first}")
+            return self._older.events(position, position + 1)[0]
         return self._events[position - self._base]
 
     def iterations(self) -> list[int]:
         """Numbers of the iterations that are still known, the oldest first."""
-        return list(self._starts)
+        known = list(self._starts)
+        older = [] if self._older is None else [n for n in self._older.iterations() if n not in self._starts]
+        return [*older, *known]
 
     def start(self, number: int) -> int | None:
         """Position of an iteration's first event that is still known; None where it is not."""
         found = self._starts.get(number)
+        if self._older is not None and (found is None or found <= self._base):
+            return self._older.start(number)
         return None if found is None else max(found, self._base)
 
     def iteration(self, number: int, until: int | None = None) -> Sequence[Event]:
         """Return the events of one iteration, up to and with position `until`."""
-        start = self._starts.get(number)
+        start = self.start(number)
         if start is None:
             return []
         end = len(self) if until is None else until + 1
-        following = self._starts.get(number + 1)
+        following = self.start(number + 1)
         if following is not None:
             end = min(end, following)
-        return self._events[max(start, self._base) - self._base : end - self._base]
+        older = [] if self._older is None else self._older.events(start, min(end, self._base))
+        return [*older, *self._events[max(start - self._base, 0) : max(end - self._base, 0)]]
+
+    def find(self, kinds: tuple[type[Event], ...]) -> list[tuple[int, int]]:
+        """Position and iteration of every event of one of these kinds that is known in memory."""
+        known = enumerate(self._events, self._base)
+        return [(position, event.iteration) for position, event in known if isinstance(event, kinds)]
 
     def note_output(self, stream: str, text: str) -> None:
         """The program prints this now; may be called in any thread."""
         self.printed.note(len(self), stream, text)
+        if self._file is not None:
+            self._file.print(len(self), stream, text)
+
+    def hear(self, printed: Printed) -> None:
+        """Take over what the program printed before the first event."""
+        self.printed = printed
+        if self._file is not None:
+            for stream, text in printed.tail(0, MOST):
+                self._file.print(0, stream, text)
 
     def learn(self, names: Names) -> None:
         """From the newest event on, the parameters are called so."""
@@ -116,11 +154,18 @@ class Trace:
         while self._names and self._names[-1][0] >= position:
             self._names.pop()
         self._names.append((position, names))
+        if self._file is not None:
+            self._file.learn(position, names)
 
     def names_at(self, position: int) -> Names:
         """What the parameters were called at a position."""
         at = bisect.bisect_right(self._names, position, key=lambda pair: pair[0])
         return self._names[at - 1][1] if at else {}
+
+    def lines(self, path: str) -> Sequence[str]:
+        """The lines of a file of the program's; none where it can't be read."""
+        linecache.checkcache(path)
+        return linecache.getlines(path)
 
     def _drop_tensors(self) -> None:
         while self._bytes > self._budget and self._kept:
@@ -130,12 +175,14 @@ class Trace:
                 break
             del self._kept[key]
             self._bytes -= held.nbytes
+            if self._file is not None:
+                self._file.settle(held)
             held.drop(self._statistics)
 
     def _note_partial(self, event: BackwardUse | GroupSummed | PartialEdited, position: int) -> None:
         name = event.parameter if isinstance(event, GroupSummed) else event.use.parameter
         mine = self._partials.setdefault(name, deque())
-        mine.extend((held, position) for held in handles(event) if held.kept and held.nbytes)
+        mine.extend((held, position) for held in handles(event) if held.in_memory and held.nbytes)
         while self._bytes > self._budget and len(mine) > LAST:
             held, shown = mine.popleft()
             if self._kept.get(id(held)) == (held, shown):
@@ -144,6 +191,8 @@ class Trace:
 
     def _add_up(self, held: Held, position: int) -> None:
         """Let a partial of the newest backward go, and keep the sum up to it in the place of the one before."""
+        if self._file is not None:
+            self._file.settle(held)
         self._bytes -= held.nbytes
         name = self._term_of(position)
         if name is None:
@@ -178,6 +227,8 @@ class Trace:
         oldest = min(self._starts)
         if oldest >= current and len(self._events) < MOST_IN_ONE:
             return
+        if self._file is not None:
+            self._file.flush()
         # Of a current iteration without end, keep what the newest backward needs.
         end = self._starts.get(oldest + 1, self._base) if oldest < current else self._needed
         if oldest >= current and end <= self._base:  # a forward without end: nobody runs backward

@@ -2,9 +2,23 @@
 
 import bisect
 import threading
+from typing import Protocol
 
 MOST = 2**20
 _PIECE = 4096
+
+
+class Pieces(Protocol):
+    """What was printed, in memory or in a file."""
+
+    def note(self, position: int, stream: str, text: str) -> None:
+        """Add text that is printed before the event at this position."""
+
+    def count(self, position: int) -> int:
+        """How many characters stood there at a position, those too that are forgotten."""
+
+    def tail(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
+        """The last `most` of them, as (stream, text)."""
 
 
 class Printed:

@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import linecache
 from collections.abc import Callable
 from types import FrameType
 
@@ -141,7 +140,7 @@ def list_(d: Debugger, text: str) -> str:
     """list (l): the source around this stop, or around the line of the selected frame."""
     frame = d.selected_frame()
     place = d.stop.location() if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
-    lines = linecache.getlines(place.path) if place is not None else []
+    lines = d.trace.lines(place.path) if place is not None else []
     if place is None or not lines:
         return "no source line is known for this stop"
     first, last = max(1, place.line - 5), min(len(lines), place.line + 5)

@@ -1,0 +1,36 @@
+"""The child process where a recording is looked at: a debugger beside no program."""
+
+import sys
+from typing import Any
+
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.errors import RecordingError
+from backpropdbg.opened import OpenedProgram, open_file
+from backpropdbg.situation import Situation
+from backpropdbg.wire.server import Server
+
+
+def look(server: Server, path: str) -> int:
+    """Look at a recording, where no program runs. Returns the exit code."""
+    try:
+        trace = open_file(path)
+    except RecordingError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 2
+    debugger: Any = None
+
+    def redraw(situation: Situation) -> None:
+        server.event("stopped", {"reason": "redraw", "threadId": 1, "situation": situation})
+
+    def say(text: str) -> None:
+        server.event("output", {"category": "console", "output": text})
+
+    about = trace.about
+    debugger = Debugger(
+        OpenedProgram(trace), trace, server.wait_at_stop, about.title, about.seed, about.focus, redraw, say, True
+    )
+    server.serve(debugger)
+    if trace.damage:
+        debugger.notes.append(trace.damage)
+    debugger.open()
+    return 0

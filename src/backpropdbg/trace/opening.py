@@ -1,0 +1,196 @@
+"""A recording is opened: nothing in it is trusted, and nothing is written to it.
+
+Only our own tables may be in it (no view, trigger or virtual table), no text of it runs as SQL, no path in it is
+opened, and each query has to end in some time.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+from backpropdbg.errors import RecordingError
+from backpropdbg.events import Event
+from backpropdbg.held import Held, Stored
+from backpropdbg.trace.file import Names
+from backpropdbg.trace.format import APPLICATION_ID, SCHEMA, VERSION, Known
+from backpropdbg.trace.history import Trace
+from backpropdbg.trace.lay import is_ours
+from backpropdbg.trace.reader import UNREADABLE, Reader
+
+_LONGEST = 20.0  # seconds of one query
+_LARGEST = 2**31 - 1  # bytes of one value
+_PAGES = 8_000  # of 1 KiB that SQLite may keep
+
+
+class Opened(Trace):
+    """The trace in a file: it reads as a live one does, but nothing is added."""
+
+    def __init__(self, path: str, make: Callable[[Stored], Held]) -> None:
+        super().__init__()
+        self.path = path
+        self.printed = self.reader = Reader(_open(path), make, path)
+        self.about, self.ended = self.reader.about(), self.reader.ended()
+        self.damage = ""
+        self._known: tuple[int, Known] | None = None
+        try:
+            self._first, self._end = self.reader.reach()
+            if self._end:
+                self.reader.check(self._first)
+                self.reader.check(self._end - 1)
+        except RecordingError as error:
+            self._first, self._end = _readable(self.reader)
+            where = f"after event {self._end - 1}" if self._end else "from its first event on"
+            self.damage = f"{path} is damaged {where}: {str(error).rpartition(': ')[2]}"
+        if not self._end:
+            raise RecordingError(self.damage or f"{path}: nothing was recorded")
+
+    def __len__(self) -> int:
+        return self._end
+
+    @property
+    def first(self) -> int:
+        return self._first
+
+    def append(self, event: Event) -> int:
+        raise RecordingError(f"{self.path} is a recording: nothing is added")
+
+    def __getitem__(self, position: int) -> Event:
+        if not self._first <= position < self._end:
+            raise IndexError(f"no event {position}: there are {self._first} to {self._end - 1}")
+        return self.reader.event(position)
+
+    def iterations(self) -> list[int]:
+        return self.reader.iterations()
+
+    def start(self, number: int) -> int | None:
+        return self.reader.start(number)
+
+    def learn(self, names: Names) -> None:
+        """Nothing: what is known is in the file."""
+
+    def known(self, position: int) -> Known:
+        """What was known of the program at a position."""
+        if self._known is None or self._known[0] != position:
+            self._known = position, self.reader.known(position)
+        return self._known[1]
+
+    def names_at(self, position: int) -> Names:
+        return self.known(position).names
+
+    def iteration(self, number: int, until: int | None = None) -> list[Event]:
+        span = self.reader.span(number)
+        if span is None:
+            return []
+        end = min(span[1], self._end if until is None else until + 1)
+        return list(self.reader.events(span[0], end))
+
+    def find(self, kinds: tuple[type[Event], ...]) -> list[tuple[int, int]]:
+        return [row for row in self.reader.find([kind.__name__ for kind in kinds]) if row[0] < self._end]
+
+    def lines(self, path: str) -> list[str]:
+        return self.reader.lines(path)
+
+    def refresh(self) -> None:
+        """See what was added since, by whoever records it."""
+        if not self.damage:
+            self._first, self._end = self.reader.reach()
+            self.ended = self.reader.ended()
+
+
+def _readable(reader: Reader) -> tuple[int, int]:
+    """First position, and that after the last, of the events before the damage."""
+    with contextlib.suppress(RecordingError):
+        first = reader.row("SELECT position FROM events ORDER BY position LIMIT 1")
+        if first is not None:
+            end: int = first[0]
+            with contextlib.suppress(RecordingError):
+                while end - first[0] < 2**40:
+                    reader.check(end)
+                    end += 1
+            return first[0], end
+    return 0, 0
+
+
+def _open(path: str) -> sqlite3.Connection:
+    """Open a file for reading only. Raises RecordingError in one line where it is no recording of ours."""
+    try:
+        there = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(there.st_mode):
+        kind = "a folder" if stat.S_ISDIR(there.st_mode) else "no plain file"
+        raise RecordingError(f"{path} is {kind}; give a recording (a .bptrace file)")
+    if not os.access(path, os.R_OK):
+        raise RecordingError(f"{path}: can't be read")
+    if not is_ours(path):
+        raise RecordingError(f"{path} is {'empty' if not there.st_size else 'no recording'}; give a .bptrace file")
+    try:
+        return _checked(_reading(path), path)
+    except UNREADABLE as error:
+        raise RecordingError(f"{path} is damaged: {str(error)[:200]}") from None
+
+
+def _reading(path: str) -> sqlite3.Connection:
+    """A connection that can read. In a folder that can't be written to SQLite needs help."""
+    name = quote(os.path.abspath(path))
+    db = _connect(f"file:{name}?mode=ro")
+    try:
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return db
+    except sqlite3.OperationalError:
+        db.close()
+    if not os.path.exists(path + "-wal"):
+        return _connect(f"file:{name}?mode=ro&immutable=1")
+    with tempfile.TemporaryDirectory(prefix="backpropdbg-") as folder:  # the log has to be merged somewhere
+        copy = os.path.join(folder, "copy")
+        shutil.copyfile(path, copy)
+        shutil.copyfile(path + "-wal", copy + "-wal")
+        db = _connect(f"file:{quote(copy)}")
+        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return db
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=2.0)
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
+    for setting in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", f"cache_size = -{_PAGES}"):
+        db.execute(f"PRAGMA {setting}")
+    return db
+
+
+def _checked(db: sqlite3.Connection, path: str) -> sqlite3.Connection:
+    """Raise RecordingError unless the tables are ours, to the letter."""
+    (application,), (version,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION_ID:
+        raise RecordingError(f"{path} is no recording; give a .bptrace file")
+    if version > VERSION:
+        raise RecordingError(
+            f"{path} is of a newer backpropdbg (format {version}; this one reads {VERSION}): update it"
+        )
+    found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT 100").fetchall()
+    if version < 1 or dict(found) != SCHEMA or len(found) != len(SCHEMA):
+        raise RecordingError(f"{path} is damaged, or no recording: its tables are not ours")
+    _limit_time(db)
+    return db
+
+
+def _limit_time(db: sqlite3.Connection) -> None:
+    """End a query that a damaged file never lets end."""
+    began: list[float] = [0.0, 0.0]
+
+    def tick() -> int:
+        now = time.monotonic()
+        if now - began[1] > 1.0:  # another query
+            began[0] = now
+        began[1] = now
+        return int(now - began[0] > _LONGEST)
+
+    db.set_progress_handler(tick, 100_000)

@@ -1,0 +1,277 @@
+"""A recording as it is read: events by position, decoded when asked for; of what was decoded, a little is kept."""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from backpropdbg.errors import RecordingError
+from backpropdbg.events import Event
+from backpropdbg.held import Facts, Held, Packed, Stored
+from backpropdbg.trace.format import About, Ended, Known, decoder
+
+T = TypeVar("T")
+_BLOCK = 256  # events that are read at once
+_BLOCKS = 64  # that are kept
+_MOST_CACHED = 64 * 2**20  # bytes of tensors
+_MOST_TEXTS = 1_000
+_LAST_TEXT = "SELECT max(number) FROM output WHERE position <= ?"
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
+
+
+class _InFile:
+    """One tensor of the file; see `held.Stored`."""
+
+    __slots__ = ("_number", "_reader")
+
+    def __init__(self, reader: "Reader", number: int) -> None:
+        self._reader, self._number = reader, number
+
+    @property
+    def kept(self) -> bool:
+        return self._reader.has(self._number)
+
+    def facts(self) -> Facts:
+        return self._reader.facts(self._number)
+
+    def pack(self) -> Packed | None:
+        return self._reader.pack(self._number)
+
+    def load(self, make: Callable[[Packed], T]) -> T | None:
+        return self._reader.load(self._number, make)
+
+
+class Reader:
+    """Reads one file. Everything raises RecordingError where the file is damaged.
+
+    Args:
+        db: an open database whose tables are ours. make: a handle to a tensor in the file. name: for messages.
+    """
+
+    def __init__(self, db: sqlite3.Connection, make: Callable[[Stored], Held], name: str) -> None:
+        self.db, self._make, self._name = db, make, name
+        self._lock = threading.RLock()
+        self._decode = decoder(self._held)
+        self._handles: WeakValueDictionary[int, Held] = WeakValueDictionary()
+        self._blocks: OrderedDict[int, list[Event]] = OrderedDict()
+        self._tensors: OrderedDict[tuple[int, object], tuple[Any, int]] = OrderedDict()
+        self._cached = 0
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def rows(self, text: str, *values: object) -> list[Any]:
+        """All rows of a query."""
+        with self._lock:
+            try:
+                return self.db.execute(text, values).fetchall()
+            except UNREADABLE as error:
+                raise RecordingError(f"{self._name} is damaged: {error}") from None
+
+    def row(self, text: str, *values: object) -> Any:
+        """The first row of a query; None where there is none."""
+        found = self.rows(text, *values)
+        return found[0] if found else None
+
+    def _whole(self, value: object) -> int:
+        if type(value) is not int or value < 0:
+            raise RecordingError(f"{self._name} is damaged: {str(value)[:40]!r} is no count")
+        return value
+
+    def _body(self, body: Any, kind: type[T]) -> T:
+        try:
+            return msgspec.msgpack.decode(body, type=kind)
+        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+            raise RecordingError(f"{self._name} is damaged: {str(error)[:200]}") from None
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def reach(self) -> tuple[int, int]:
+        """The position of the first event, and that after the last one."""
+        # One query for both would read all of them.
+        (low,), (high,) = (self.row(f"SELECT {end}(position) FROM events") for end in ("min", "max"))
+        return (0, 0) if low is None else (low, high + 1)
+
+    def event(self, position: int) -> Event:
+        """One event."""
+        return self.events(position, position + 1)[0]
+
+    def check(self, position: int) -> None:
+        """Raise RecordingError where an event can't be read; no tensor is made."""
+        row = self.row("SELECT kind, body FROM events WHERE position = ?", position)
+        try:
+            decoder(lambda number: Held())(*row)
+        except (RecordingError, TypeError) as error:
+            raise RecordingError(f"{self._name} is damaged at event {position}: {error}") from None
+
+    def events(self, start: int, end: int) -> list[Event]:
+        """Those from `start` on, before `end`."""
+        found: list[Event] = []
+        for number in range(start // _BLOCK, -(-end // _BLOCK)):
+            first = number * _BLOCK
+            found += self._block(number, min(_BLOCK, end - first))[max(0, start - first) : end - first]
+        return found
+
+    def _block(self, number: int, size: int) -> list[Event]:
+        """A run of events, of which `size` are needed."""
+        with self._lock:
+            block = self._blocks.get(number, [])
+            if len(block) < size:
+                block = self._blocks[number] = self._read(number * _BLOCK, size)
+                while len(self._blocks) > _BLOCKS:
+                    self._blocks.popitem(last=False)
+            self._blocks.move_to_end(number)
+            return block
+
+    def _read(self, first: int, size: int) -> list[Event]:
+        """As many of a run of events as can be read. Raises RecordingError where they are less than `size`."""
+        block: list[Event] = []
+        error = "it is missing"
+        text = (
+            "SELECT position, iteration, kind, body FROM events WHERE position >= ? AND position < ? ORDER BY position"
+        )
+        try:
+            for position, iteration, kind, body in self.db.execute(text, (first, first + _BLOCK)):
+                if position != first + len(block):
+                    break
+                event = self._decode(kind, body)
+                if event.iteration != iteration:
+                    raise RecordingError("it is of two iterations at once")
+                block.append(event)
+        except (RecordingError, TypeError, *UNREADABLE) as found:
+            error = str(found)
+        if len(block) < size:
+            raise RecordingError(f"{self._name} is damaged at event {first + len(block)}: {error}")
+        return block
+
+    def start(self, iteration: int) -> int | None:
+        """The first position of an iteration; None where it is not known."""
+        row = self.row("SELECT start FROM iterations WHERE number = ?", iteration)
+        return None if row is None else self._whole(row[0])
+
+    def span(self, iteration: int) -> tuple[int, int] | None:
+        """The first position of an iteration, and that of the next one (or a very large one); None where unknown."""
+        start = self.start(iteration)
+        if start is None:
+            return None
+        (following,) = self.row("SELECT min(start) FROM iterations WHERE start > ?", start)
+        return start, following if following is not None else 2**62
+
+    def iterations(self) -> list[int]:
+        """Numbers of all iterations, the oldest first."""
+        return [self._whole(number) for (number,) in self.rows("SELECT number FROM iterations ORDER BY start")]
+
+    def find(self, kinds: list[str]) -> list[tuple[int, int]]:
+        """Position and iteration of every event of one of these kinds."""
+        places = ", ".join("?" * len(kinds))
+        text = f"SELECT position, iteration FROM events WHERE kind IN ({places}) ORDER BY position"
+        return [(position, self._whole(iteration)) for position, iteration in self.rows(text, *kinds)]
+
+    # -- tensors ---------------------------------------------------------------------------------
+
+    def _held(self, number: int) -> Held:
+        held = self._handles.get(number)
+        if held is None:
+            held = self._handles[number] = self._make(_InFile(self, number))
+        return held
+
+    def has(self, number: int) -> bool:
+        """True while the file has the bytes of a tensor."""
+        row = self.row("SELECT size FROM data WHERE id = ?", number)
+        return row is not None and type(row[0]) is int and self.facts(number).form.fits(row[0])
+
+    def facts(self, number: int) -> Facts:
+        """What is known of a tensor."""
+        row = self.row("SELECT facts FROM tensors WHERE id = ?", number)
+        if row is None:
+            raise RecordingError(f"{self._name} is damaged: tensor {number} is missing")
+        return self._body(row[0], Facts)
+
+    def pack(self, number: int) -> Packed | None:
+        """The bytes of a tensor; None where they are gone."""
+        form = self.facts(number).form
+        row = self.row("SELECT bytes FROM data WHERE id = ?", number)
+        if row is None:
+            return None
+        if not isinstance(row[0], bytes) or not form.fits(len(row[0])):
+            raise RecordingError(f"{self._name} is damaged: tensor {number} has another size than it says")
+        return Packed(form, row[0])
+
+    def load(self, number: int, make: Callable[[Packed], T]) -> T | None:
+        """The tensor that `make` makes of its bytes; None where they are gone."""
+        with self._lock:
+            if (number, make) in self._tensors:
+                self._tensors.move_to_end((number, make))
+                found: T = self._tensors[number, make][0]
+                return found
+            packed = self.pack(number)
+            if packed is None:
+                return None
+            try:
+                found = make(packed)
+            except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+                raise RecordingError(f"{self._name} is damaged: tensor {number}: {str(error)[:200]}") from None
+            self._cache((number, make), found, packed.form.nbytes)
+            return found
+
+    def _cache(self, key: tuple[int, object], tensor: object, size: int) -> None:
+        self._tensors[key] = tensor, size
+        self._cached += size
+        while self._cached > _MOST_CACHED and len(self._tensors) > 1:
+            _, (_, gone) = self._tensors.popitem(last=False)
+            self._cached -= gone
+
+    # -- the rest --------------------------------------------------------------------------------
+
+    def known(self, position: int) -> Known:
+        """What was known of the program at a position."""
+        latest = "SELECT state FROM known WHERE position <= ? ORDER BY position DESC LIMIT 1"
+        row = self.row(f"SELECT body FROM states WHERE id = ({latest})", position)
+        return self._body(row[0], Known) if row is not None else Known()
+
+    def about(self) -> About:
+        """What was recorded."""
+        row = self.row("SELECT value FROM meta WHERE key = 'about'")
+        return self._body(row[0], About) if row is not None else About("")
+
+    def ended(self) -> Ended | None:
+        """How it ended; None where nobody said so: it is being written, or was killed."""
+        row = self.row("SELECT value FROM meta WHERE key = 'ended'")
+        return self._body(row[0], Ended) if row is not None else None
+
+    def note(self, position: int, stream: str, text: str) -> None:
+        """Nothing: a file is only read here."""
+
+    def count(self, position: int) -> int:
+        """How many characters the program had printed before the event at a position."""
+        row = self.row(f"SELECT total FROM output WHERE number = ({_LAST_TEXT})", position)
+        return 0 if row is None else self._whole(row[0])
+
+    def tail(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
+        """The last `most` of them, as (stream, text)."""
+        text = f"SELECT stream, text FROM output WHERE number <= ({_LAST_TEXT}) ORDER BY number DESC LIMIT ?"
+        found: list[tuple[str, str]] = []
+        for stream, printed in self.rows(text, position, _MOST_TEXTS) if most > 0 else []:
+            if not isinstance(stream, str) or not isinstance(printed, bytes):
+                raise RecordingError(f"{self._name} is damaged: what was printed is no text")
+            shown = printed.decode("utf-8", "surrogatepass")[-most:]
+            found.append((stream, shown))
+            most -= len(shown)
+            if most <= 0:
+                break
+        return tuple(reversed(found))
+
+    def lines(self, path: str) -> list[str]:
+        """The lines of a file of the program's, as they were; none where they were not recorded."""
+        row = self.row("SELECT text FROM sources WHERE path = ?", path)
+        if row is None or not isinstance(row[0], bytes):
+            return []
+        return row[0].decode("utf-8", "replace").splitlines(keepends=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self.db.close()

@@ -1,0 +1,420 @@
+"""A recording in the making: a thread of its own writes what happens to the file, in short transactions.
+
+What was committed can be read at any time, by another process too, and is there after `kill -9`. Nothing here may fail
+into the program: what can't be written ends the recording, with one line.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from backpropdbg.errors import RecordingError
+from backpropdbg.events import (
+    BackwardStarted,
+    Event,
+    IterationStarted,
+    LossComputed,
+    Paused,
+    ProgramFinished,
+    StepStarted,
+)
+from backpropdbg.held import Facts, Held, Packed, Stored
+from backpropdbg.keep import Keep
+from backpropdbg.trace import lay
+from backpropdbg.trace.batch import Batch, Entry
+from backpropdbg.trace.file import Names
+from backpropdbg.trace.format import About, Ended, Known, encoder, lost
+from backpropdbg.trace.reader import Reader
+
+T = TypeVar("T")
+SOON = 0.2  # seconds until what happened is in the file
+MANY_BYTES = 8 * 2**20  # that wait are written at once
+MOST_BYTES = 64 * 2**20  # may wait; then the program does
+_EVENT_BYTES = 2000
+_MOST_STATES = 64
+# Around these a program may have got other modules, frozen parameters or optimizers.
+_TELLING = (IterationStarted, LossComputed, BackwardStarted, StepStarted, Paused, ProgramFinished)
+
+
+class InFile:
+    """One tensor of a recording in the making; see `held.Stored`.
+
+    Attributes:
+        number: of the tensor. shown: the newest iteration that shows it.
+    """
+
+    __slots__ = ("number", "shown", "writer")
+
+    def __init__(self, writer: "Writer", number: int, shown: int) -> None:
+        self.writer, self.number, self.shown = writer, number, shown
+
+    @property
+    def kept(self) -> bool:
+        return self.writer.has(self.number)
+
+    def facts(self) -> Facts:
+        return self.writer.facts(self.number)
+
+    def pack(self) -> Packed | None:
+        return self.writer.pack(self.number)
+
+    def load(self, make: Callable[[Packed], T]) -> T | None:
+        return self.writer.load(self.number, make)
+
+
+class _OwnStored:
+    """One tensor as the transaction sees it that is going on."""
+
+    kept = True
+
+    def __init__(self, db: sqlite3.Connection, number: int) -> None:
+        self._db, self._number = db, number
+
+    def facts(self) -> Facts:
+        (facts,) = self._db.execute("SELECT facts FROM tensors WHERE id = ?", (self._number,)).fetchone()
+        return msgspec.msgpack.decode(facts, type=Facts)
+
+    def pack(self) -> Packed | None:
+        (data,) = self._db.execute("SELECT bytes FROM data WHERE id = ?", (self._number,)).fetchone()
+        return Packed(self.facts().form, data)
+
+    def load(self, make: Callable[[Packed], T]) -> T | None:
+        packed = self.pack()
+        return make(packed) if packed is not None else None
+
+
+class Writer:
+    """Writes one recording.
+
+    Args:
+        path: of the file. A recording that is there is replaced, nothing else is. Raises RecordingError.
+        about: what is recorded. keep: which tensors. say: gets the line that tells why it ended early.
+
+        ask: what the program's modules, frozen parameters and optimizer are. make: a handle to a tensor in the file.
+
+    Attributes:
+        alive: False once the recording has ended.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        about: About,
+        keep: Keep,
+        say: Callable[[str], None],
+        ask: Callable[[], Known],
+        make: Callable[[Stored], Held],
+    ) -> None:
+        self.path, self.keep, self._say, self._ask = path, keep, say, ask
+        self.alive = True
+        self._db = lay.new_file(path, about)
+        self._pid = os.getpid()
+        self._encode = encoder(self._number)
+        self._changed = threading.Condition()
+        self._using = threading.Lock()  # the database
+        self._batch = Batch()
+        self._added = self._written = 0
+        self._hurry = self._closing = False
+        self._tensors = 0
+        self._iteration = self._writing = 0
+        self._bytes = self._printed = 0
+        self._sources: dict[str, int] = {}
+        self._known = Known()
+        self._states: dict[bytes, int] = {}
+        self._make = make
+        self._reader = Reader(lay.reading(path), make, path)
+        _not_after_fork(self)
+        self._thread = threading.Thread(target=self._run, name="backpropdbg-file", daemon=True)
+        self._thread.start()
+
+    # -- in the threads of the program -----------------------------------------------------------
+
+    def add(self, position: int, event: Event, shown: Iterable[Held]) -> None:
+        """Take an event, and the tensors that it shows."""
+        if not self._mine():
+            return
+        again: list[int] = []
+        fresh = [held for held in shown if self._meet(held, event.iteration, again)]
+        if isinstance(event, _TELLING):
+            self._know(position, replace(self._ask(), names=self._known.names))
+        size = _EVENT_BYTES + sum(held.nbytes for held in fresh)
+        with self._changed:
+            self._batch.events.append(Entry(position, event, fresh, again))
+            self._grown(size)
+            hurry = event.iteration != self._iteration
+            self._iteration = event.iteration
+            self._hurry = self._hurry or hurry or self._batch.nbytes > MANY_BYTES
+            if self._hurry:
+                self._changed.notify_all()
+            while self._batch.nbytes > MOST_BYTES and self._writes():
+                self._changed.wait(1.0)
+
+    def learn(self, position: int, names: Names) -> None:
+        """From this position on, the parameters are called so."""
+        if self._mine():
+            self._know(position, replace(self._ask(), names=names))
+
+    def _know(self, position: int, known: Known) -> None:
+        if known != self._known:
+            self._known = known
+            with self._changed:
+                self._batch.known.append((position, known))
+                self._grown(0)
+
+    def print(self, position: int, stream: str, text: str) -> None:
+        """Take what the program printed."""
+        if self._mine():
+            with self._changed:
+                self._batch.print(position, stream, text)
+                self._grown(len(text))
+
+    def _grown(self, size: int) -> None:
+        self._added += 1
+        self._batch.nbytes += size
+        if not self._batch.since:
+            self._batch.since = time.monotonic()
+            self._changed.notify_all()
+
+    def _mine(self) -> bool:
+        return self.alive and not self._closing and os.getpid() == self._pid
+
+    def _meet(self, held: Held, iteration: int, again: list[int]) -> bool:
+        """Give a tensor its number; False where it has one. again: gets that, the first time in an iteration."""
+        stored = self._of(held)
+        if stored is None:
+            self._tensors += 1
+            self._mark(held, InFile(self, self._tensors, iteration))
+            return True
+        if stored.shown < iteration:
+            stored.shown = iteration
+            again.append(stored.number)
+        return False
+
+    def _of(self, held: Held) -> InFile | None:
+        """What a tensor is in the file."""
+        return held.stored if isinstance(held.stored, InFile) else None
+
+    def _mark(self, held: Held, stored: InFile) -> None:
+        held.stored = stored
+
+    def _number(self, held: Held) -> int | None:
+        stored = self._of(held)
+        return stored.number if stored is not None else None
+
+    def flush(self) -> None:
+        """Wait until all that was taken is in the file."""
+        if os.getpid() != self._pid:
+            return
+        with self._changed:
+            wanted, self._hurry = self._added, True
+            self._changed.notify_all()
+            while self._written < wanted and self._writes():
+                self._changed.wait(1.0)
+
+    def _writes(self) -> bool:
+        return self.alive and self._thread.is_alive()
+
+    def settle(self, held: Held) -> None:
+        """A tensor is about to be let go: be sure that it is in the file."""
+        if self._batch.nbytes and self._of(held) is not None:
+            self.flush()
+
+    def close(self, how: str, code: int | None = None) -> None:
+        """Write what is left, and that it is all; leave one file. Safe to call twice."""
+        if os.getpid() != self._pid or self._closing:
+            return
+        self.flush()
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        if not self.alive:
+            return
+        self.alive = False
+        with self._using, contextlib.suppress(sqlite3.Error):
+            self._reader.close()
+            lay.close(self._db, Ended(how, code))
+
+    # -- in the thread that writes ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not (self._batch.since or self._closing):
+                    self._changed.wait()
+                while self._batch.since and not self._hurry and not self._closing:
+                    left = self._batch.since + SOON - time.monotonic()
+                    if left <= 0 or not self._changed.wait(left):
+                        break
+                if not self._batch.since:
+                    return
+                batch, self._batch, self._hurry = self._batch, Batch(), False
+                upto = self._added
+            try:
+                with self._using:
+                    self._write(batch)
+            except (sqlite3.Error, OSError, MemoryError) as error:
+                self._fail(error)
+            with self._changed:
+                self._written = upto
+                self._changed.notify_all()
+            if not self.alive:
+                return
+
+    def _fail(self, error: Exception) -> None:
+        self.alive = False
+        with contextlib.suppress(sqlite3.Error):
+            self._db.rollback()
+        reason = lay.reason(error, self.path)
+        self._say(f"{self.path}: the recording ends here: {reason}; the program runs on")
+
+    def _write(self, batch: Batch) -> None:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        for entry in batch.events:
+            if entry.event.iteration != self._writing:
+                self._let_go()
+                self._writing = entry.event.iteration
+                row = entry.event.iteration, entry.position
+                db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", row)
+            for held in entry.fresh:
+                self._write_tensor(held)
+            db.executemany("UPDATE data SET shown = ? WHERE id = ?", [(self._writing, n) for n in entry.again])
+        rows = [(entry.position, *self._row(entry.event)) for entry in batch.events]
+        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
+        printed = batch.printed(self._printed)
+        db.executemany("INSERT INTO output (position, total, stream, text) VALUES (?, ?, ?, ?)", printed)
+        self._printed = printed[-1][1] if printed else self._printed
+        for position, known in batch.known:
+            self._write_known(position, known)
+        for path, text in lay.sources(_paths(batch), self._sources):
+            db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?)", (path, text))
+        self._let_go()
+        db.execute("COMMIT")
+
+    def _row(self, event: Event) -> tuple[int, str, bytes]:
+        try:
+            return event.iteration, type(event).__name__, self._encode(event)
+        except Exception as error:  # a name or a number that no file holds: the rest goes on
+            instead = lost(event, error)
+            return event.iteration, type(instead).__name__, self._encode(instead)
+
+    def _write_tensor(self, held: Held) -> None:
+        stored = self._of(held)
+        assert stored is not None
+        packed = held.pack() if self.keep.size != 0 else None
+        if packed is not None and self.keep.size is not None and len(packed.data) > self.keep.size:
+            packed = None
+        # What is kept can be measured when it is let go, if ever.
+        facts = msgspec.msgpack.encode(held.facts(measure=packed is None))
+        self._db.execute("INSERT INTO tensors VALUES (?, ?)", (stored.number, facts))
+        if packed is not None:
+            size = len(packed.data)
+            self._db.execute("INSERT INTO data VALUES (?, ?, ?, ?)", (stored.number, self._writing, size, packed.data))
+            self._bytes += size
+
+    def _write_known(self, position: int, known: Known) -> None:
+        body = msgspec.msgpack.encode(known)
+        if body not in self._states:
+            if len(self._states) >= _MOST_STATES:
+                self._states.clear()
+            self._states[body] = self._db.execute("INSERT INTO states (body) VALUES (?)", (body,)).lastrowid or 0
+        self._db.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", (position, self._states[body]))
+
+    def _let_go(self) -> None:
+        """Let the bytes go that the policy has no room for: of the oldest iterations that show them."""
+        keep, db = self.keep, self._db
+        if keep.last is not None:
+            old = db.execute("SELECT id, size FROM data WHERE shown <= ?", (self._writing - keep.last,))
+            self._delete(old.fetchall(), 0)
+        while keep.size is not None and self._bytes > keep.size:
+            oldest = db.execute("SELECT id, size FROM data ORDER BY shown, id LIMIT 64").fetchall()
+            if not oldest:
+                break
+            self._delete(oldest, keep.size)
+
+    def _delete(self, rows: Sequence[Any], down_to: int) -> None:
+        """Measure these tensors and let them go, as many as it takes."""
+        for number, size in rows:
+            facts = self._make(_OwnStored(self._db, number)).facts()
+            self._db.execute("UPDATE tensors SET facts = ? WHERE id = ?", (msgspec.msgpack.encode(facts), number))
+            self._db.execute("DELETE FROM data WHERE id = ?", (number,))
+            self._bytes -= size
+            if self._bytes <= down_to:
+                break
+
+    # -- what was let go, or forgotten, elsewhere ------------------------------------------------
+
+    def _reading(self) -> Reader:
+        """Raises RecordingError in a forked worker: nothing of the file may be used there."""
+        if os.getpid() != self._pid:
+            raise RecordingError(f"{self.path}: it is recorded by another process")
+        return self._reader
+
+    def has(self, number: int) -> bool:
+        """True while the file has the bytes of a tensor."""
+        return not self._closing and self._reading().has(number)
+
+    def facts(self, number: int) -> Facts:
+        """What is known of a tensor."""
+        return self._reading().facts(number)
+
+    def pack(self, number: int) -> Packed | None:
+        """The bytes of a tensor; None where they are gone."""
+        return self._reading().pack(number)
+
+    def load(self, number: int, make: Callable[[Packed], T]) -> T | None:
+        """The tensor that `make` makes of its bytes; None where they are gone."""
+        return self._reading().load(number, make)
+
+    def events(self, start: int, end: int) -> Sequence[Event]:
+        """Those from `start` on, before `end`."""
+        return self._reading().events(start, end)
+
+    def iterations(self) -> Sequence[int]:
+        """Numbers of all iterations, the oldest first."""
+        return self._reading().iterations()
+
+    def start(self, number: int) -> int | None:
+        """Position of an iteration's first event; None where it is not known."""
+        return self._reading().start(number)
+
+
+def _paths(batch: Batch) -> list[str]:
+    """The files that these events name."""
+    places = [getattr(entry.event, "where", None) for entry in batch.events]
+    places += [use.where for entry in batch.events for use in getattr(entry.event, "uses", ())]
+    return list(dict.fromkeys([place.path for place in places if place is not None]))
+
+
+def _not_after_fork(writer: Writer) -> None:
+    """No fork while the database is in use; and a worker must not even close its copy of it."""
+    import weakref
+
+    reference = weakref.ref(writer)
+
+    def before() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._using.acquire()
+
+    def after() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._using.release()
+
+    def in_child() -> None:
+        alive = reference()
+        if alive is not None:
+            lay.forget(alive._db)
+            lay.forget(alive._reader.db)
+            alive._using.release()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)

@@ -1,0 +1,272 @@
+"""Damaged, truncated, foreign, newer and hostile files: one clear line, nothing runs, nothing hangs."""
+
+import os
+import random
+import sqlite3
+import stat
+from pathlib import Path
+
+import msgspec
+import plain
+import pytest
+
+from backpropdbg.errors import RecordingError
+from backpropdbg.events import handles
+from backpropdbg.held import Facts, Form
+from backpropdbg.trace import format as layout
+from backpropdbg.trace.history import Trace
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of a good recording."""
+    path = tmp_path_factory.mktemp("whole") / "run.bptrace"
+    writer = plain.writer(path)
+    trace = Trace(file=writer)
+    trace.learn({plain.NAME: (plain.NAME, "tied.weight")})
+    made = plain.iterations(100)
+    for n in range(40):
+        for event in next(made):
+            trace.append(event)
+        trace.note_output("stdout", f"step {n}\n")
+    writer.close("the program ended", 0)
+    return path.read_bytes()
+
+
+def look_at_all(path: Path) -> int:
+    """Read everything that a face may ask for; how many events could be read. Raises RecordingError only."""
+    trace = plain.opened(path)
+    read = 0
+    for position in range(trace.first, len(trace)):
+        try:
+            for held in handles(trace[position]):
+                assert held.kept in (True, False)
+                held.facts(), held.value
+            trace.names_at(position)
+            read += 1
+        except RecordingError as error:
+            assert "\n" not in str(error) and str(path) in str(error)
+    for look in (
+        trace.iterations,
+        lambda: trace.printed.tail(len(trace), 1000),
+        lambda: trace.lines("train.py"),
+        trace.refresh,
+    ):
+        try:
+            look()
+        except RecordingError as error:
+            assert "\n" not in str(error)
+    return read
+
+
+def test_a_whole_file_is_read_whole(whole, tmp_path):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    assert look_at_all(path) == 40 * plain.EVENTS
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_flipped_bytes(whole, tmp_path, seed):
+    """Some files are read with another number in them: what they hold is theirs. No other error than ours."""
+    rng, path = random.Random(seed), tmp_path / "run.bptrace"
+    data = bytearray(whole)
+    for _ in range(rng.choice([1, 3, 30, 300])):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+    try:
+        look_at_all(path)
+    except RecordingError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_cut_files_give_what_is_before_the_cut(whole, tmp_path, seed):
+    rng, path = random.Random(seed), tmp_path / "run.bptrace"
+    path.write_bytes(whole[: rng.randrange(1, len(whole))])
+    try:
+        look_at_all(path)
+    except RecordingError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_pages_that_are_overwritten(whole, tmp_path, seed):
+    rng, path = random.Random(seed), tmp_path / "run.bptrace"
+    data = bytearray(whole)
+    for _ in range(rng.randrange(1, 4)):
+        page = 4096 * rng.randrange(1, len(data) // 4096)
+        other = 4096 * rng.randrange(len(data) // 4096)
+        data[page : page + 4096] = rng.choice([bytes(4096), rng.randbytes(4096), data[other : other + 4096]])
+    path.write_bytes(data)
+    try:
+        look_at_all(path)
+    except RecordingError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+
+
+def test_damage_in_the_middle_leaves_what_is_before_it(whole, tmp_path):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE events SET body = x'c1' WHERE position = 300")
+        db.execute("DELETE FROM events WHERE position > 300")
+    trace = plain.opened(path)
+    assert len(trace) == 300 and trace[299].iteration == 300 // plain.EVENTS + 1
+    assert trace.damage.startswith(f"{path} is damaged after event 299: ")
+
+
+# -- files that are something else -----------------------------------------------------------------
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(RecordingError) as caught:
+        plain.opened(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_no_file(tmp_path):
+    assert "No such file" in refused(tmp_path / "run.bptrace")
+    assert "a folder" in refused(tmp_path)
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "run.bptrace").touch()
+    assert "empty" in refused(tmp_path / "run.bptrace")
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "no plain file" in refused(tmp_path / "pipe")
+    assert "no plain file" in refused(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("data", [b"hello", b"SQLite format 3\0", b"\x80\x04" + b"x" * 200, bytes(5000)])
+def test_a_foreign_file(tmp_path, data):
+    (tmp_path / "run.bptrace").write_bytes(data)
+    assert "no recording" in refused(tmp_path / "run.bptrace")
+
+
+def test_another_database(tmp_path):
+    path = tmp_path / "run.bptrace"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE events (position INTEGER PRIMARY KEY)")
+    assert "no recording" in refused(path)
+
+
+def test_a_newer_format(whole, tmp_path):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {layout.VERSION + 1}")
+    assert "newer backpropdbg (format 2; this one reads 1)" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON meta BEGIN DELETE FROM events; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE more (x)",
+        "CREATE INDEX more ON events (kind)",
+        "DROP INDEX data_by_shown",
+        "DROP TABLE output",
+        "ALTER TABLE events ADD COLUMN more",
+        "DROP TABLE states; CREATE VIEW states AS SELECT 1 AS id, x'00' AS body",
+    ],
+)
+def test_only_our_own_tables_are_accepted(whole, tmp_path, change):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    db = sqlite3.connect(path)
+    db.executescript(change)
+    db.close()
+    assert "its tables are not ours" in refused(path)
+
+
+def changed(whole: bytes, tmp_path: Path, text: str, *values: object) -> Path:
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    with sqlite3.connect(path) as db:
+        db.execute(text, values)
+    return path
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"\x91" * 100_000,
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        msgspec.msgpack.encode({"iteration": "one"}),
+        msgspec.msgpack.encode({"iteration": 1, "grads": {"w": -1}, "where": None}),
+        msgspec.msgpack.encode({"iteration": 1, "grads": {"w": "x"}, "where": None}),
+    ],
+    ids=["nothing", "no msgpack", "deep", "a huge map", "huge bytes", "a word", "a negative tensor", "a text"],
+)
+def test_bodies_that_are_no_events(whole, tmp_path, body):
+    path = changed(whole, tmp_path, "UPDATE events SET kind = 'GradCleared', body = ? WHERE position = 100", body)
+    trace = plain.opened(path)
+    assert trace[99].iteration == 8
+    with pytest.raises(RecordingError, match="damaged at event 100"):
+        trace[100]
+
+
+@pytest.mark.parametrize("value", ["text", 7, None, 1.5])
+def test_values_of_another_type(whole, tmp_path, value):
+    for change in (
+        "UPDATE events SET body = ? WHERE position = 100",
+        "UPDATE OR IGNORE data SET bytes = ?",
+        "UPDATE OR IGNORE tensors SET facts = ?",
+        "UPDATE OR IGNORE output SET text = ?",
+        "UPDATE OR IGNORE sources SET text = ?",
+        "UPDATE OR IGNORE states SET body = ?",
+        "UPDATE OR IGNORE iterations SET start = ?",
+        "UPDATE OR IGNORE data SET size = ?",
+    ):
+        try:
+            look_at_all(changed(whole, tmp_path, change, value))
+        except sqlite3.IntegrityError:  # NOT NULL keeps it out
+            assert value is None
+        except RecordingError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_huge_tensor_is_not_believed(whole, tmp_path):
+    """No memory is allocated for what its few bytes can't make."""
+    facts = msgspec.msgpack.encode(Facts(Form("float32", (2**40, 2**7))))
+    trace = plain.opened(changed(whole, tmp_path, "UPDATE tensors SET facts = ?", facts))
+    (held,) = handles(trace[7])
+    assert not held.kept
+    with pytest.raises(RecordingError, match="another size than it says"):
+        assert held.value
+
+
+def test_no_path_in_a_recording_is_opened(whole, tmp_path):
+    """Its sources come from the file alone."""
+    secret = tmp_path / "secret.py"
+    secret.write_text("password = 1\n")
+    os.mkfifo(tmp_path / "pipe")
+    writer = plain.writer(tmp_path / "run.bptrace")
+    trace = Trace(file=writer)
+    for path in (secret, tmp_path / "pipe"):
+        for event in next(plain.iterations(4, str(path))):
+            trace.append(event)
+    writer.close("the program ended")
+    with sqlite3.connect(tmp_path / "run.bptrace") as db:
+        assert db.execute("SELECT path FROM sources").fetchall() == [(str(secret),)]  # a pipe is no source
+        db.execute("DELETE FROM sources")
+    opened = plain.opened(tmp_path / "run.bptrace")
+    assert opened.lines(str(secret)) == opened.lines(str(tmp_path / "pipe")) == opened.lines("/dev/zero") == []
+
+
+def test_nothing_is_written_to_a_file_that_is_looked_at(whole, tmp_path):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    os.chmod(path, stat.S_IRUSR)
+    before = path.stat()
+    assert look_at_all(path)
+    assert path.read_bytes() == whole and path.stat().st_mtime_ns == before.st_mtime_ns
+    assert [p.name for p in tmp_path.iterdir()] == ["run.bptrace"]

@@ -1,0 +1,145 @@
+"""`kill -9` at any moment: all that was committed is there, and the file says where it ends."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import plain
+import pytest
+
+from backpropdbg.console.record import overview
+from backpropdbg.trace.history import Trace
+
+TESTS = Path(__file__).parent.parent
+
+
+def record(path: Path, tell: int) -> None:
+    """Record for ever; say through a pipe how many events are in the file for certain."""
+    writer = plain.writer(path)
+    trace = Trace(file=writer)
+    for n, events in enumerate(plain.iterations(64), 1):
+        for event in events:
+            trace.append(event)
+        trace.note_output("stdout", f"step {n}\n")
+        if n % 7 == 0:
+            writer.flush()
+            os.write(tell, len(trace).to_bytes(8, "big"))
+
+
+def kill(path: Path, after: float) -> int:
+    """Record until the process is killed; how many events were in the file for certain."""
+    hear, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            record(path, tell)
+        finally:
+            os._exit(1)
+    os.close(tell)
+    certain = os.read(hear, 8)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    with open(hear, "rb") as pipe:
+        told = certain + pipe.read()
+    os.waitpid(child, 0)
+    return int.from_bytes(told[-8:], "big")
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_nothing_that_was_committed_is_lost(tmp_path, seed):
+    path = tmp_path / "run.bptrace"
+    certain = kill(path, random.Random(seed).uniform(0, 0.15))
+    trace = plain.opened(path)
+    assert len(trace) >= certain and trace.first == 0 and trace.damage == "" and trace.ended is None
+    for position in range(len(trace)):
+        assert trace[position].iteration == position // plain.EVENTS + 1
+    last = trace[len(trace) - 1].iteration
+    assert trace.iterations() == list(range(1, last + 1))
+    for number in {1, (last + 1) // 2, last - 1} - {0}:
+        partials = [e.partial.value for e in trace.iteration(number) if type(e).__name__ == "BackwardUse"]
+        assert [p[0] for p in partials] == pytest.approx([number, number + 0.1, number + 0.2])
+    printed = "".join(text for _, text in trace.printed.tail(certain, 2**40))
+    assert printed.startswith("".join(f"step {n}\n" for n in range(1, certain // plain.EVENTS + 1)))
+
+
+def test_the_log_beside_a_killed_recording_is_needed_and_the_overview_says_so(tmp_path):
+    path = tmp_path / "run.bptrace"
+    certain = kill(path, 0.2)
+    assert os.path.exists(f"{path}-wal")
+    text, damage = overview(str(path))
+    assert f"keep {path}-wal beside it" in text and "its program was killed" in text and damage == ""
+    assert len(plain.opened(path)) >= certain
+
+
+def test_it_can_be_read_while_it_grows(tmp_path):
+    path = tmp_path / "run.bptrace"
+    writer, made = plain.writer(path), plain.iterations()
+    live, trace = Trace(file=writer), None
+    for number in range(1, 6):
+        for event in next(made):
+            live.append(event)
+        writer.flush()
+        trace = trace or plain.opened(path)
+        trace.refresh()
+        assert len(trace) == len(live) and trace[len(live) - 1].iteration == number
+    writer.close("the program ended", 0)
+    trace.refresh()
+    assert trace.ended is not None and trace.ended.code == 0
+
+
+def test_a_forked_worker_never_writes_nor_closes(tmp_path):
+    """Not even at its interpreter's end, and not while the parent is in the middle of a transaction."""
+    path = tmp_path / "run.bptrace"
+    writer, made = plain.writer(path), plain.iterations()
+    live = Trace(file=writer)
+    for _ in range(30):
+        for event in next(made):
+            live.append(event)
+        pid = os.fork()
+        if not pid:
+            live.append(event)
+            live.note_output("stdout", "from the worker")
+            writer.flush()
+            writer.close("by the worker")
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    writer.close("the program ended", 0)
+    trace = plain.opened(path)
+    assert len(trace) == len(live) and trace.printed.count(len(live)) == 0 and trace.ended.how == "the program ended"
+
+
+FORKS = """
+import os, sys
+import plain
+from backpropdbg.trace.history import Trace
+writer = plain.writer(sys.argv[1])
+trace = Trace(file=writer)
+for n, events in enumerate(plain.iterations(64), 1):
+    for event in events:
+        trace.append(event)
+    if n == 40 and not os.fork():
+        sys.exit(0)  # the interpreter ends as ever, with all that it does then
+    if n == 80:
+        assert os.wait()[1] == 0
+        writer.close("the program ended", 0)
+        break
+"""
+
+
+def test_a_worker_that_ends_as_python_does_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "run.bptrace"
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(TESTS)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    trace = plain.opened(path)
+    assert len(trace) == 80 * plain.EVENTS and trace.ended is not None
+    assert [p.name for p in tmp_path.iterdir()] == ["run.bptrace"]
