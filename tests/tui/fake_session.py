@@ -56,6 +56,7 @@ class FakeSession:
 
     def __init__(self, first: Situation | None = STOP) -> None:
         self.first, self.sent, self.windows, self.asked = first, [], [], []
+        self.answers: dict[str, str] = {}
         self.closed, self.step, self.moments = False, 1, MOMENTS
         self._say: Callable[[Message], None] = lambda message: None
         self._queue: queue.Queue[Message | None] = queue.Queue()
@@ -82,7 +83,7 @@ class FakeSession:
         elif line.startswith("bad"):
             self.say(Result(line, "no such command: [red]bad[/red]", ok=False))
         else:
-            self.say(Result(line, f"did {line}"))
+            self.say(Result(line, self.answers.get(line, f"did {line}")))
 
     def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         self.windows.append((name, rows, cols) if pool else (name, rows, cols, row0, col0))

@@ -145,7 +145,7 @@ async def test_quit_command_has_a_code() -> None:
 
 
 async def test_quit_does_not_wait_for_a_slow_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backpropdbg.tui.actions.GRACE", 0.2)
+    monkeypatch.setattr("backpropdbg.tui.face.GRACE", 0.2)
     async with opened() as (app, session, pilot):
         session.close = lambda: __import__("time").sleep(30)
         await pilot.press("q")

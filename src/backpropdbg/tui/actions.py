@@ -1,167 +1,27 @@
-"""What the keys do. The app adds what is drawn."""
+"""What the keys and the command line do."""
 
-import asyncio
-import threading
-from collections.abc import Sequence
-
-from rich.text import Text
-from textual import work
-from textual.app import App
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 from textual.scroll_view import ScrollView
 from textual.widgets import Static
 
-from backpropdbg.situation import Situation
 from backpropdbg.tui.command import CommandLine
-from backpropdbg.tui.explanation import Explanation
-from backpropdbg.tui.header import Header
+from backpropdbg.tui.face import NOTHING_RUNS, Face
 from backpropdbg.tui.help import TABS, Help, tab_line
 from backpropdbg.tui.ledger import Ledger, ledger_table
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.matrix import MatrixPane
 from backpropdbg.tui.output import OutputPane
-from backpropdbg.tui.paint import clean
-from backpropdbg.tui.player import Player, words_of
 from backpropdbg.tui.results import Results
+from backpropdbg.tui.search import answer, question
 from backpropdbg.tui.select import neighbour, next_parameter
 from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
-TO_HERE = ["--to", "HERE"]
-BAD_RESTART = "restart takes nothing, or --to HERE"
 EVER = 10**12
-GRACE = 1.9
-ENDED = "the program has ended: R restarts it, q quits"
-NOTHING_RUNS = "this is a recording: nothing runs here"
 
 
-class Actions(App[None]):
-    """The keys and the command line.
-
-    Attributes:
-        situation: the last stop, or None before the first.
-        exit_code: what the app will exit with: else 3 once the program raised or was killed, 1 once it failed, and 0.
-        running: the program runs, or walking: the session looks for an event among those that are recorded.
-        waiting: a step key waits for its answer; ended: the program's process is gone.
-        left_at: position where somebody took over from the player; returning: to there, so that it can go on.
-        captioned: what the player has to say.
-        left: what the session says from now on is for others; detached: since the program is left to itself.
-    """
-
-    def __init__(self, session: wire.Session) -> None:
-        super().__init__()
-        self.session = session
-        self.situation: Situation | None = None
-        self.exit_code = 0
-        self.running = True
-        self.waiting = self.walking = self.ended = False
-        self.quitting = self.detached = self.left = False
-        self.body = wire.Body()
-        self.player: Player | None = None
-        self.left_at: int | None = None
-        self.returning = False
-        self.captioned = ""
-
-    @property
-    def base(self) -> Screen[object]:
-        """The screen with the panes, also while the help lies over it."""
-        return self.screen_stack[0]
-
-    @property
-    def busy(self) -> bool:
-        """True while a step key has to wait."""
-        return self.running or self.waiting
-
-    @property
-    def recorded(self) -> bool:
-        """True where a recording is shown, and no program runs."""
-        return self.situation is not None and self.situation.recorded
-
-    @property
-    def prompt(self) -> str:
-        """What stands before the command line; between `commands N` and `end` it says so."""
-        if self.body.open:
-            return "(commands, end) "
-        return "(past) " if self.situation is not None and self.situation.past else "(bpdb) "
-
-    def receive(self, message: wire.Message) -> None:
-        """Take a message of the session, from any thread."""
-        raise NotImplementedError
-
-    def send(self, line: str) -> None:
-        """Send one command line, or do what only the app can: quit, restart and screenshot."""
-        words = [] if self.body.takes(line) else words_of(line)
-        self.base.query_one("#prompt-word", Static).update(self.prompt)
-        if words[:1] in (["quit"], ["q"]):
-            code = int(words[1]) if len(words) > 1 and words[1].isdecimal() else self.exit_code
-            self.shut(code)
-        elif words[:1] == ["restart"]:
-            wrong = NOTHING_RUNS if self.recorded else "" if words[1:] in ([], TO_HERE) else BAD_RESTART
-            self.receive(wire.Result(line, wrong, ok=not wrong, moves=not wrong))
-            if not wrong:
-                self.do_restart(to_here=words[1:] == TO_HERE)
-        elif words[:1] == ["screenshot"]:
-            self.receive(self.screenshot_result(line, words))
-        else:
-            self.session.command(line)
-
-    def screenshot_result(self, line: str, words: Sequence[str]) -> wire.Result:
-        """Save the screen for `screenshot FILE`."""
-        try:
-            return wire.Result(line, f"saved {self.save_screenshot(words[1] if len(words) > 1 else 'backpropdbg.svg')}")
-        except OSError as error:
-            return wire.Result(line, f"screenshot: {error}", ok=False)
-
-    def hint(self, text: str) -> None:
-        """Draw a dim line where results are."""
-        self.base.query_one(Results).show(text, "hint")
-
-    def free(self) -> bool:
-        """Return True where a command may be sent now; else say why not."""
-        if self.ended:
-            self.hint("the recording is closed: q quits" if self.recorded else ENDED)
-        elif self.busy:
-            what = "looking through what was recorded" if self.walking else "the program is running"
-            self.hint(f"{what}: i interrupts it, q quits")
-        return not (self.busy or self.ended)
-
-    def take_over(self) -> None:
-        """Hold the player, where one plays: whoever pressed a key looks around, until space."""
-        if self.player is not None and not self.player.stopped:
-            self.player.hold()
-            self.draw_caption("")
-            if self.left_at is None and self.situation is not None and not self.busy:
-                self.left_at = self.situation.position
-
-    def play_line(self, line: str) -> None:
-        """Send a line of the player's."""
-        self.waiting = True
-        self.send(line)
-
-    def go_on(self) -> None:
-        """Let the player go on, from where it was."""
-        self.left_at, self.returning = None, False
-        if self.player is not None:
-            self.player.go_on()
-            self.draw_caption(self.captioned)
-
-    def caption(self, text: str) -> None:
-        """Show a caption of the player's; an empty text hides it."""
-        self.captioned = text
-        self.draw_caption(text)
-
-    def draw_caption(self, text: str) -> None:
-        """Draw the caption bar."""
-        for bar in self.base.query("#caption").results(Static):  # none where the screen goes down
-            bar.display = bool(text)
-            bar.update(Text(clean(text)))
-
-    def go_away(self) -> None:
-        """Leave the program to itself: it goes on where we were, with the terminal's own screen."""
-        self.detached = self.quitting = True
-        self.left = True
-        self.exit(return_code=0)
+class Actions(Face):
+    """The keys; the app adds what is drawn."""
 
     def action_move(self, command: str) -> None:
         """Send a step, unless the program runs."""
@@ -283,6 +143,31 @@ class Actions(App[None]):
         """Show what each use adds to the selected element, in place of norms and cosines; or those again."""
         self.base.query_one(Ledger).toggle()
 
+    def action_search(self, what: str) -> None:
+        """Ask where the largest, smallest or first non-finite element of the first matrix with a value is."""
+        panes = [pane for pane in self.base.query_one(Matrices).panes if pane.display]
+        matrix = next((p.matrix for p in panes if p.matrix is not None and p.matrix.state == "value"), None)
+        if matrix is None:
+            self.hint("no matrix has a value here")
+        elif self.free():
+            self.searched = (question(what, matrix.name), what, matrix)
+            self.send(self.searched[0])
+
+    def show_found(self, result: wire.Result) -> bool:
+        """Select the element that a search found. Returns False where this is the result of something else."""
+        if self.searched is None or result.command != self.searched[0]:
+            return False
+        (_, what, matrix), self.searched = self.searched, None
+        element = answer(result.text, matrix.shape) if result.ok else None
+        if not result.ok:
+            self.base.query_one(Results).show(result.text, "error")
+        elif element is None:
+            self.hint(f"{matrix.title}: no {what.removeprefix('first ')} element")
+        else:
+            self.hint(f"{matrix.title}: the {what} element is [{', '.join(map(str, element))}]")
+            self.session.command(f"element {','.join(map(str, element))}")
+        return True
+
     def action_copy(self) -> None:
         """Hand the rows of the ledger to the terminal's clipboard."""
         if self.situation is not None:
@@ -318,17 +203,6 @@ class Actions(App[None]):
         self.take_over()
         self.do_restart()
 
-    def do_restart(self, to_here: bool = False) -> None:
-        """Restart without blocking the screen; to_here: and run to the event of this stop."""
-        if self.recorded:
-            self.hint(f"{NOTHING_RUNS}: q quits")
-            return
-        self.running, self.ended, self.waiting, self.exit_code = True, False, False, 0
-        self.walking = False
-        self.base.query_one(Header).show(self.situation, "restarting")
-        self.base.query_one(Explanation).say("starting the program ...")
-        threading.Thread(target=self.session.restart, args=(to_here,), daemon=True).start()
-
     def action_help(self) -> None:
         """Show all keys, or close that again."""
         if self.screen is self.base:
@@ -358,15 +232,3 @@ class Actions(App[None]):
     async def action_quit(self) -> None:
         """End the program and the app."""
         self.shut(self.exit_code)
-
-    @work(exclusive=True, group="shut")
-    async def shut(self, code: int) -> None:
-        """Close the session beside the screen, for two seconds at most, and exit."""
-        self.quitting = True
-        closer = threading.Thread(target=self.session.close, daemon=True)
-        closer.start()
-        for _ in range(round(GRACE / 0.02)):
-            if not closer.is_alive():
-                break
-            await asyncio.sleep(0.02)
-        self.exit(return_code=code)

@@ -197,6 +197,8 @@ class DebuggerApp(Actions):
     def show_result(self, result: wire.Result) -> None:
         """Draw what a command printed."""
         self.waiting = False
+        if self.show_found(result):
+            return
         self.returning = self.returning and result.ok
         if result.moves:
             self.walking = self.recorded or result.command.split() in WALKS

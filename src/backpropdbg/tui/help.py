@@ -36,6 +36,7 @@ tab        the next parameter of the same module
 shift+tab  the next parameter of all
 arrows     the neighbouring element (or a click)      m  the next matrices
 enter      what each use adds to the element, as bars that add up; or norms
+> < !      the largest, smallest, first non-finite element of the first matrix
 z          zoom: true cells of a large tensor around the element
 t          timeline: left, right, home, end and clicks choose an iteration
 1 2 3 4    matrices, source, output, timeline (on a small screen)
