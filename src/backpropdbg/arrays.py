@@ -4,6 +4,8 @@ numpy has no bfloat16 and no float8: of these the bits are kept, and their value
 """
 
 import math
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from backpropdbg.held import FORMATS, Facts, Form, Held, Packed, Stored
@@ -12,6 +14,12 @@ Array = Any  # a numpy.ndarray
 
 _BITS = {"bfloat16": "uint16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
 _NATIVE = {name for name in FORMATS if name not in _BITS and name != "complex32"}
+
+
+@cache
+def _is_there() -> bool:
+    """Without numpy only norms are shown."""
+    return find_spec("numpy") is not None
 
 
 def _numpy() -> Any:
@@ -75,7 +83,8 @@ class StoredArray(Held):
 
     @property
     def kept(self) -> bool:
-        return self.stored is None or (self.stored.kept and (self.dtype in _NATIVE or self.dtype in _BITS))
+        known = _is_there() and (self.dtype in _NATIVE or self.dtype in _BITS)
+        return self.stored is None or (self.stored.kept and known)
 
     @property
     def value(self) -> object:

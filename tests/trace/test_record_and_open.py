@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from plain import opened
 
 from backpropdbg.cli import main
 
@@ -100,3 +101,50 @@ def test_what_needs_a_program_says_in_one_line_that_there_is_none(recorded, capf
     assert main(["open", "train.bptrace", "-c", "continue", "-c", command]) == 1
     said = capfd.readouterr().err
     assert said.count("\n") == 1 and says in said
+
+
+def test_run_and_demo_record_too(recorded, tmp_path):
+    """Without a terminal, and without a command: every event is there all the same."""
+    folder, _ = recorded
+    path = tmp_path / "live.bptrace"
+    done = backpropdbg("run", "--record", str(path), "train.py", "7", folder=folder)
+    assert done.returncode == 7 and done.stdout.count("step") == 4
+    live, alone = opened(path), opened(folder / "train.bptrace")
+    assert live.iterations() == alone.iterations()
+    assert len(live) == len(alone) - 1  # nobody waits at its end
+    done = backpropdbg("demo", "--record", str(tmp_path / "demo.bptrace"), folder=folder)
+    assert done.returncode == 0
+    assert "a recording of DynamicNet" in backpropdbg("open", "demo.bptrace", folder=tmp_path).stdout
+
+
+def test_what_is_recorded_stands_beside_what_was_printed(recorded):
+    """Each text before the event that came after it."""
+    folder, _ = recorded
+    trace = opened(folder / "train.bptrace")
+    for number in (2, 3, 4):
+        start = trace.start(number)
+        assert trace.printed.tail(start, 1000)[-1][1].endswith("\n") and trace.printed.count(start) == 15 * (number - 1)
+
+
+@pytest.mark.parametrize("words", [["record"], ["record", "--keep", "some", "train.py"], ["record", "no.py"]])
+def test_bad_words(recorded, capsys, monkeypatch, words):
+    monkeypatch.chdir(recorded[0])
+    assert main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_record_does_not_begin_where_it_can_not_write(recorded, capsys, monkeypatch):
+    monkeypatch.chdir(recorded[0])
+    assert main(["record", "-o", "train.py", "train.py"]) == 2
+    assert "there is a file that is no recording" in capsys.readouterr().err
+    assert Path("train.py").read_text() == SCRIPT
+
+
+def test_a_program_that_raises_is_recorded_up_to_there(recorded, tmp_path):
+    (tmp_path / "fails.py").write_text(
+        SCRIPT.replace("    optimizer.step()", "    assert n < 2, 'enough'\n    optimizer.step()")
+    )
+    done = backpropdbg("record", "fails.py", folder=tmp_path)
+    assert done.returncode == 1 and "AssertionError: enough" in done.stderr
+    told = backpropdbg("open", "fails.bptrace", folder=tmp_path).stdout
+    assert "it ends in iteration 3: the program raised AssertionError: enough" in told

@@ -23,7 +23,8 @@ FAILED = 1
 
 def run_through(options: dict[str, object], commands: Sequence[str]) -> int:
     """Run a program with these commands, then to its end. Returns its exit code, negative for a signal."""
-    alone: dict[str, object] = {} if commands else {"hooks": False}  # nobody could see a stop
+    watched = commands or "record" in options
+    alone: dict[str, object] = {} if watched else {"hooks": False}  # nobody could see a stop
     session = ChildSession({**options, **alone, "lingers": False}, streams=keyboard.streams("inherit"))
     return _Live(session, commands, asks=False).run()
 
