@@ -6,10 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from backpropdbg.errors import BackpropdbgError, CommandError, RecordingError, UsageError
-from backpropdbg.options import build, opened, options_of, program, recorded, split
+from backpropdbg.options import build, demo_words, opened, options_of, program, recorded, split
 
 if TYPE_CHECKING:
     from backpropdbg.console.script import Script
@@ -22,11 +23,26 @@ _HOLDS_WITH = {"seed", "batch", "d_in", "d_out", "iterations", "tutorial"}
 
 def _demo(given: argparse.Namespace) -> int:
     options = options_of(given)
-    if sys.stdout.isatty() and sys.stdin.isatty():
+    if given.web:
+        return _web(given, options)
+    seen = given.served or (sys.stdout.isatty() and sys.stdin.isatty())
+    if seen and not (given.tour or given.cast or given.html):
         return _show(options, None, 1.0)
+    script = _tour(options)
+    if given.cast or given.html:
+        return _write(script, given, 1.0)
+    if seen:
+        return _show(script.options, script, 1.0)
+    from backpropdbg.console.replay import replay
+
+    return replay(script)
+
+
+def _tour(options: dict[str, object]) -> "Script":
+    """Return the script that tells of the demo with these options."""
     from importlib import resources
 
-    from backpropdbg.console.replay import parse, replay
+    from backpropdbg.console.script import parse
 
     mine = options["demo"]
     assert isinstance(mine, dict)
@@ -36,19 +52,31 @@ def _demo(given: argparse.Namespace) -> int:
     base = script.options["demo"]
     assert isinstance(base, dict)
     script.options.update(options, demo={**base, **mine})
-    return replay(script)
+    return script
+
+
+def _web(given: argparse.Namespace, options: dict[str, object]) -> int:
+    from backpropdbg.tui.web import serve
+
+    other = next((name for name in ("cast", "html", "record") if getattr(given, name, None)), None)
+    if other is not None:
+        raise UsageError(f"argument --{other}: not with --web, where every visitor has a demo of his own")
+    demo = options["demo"]
+    assert isinstance(demo, dict)
+    words = [sys.executable, "-m", "backpropdbg", "demo", "--served", *(["--tour"] if given.tour else [])]
+    words += ["--keep", str(options["keep"]), *demo_words(demo)]
+    serve(words, given.host, given.port, lambda text: print(text, flush=True))
+    return 0
 
 
 def _replay(given: argparse.Namespace) -> int:
     from backpropdbg.console.replay import parse, replay
 
     script = parse(given.file)
-    if given.html is not None:
-        from backpropdbg.console.filming import write_page
-
-        if given.play is not None or given.format != "text":
-            raise UsageError("argument --html: leave out --play and --format, it is another way to show the same")
-        return write_page(script, given.html)
+    if given.html or given.cast:
+        if given.format != "text":
+            raise UsageError("argument --format: leave it out with --html and --cast, which are files of their own")
+        return _write(script, given, given.play or 1.0)
     if given.play is None:
         return replay(script, given.format)
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
@@ -163,6 +191,38 @@ def _show(options: dict[str, object], script: "Script | None", speed: float, fir
         return live.end_like(live.follow(session, app.late))
     finally:
         session.close()
+
+
+def _write(script: "Script", given: argparse.Namespace, speed: float) -> int:
+    """Write a script as a page, a cast, or both."""
+    from backpropdbg.console.filming import check_target, write_page
+
+    for path, endings, option in ((given.html, (".html", ".htm"), "--html"), (given.cast, (".cast",), "--cast")):
+        if path:
+            check_target(path, endings, option)
+    code = write_page(script, given.html) if given.html else 0
+    return code or (_cast(script, given.cast, speed) if given.cast else 0)
+
+
+def _cast(script: "Script", path: str, speed: float) -> int:
+    from backpropdbg.console.filming import told, write
+    from backpropdbg.pages.cast import asciicast
+    from backpropdbg.wire.client import ChildSession
+    from backpropdbg.wire.process import Streams
+
+    session = ChildSession(script.options, streams=Streams("pty"))
+    try:
+        session.prepare()
+        from backpropdbg.tui.cast import SIZE, play_to_tape
+
+        tape, code, failed = play_to_tape(session, [(line.text, line.number) for line in script.lines], speed)
+    finally:
+        session.close()
+    if failed:
+        print(f"{script.path}: {failed}", file=sys.stderr)
+    write(path, asciicast(Path(script.path).stem, *SIZE, tape.moments), "--cast")
+    told(path, sum(moment.kind == "m" for moment in tape.moments))
+    return code
 
 
 def _restore_terminal_at_exit() -> None:

@@ -3,7 +3,7 @@
 import argparse
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import NoReturn
 
@@ -120,10 +120,14 @@ def recorded(path: str, keep: Keep = DEFAULT_FILE_KEEP) -> dict[str, object]:
     return {"record": {"path": os.path.abspath(path), "size": keep.size, "last": keep.last}}
 
 
+# Options of `demo` that say how to show it, not what it trains.
+_NOT_OF_THE_DEMO = {"command", "keep", "record", "tour", "cast", "html", "web", "host", "port", "served"}
+
+
 def options_of(given: argparse.Namespace) -> dict[str, object]:
     """Return the child's options for what was given to `demo`. Raises UsageError."""
     record = recorded(given.record) if "record" in given else {}
-    values = {name: value for name, value in vars(given).items() if name not in ("command", "keep", "record")}
+    values = {name: value for name, value in vars(given).items() if name not in _NOT_OF_THE_DEMO}
     if values.get("momentum") and values.get("optimizer", "sgd") != "sgd":
         raise UsageError(f"argument --momentum: {values['optimizer']} has none; use it with --optimizer sgd")
     return {"program": "demo", "demo": values, "keep": given.keep, **record}
@@ -137,6 +141,16 @@ def demo_options(words: Sequence[str]) -> dict[str, object]:
     parser = Parser(prog="demo", add_help=False, allow_abbrev=False)
     _add_demo_options(parser)
     return options_of(parser.parse_args(list(words)))
+
+
+def demo_words(demo: Mapping[str, object]) -> list[str]:
+    """Return the words that mean these options: the way back of `demo_options`."""
+    words: list[str] = []
+    for name, value in demo.items():
+        words.append("--" + name.replace("_", "-"))
+        if value is not True:
+            words.append("random" if value is None else str(value))
+    return words
 
 
 def run_options(words: Sequence[str]) -> dict[str, object]:
@@ -232,12 +246,26 @@ def split(words: Sequence[str], anywhere: bool) -> tuple[list[str], list[str]]:
     return ours, theirs
 
 
+def _add_shows(demo: argparse.ArgumentParser) -> None:
+    """Ways to show the demo."""
+    demo.add_argument("--tour", action="store_true", help="answer the question on the screen; space pauses")
+    demo.add_argument("--html", metavar="FILE", help="write the tour as one HTML page")
+    demo.add_argument("--cast", metavar="FILE", help="write the tour as an asciinema recording")
+    demo.add_argument("--web", action="store_true", help="serve the screen to a browser")
+    demo.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="with --web: of this machine only, if not told otherwise"
+    )
+    demo.add_argument("--port", type=_whole(1, 65535), default=8000, help="with --web (8000)", metavar="N")
+    demo.add_argument("--served", action="store_true", help=argparse.SUPPRESS)
+
+
 def build() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = Parser(prog="backpropdbg", description="Step through PyTorch's autograd.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     demo = commands.add_parser("demo", help="debug the tutorial's DynamicNet", allow_abbrev=False)
     _add_demo_options(demo)
+    _add_shows(demo)
     usage = "%(prog)s [options] SCRIPT [ARGS], or %(prog)s [options] -m MODULE [ARGS]"
     run = commands.add_parser("run", help="debug a script of yours, unmodified", allow_abbrev=False, usage=usage)
     run.add_argument("--until", metavar="LOC", help="run there first, e.g. --until 'iteration 7'")
@@ -266,5 +294,6 @@ def build() -> argparse.ArgumentParser:
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
     replay.add_argument("--format", choices=["text", "jsonl"], default="text", help="what goes to stdout")
     replay.add_argument("--html", metavar="FILE", help="write it as one HTML page, to be stepped through in a browser")
+    replay.add_argument("--cast", metavar="FILE", help="write what --play would show as an asciinema recording")
     replay.add_argument("--play", type=_speed, metavar="SPEED", help="play it on the screen, 1 is normal speed")
     return parser

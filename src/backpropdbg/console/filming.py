@@ -110,18 +110,26 @@ class Filming(Replay):
 
 def write_page(script: Script, path: str, session: Session | None = None) -> int:
     """Play a script and write it as one HTML page. Returns the exit code of the replay."""
-    check_target(path, (".html", ".htm"), "--html")
     film = Film(Path(script.path).stem)
     session = session or ChildSession(script.options, streams=keyboard.streams("pipe"))
     keyboard.pass_on(session.feed)
     code = carry_out(Filming(session, film), script)
-    try:
-        Path(path).write_text(page(film), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"argument --html: can't write {path!r}: {error.strerror}") from None
-    stops = "1 stop" if len(film.slides) == 1 else f"{len(film.slides)} stops"
-    print(f"wrote {path}: {stops}", file=sys.stderr)
+    write(path, page(film), "--html")
+    told(path, len(film.slides))
     return code
+
+
+def write(path: str, text: str, option: str) -> None:
+    """Write a file that an option asked for. Raises UsageError."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"argument {option}: can't write {path!r}: {error.strerror}") from None
+
+
+def told(path: str, stops: int) -> None:
+    """Say what was written."""
+    print(f"wrote {path}: {'1 stop' if stops == 1 else f'{stops} stops'}", file=sys.stderr)
 
 
 def check_target(path: str, endings: tuple[str, ...], option: str) -> None:

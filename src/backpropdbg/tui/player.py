@@ -116,7 +116,9 @@ class Player:
                     self.failed = f"line {number}: {line}: {self.failed}"
                     self._caption(self.failed)
                     return
-                await self._wait(PACE)
+                if self._moving:  # what was said was said of the stop before
+                    self._caption("")
+                await self._wait(0 if words[0] == "expect" else PACE)
 
     async def _ask(self, line: str) -> None:
         self._answered.clear()
