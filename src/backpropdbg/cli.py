@@ -76,6 +76,8 @@ def _replay(given: argparse.Namespace) -> int:
     if given.html or given.cast:
         if given.format != "text":
             raise UsageError("argument --format: leave it out with --html and --cast, which are files of their own")
+        if given.play is not None and not given.cast:
+            raise UsageError("argument --play: a page has no pace; leave it out with --html")
         return _write(script, given, given.play or 1.0)
     if given.play is None:
         return replay(script, given.format)

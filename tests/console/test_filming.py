@@ -53,7 +53,9 @@ def test_what_a_crashed_program_showed_is_kept(write, tmp_path, line, code, caus
     [
         (["--html", "train.py"], "'train.py' does not end in .html or .htm"),
         (["--html", "no/where.html"], "can't write 'no/where.html': there is no folder 'no'"),
-        (["--html", "a.html", "--format", "jsonl"], "leave out --play and --format"),
+        (["--html", "a.html", "--format", "jsonl"], "argument --format: leave it out with --html and --cast"),
+        (["--html", "a.html", "--play", "2"], "argument --play: a page has no pace"),
+        (["--html", "a.html", "--cast", "b.txt"], "argument --cast: 'b.txt' does not end in .cast"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_anything_runs(write, tmp_path, capfd, monkeypatch, words, wrong) -> None:

@@ -70,11 +70,15 @@ def serve(words: Sequence[str], host: str, port: int, say: Callable[[str], None]
 
     async def guarded() -> Any:
         app = await make()
-        app.middlewares.append(web.middleware(guard.check))
+        app.middlewares.append(web.middleware(checked))
         return app
 
+    async def checked(request: Any, handler: Any) -> Any:
+        return await guard.check(request, handler)
+
     async def started(app: object) -> None:
-        say(f"{guard.link}\nctrl+c ends it. Whoever has this link can run code here, as you.")
+        say(f"{guard.link}\nclick into the page, then use the keys; ctrl+c here ends it")
+        say("whoever has this link can run code here as you: keep it to yourself")
 
     server._make_app, server.on_startup = guarded, started
     server.initialize_logging = lambda: logging.getLogger("textual-serve").setLevel(logging.CRITICAL)
