@@ -188,10 +188,15 @@ class BackwardFinished(Struct, frozen=True):
 
 
 class GradChanged(Struct, frozen=True):
-    """`.grad` of these parameters is not what the backward left (clipping, scaling, an assignment)."""
+    """`.grad` of these parameters is not what the backward left (clipping, scaling, an assignment).
+
+    Attributes:
+        how: what did it, where that is known.
+    """
 
     iteration: int
     grads: dict[str, Held | None]
+    how: str = ""
 
 
 class StepStarted(Struct, frozen=True):

@@ -12,6 +12,7 @@ from backpropdbg.events import (
     Accumulated,
     BackwardStarted,
     Event,
+    GradChanged,
     GradCleared,
     Held,
     IterationStarted,
@@ -154,11 +155,27 @@ class Ledger:
             if run.accumulates and left is not None:
                 found.append(change(left, run.carried))
             left = run.grad or left
+            if run.grad is not None and id(run.grad) in self._averaged:
+                how, left = self._averaged[id(run.grad)]
+                found.append(how)
         if left is not None:
             found.append(change(left, self._grad))
         elif self._concerned:
             found.append("not accumulated")
         return tuple(dict.fromkeys(filter(None, found)))
+
+    @cached_property
+    def _averaged(self) -> dict[int, tuple[str, Held | None]]:
+        """By the `.grad` that a run left: what a wrapper made of it at the very end of the backward, and how."""
+        found: dict[int, tuple[str, Held | None]] = {}
+        left: Held | None = None
+        for event in self._events:
+            match event:
+                case Accumulated() if event.parameter == self.parameter:
+                    left = event.grad
+                case GradChanged() if event.how and self.parameter in event.grads and left is not None:
+                    found[id(left)] = event.how, event.grads[self.parameter]
+        return found
 
     @property
     def exact(self) -> bool | None:

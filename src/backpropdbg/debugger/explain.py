@@ -100,7 +100,7 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return _finished(e)
         case GradChanged() as e:
             names = ", ".join(e.grads) if len(e.grads) < 4 else f"{len(e.grads)} parameters"
-            return (f".grad of {names} is not what backward left: {_changers(stop)} since.",)
+            return (f".grad of {names} is not what backward left: {changers(stop)} since.",)
         case StepStarted() as e:
             return _before_step(stop, e)
         case StepFinished():
@@ -118,8 +118,11 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return (f"The program ended with exit code {e.code}." if e.code else "The program ran to its end.",)
 
 
-def _changers(stop: Stop) -> str:
-    """What may have changed `.grad` after a backward."""
+def changers(stop: Stop) -> str:
+    """What has, or may have, changed `.grad` after a backward."""
+    known = [e.how for e in stop.events if isinstance(e, GradChanged) and stop.focus in e.grads]
+    if known and all(known):
+        return ", then ".join(dict.fromkeys(known))
     return "clipped, scaled, assigned, or written by another thread" if stop.several else "clipped, scaled or assigned"
 
 
@@ -300,7 +303,7 @@ def why(stop: Stop) -> tuple[str, ...]:
     moved = f"step() moved {stop.focus} by {size:.3g}." + (f" Terms by norm: {shares}." if shares else "")
     if not of:
         return (moved,)
-    changed = f", changed since: {_changers(stop)}" if stop.ledger.changes else ""
+    changed = f", changed since: {changers(stop)}" if stop.ledger.changes else ""
     return (moved, f"The gradient it read: {of}{changed}.")
 
 

@@ -6,7 +6,7 @@ from functools import reduce
 
 from backpropdbg.debugger import tables
 from backpropdbg.debugger.core import Debugger
-from backpropdbg.debugger.explain import SEVERAL, gradient_read
+from backpropdbg.debugger.explain import SEVERAL, changers, gradient_read
 from backpropdbg.debugger.explain import why as last_update
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, percent
@@ -185,6 +185,9 @@ def _changed(d: Debugger, stop: Stop) -> list[str]:
     if not stop.ledger.changes or now is None or left is None:
         return []
     sizes = f"norm {_number(left.norm())} -> {_number(now.norm())}"
+    how = changers(stop)
+    if how.startswith("averaged"):
+        return [f".grad was {how} after the backward ({sizes})."]
     factor = _one_factor(d, left, now)
     if factor is None:
         return [f".grad was changed after the backward: averaged or scaled, not by one factor ({sizes})."]

@@ -309,6 +309,8 @@ class Backward:
         compared = watch.policy.snapshots and known is not None and watch.alone
         watch.emit(BackwardFinished(watch.iteration, run, moved, compared, user_location(), failed))
         if not watch.inside:
+            if watch.ranks > 1:
+                self._update.averaged()
             self._update.run_ended()
 
 

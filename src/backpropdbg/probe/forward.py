@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import feeders
 from backpropdbg.probe.watch import Call, Watch, guarded, sequence, transforming
@@ -76,6 +77,11 @@ class Forward:
         new = watch.names.enter(module)
         if new and watch.model is None:
             watch.model = module
+        if new and is_sharded(module):
+            watch.refuse(UNSUPPORTED)
+            return
+        if new:
+            watch.ranks = max(watch.ranks, ranks(module))
         self.begin(sequence(), new)
         if new:
             watch.emit(watch.state())

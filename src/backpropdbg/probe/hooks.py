@@ -39,7 +39,7 @@ class Probe:
         self.forward, self.update = Forward(watch), Update(watch)
         self.backward = Backward(watch, self.forward, self.update)
         watch.on_new_iteration = [room.new_iteration for room in (self.forward, self.backward, self.update)]
-        watch.settle = self._settle
+        watch.settle, watch.detach = self._settle, self.detach
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []
         self._mode = Stacked(BareUses(self.forward))

@@ -107,6 +107,15 @@ class Update:
             watch.emit(GradChanged(watch.iteration, changed))
         watch.emit(StepStarted(watch.iteration, summary(optimizer), grads, before, recipes, user_location(), closure))
 
+    def averaged(self) -> None:
+        """A backward is over. DistributedDataParallel writes its averages at the very end."""
+        watch = self.watch
+        left = dict(watch.grads)
+        now = {name: watch.grad_of(name, p) for name, p in watch.names.parameters() if watch.alone}
+        changed: dict[str, Held | None] = {n: g for n, g in now.items() if n in left and g is not left[n]}
+        if changed:
+            watch.emit(GradChanged(watch.iteration, changed, f"averaged over {watch.ranks} processes"))
+
     def run_ended(self) -> None:
         """A backward is over. Inside `step(closure)` the optimizer reads its gradients only now."""
         here = self.watch.here

@@ -111,6 +111,8 @@ class Watch:
         large: parameters that there is no room for copies of.
         pending: parameters whose gradient was accumulated, and neither read by an optimizer nor cleared since.
         asleep: nothing that is known is tracked, so only new leaves and the iterations are looked at.
+        ranks: over how many processes the gradients are averaged.
+        detach: lets the program go.
         settle: falls asleep or wakes up, as the names that are known now demand.
     """
 
@@ -129,6 +131,8 @@ class Watch:
         self.grads: dict[str, HeldTensor] = {}
         self.large: frozenset[str] = frozenset()
         self.asleep = self.gone = False
+        self.ranks = 1
+        self.detach: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
         self._threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
@@ -203,6 +207,11 @@ class Watch:
             pass
         finally:
             self._reporting = False
+
+    def refuse(self, why: str) -> None:
+        """Let a program go that we can't follow, and say so."""
+        self.emit(Anomaly(self.iteration, why))
+        self.detach()
 
     def enter_thread(self) -> None:
         """The program runs forward or backward in this thread."""

@@ -145,10 +145,13 @@ class Account:
         if not any(run.grad is not None for run in self.runs.values()):
             self.grad = grad
 
-    def changes(self, grad: Held | None) -> None:
-        """Something changed `.grad`."""
+    def changes(self, grad: Held | None, how: str = "") -> None:
+        """Something changed `.grad`; how: what did it, where that is known."""
         if self._left() is not None:
-            self._label(change(self.grad, grad))
+            self._label(how or change(self.grad, grad))
+        if how:  # the wrapper's own doing: what it leaves is what this backward left
+            for run in [run for run in self.since_clear if run.grad is not None][-1:]:
+                run.grad = grad
         if not nonzero(grad):
             self.past.cleared()
         self.grad = grad

@@ -151,7 +151,7 @@ class Collector:
                     self._account(name).clears(grad)
             case GradChanged():
                 for name, grad in event.grads.items():
-                    self._account(name).changes(grad)
+                    self._account(name).changes(grad, event.how)
             case StepStarted():
                 self._step(event)
             case StepFinished():
