@@ -13,8 +13,10 @@ from fake_session import STOP
 from msgspec.structs import replace
 from test_app import opened, screen, until
 from test_past import PAST
+from textual.pilot import Pilot
 
 from backpropdbg.situation import Matrix, Row
+from backpropdbg.tui.app import DebuggerApp
 from backpropdbg.wire.session import Ended, ProgramOutput
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -43,18 +45,25 @@ UPDATE = replace(
 )  # fmt: skip
 
 
-def compare(name: str, svg: str) -> None:
-    """Compare with the kept picture, less the numbers that name its styles."""
-    drawn = re.sub(r"terminal-\d+", "terminal", svg)
+async def compare(name: str, app: DebuggerApp, pilot: Pilot[None]) -> None:
+    """Wait until the screen is the kept picture, less the numbers that name its styles."""
     path = FOLDER / f"{name}.svg"
     if os.environ.get("UPDATE_GOLDEN"):
+        await pilot.pause(1.0)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(drawn, encoding="utf-8")
+        path.write_text(drawn(app), encoding="utf-8")
     kept = path.read_text(encoding="utf-8")
-    if drawn != kept:
-        beside = path.with_suffix(".new.svg")
-        beside.write_text(drawn, encoding="utf-8")
-        raise AssertionError(f"the screen looks different: compare {beside} with {path.name}; UPDATE_GOLDEN=1 keeps it")
+    for _ in range(100):
+        if drawn(app) == kept:
+            return
+        await pilot.pause(0.05)
+    beside = path.with_suffix(".new.svg")
+    beside.write_text(drawn(app), encoding="utf-8")
+    raise AssertionError(f"the screen looks different: compare {beside} with {path.name}; UPDATE_GOLDEN=1 keeps it")
+
+
+def drawn(app: DebuggerApp) -> str:
+    return re.sub(r"terminal-\d+", "terminal", app.export_screenshot())
 
 
 @pytest.mark.parametrize(
@@ -65,8 +74,7 @@ def compare(name: str, svg: str) -> None:
 )  # fmt: skip
 async def test_stop(name, size, stop) -> None:
     async with opened(size=size, stop=stop) as (app, _, pilot):
-        await pilot.pause(0.2)
-        compare(name, app.export_screenshot())
+        await compare(name, app, pilot)
 
 
 @pytest.mark.parametrize(("name", "size"), [("timeline", (120, 36)), ("timeline-small", (80, 24)), ("tall", (160, 50))])
@@ -74,8 +82,7 @@ async def test_timeline(name, size) -> None:
     async with opened(size=size) as (app, _, pilot):
         await pilot.press(*([] if name == "tall" else ["t"]))
         await until(pilot, lambda: "3 of 1-6" in screen(app))
-        await pilot.pause(0.2)
-        compare(name, app.export_screenshot())
+        await compare(name, app, pilot)
 
 
 async def test_end_with_output() -> None:
@@ -83,5 +90,4 @@ async def test_end_with_output() -> None:
         session.say(ProgramOutput("stdout", "10 41.87\n"), ProgramOutput("stderr", "ValueError: no\n"))
         session.say(Ended("the program raised ValueError: no", 3, True))
         await until(pilot, lambda: "code 3)" in screen(app))
-        await pilot.pause(0.2)
-        compare("ended", app.export_screenshot())
+        await compare("ended", app, pilot)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 from rich.text import Text
-from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 
 from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
@@ -104,13 +105,18 @@ def ledger_table(situation: Situation) -> str:
     return "\n".join("\t".join(paint.clean(text).replace("\n", " ") for text in line) for line in lines) + "\n"
 
 
-class Ledger(VerticalScroll, can_focus=False):
-    """The ledger pane: titles that stay, rows that scroll."""
+class Ledger(ScrollView, can_focus=False):
+    """The ledger pane: titles that stay, rows that scroll.
+
+    Attributes:
+        titles: the first line. lines: the rows. here: index of the row that the stop is about, -1 for none.
+        story: bars of the selected element take the place of norms and cosines.
+    """
 
     def __init__(self, *, id: str | None = None) -> None:
-        self.heading = Static(id="ledger-heading")
-        self.rows = Static(id="ledger-rows")
-        super().__init__(self.heading, self.rows, id=id)
+        super().__init__(id=id)
+        self.titles = Text("")
+        self.lines: list[Text] = []
         self.here = -1
         self.situation: Situation | None = None
         self.story = False
@@ -128,8 +134,7 @@ class Ledger(VerticalScroll, can_focus=False):
         other = next_parameter(situation.parameters, situation.focus)
         other_text = f"tab: {paint.clean(other)}" if other else ""
         self.border_subtitle = Text("enter: norms" if self.story else other_text)
-        titles = story_heading if self.story else heading
-        self.heading.update(titles(situation, term_width(situation)))
+        self.titles = (story_heading if self.story else heading)(situation, term_width(situation))
         self.draw()
 
     def toggle(self) -> None:
@@ -150,7 +155,9 @@ class Ledger(VerticalScroll, can_focus=False):
         if len(lines) > room:  # what is None needs no row
             rows = tuple(row for row in situation.ledger if row.kind != "carried" or row.state != "none")
             lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False, story=bars)
-        self.rows.update(Text("\n").join(lines))
+        self.lines = lines
+        self.virtual_size = Size(self.size.width, len(lines) + 1)
+        self.refresh()
         self.call_after_refresh(self.reveal)
 
     def on_resize(self) -> None:
@@ -163,3 +170,11 @@ class Ledger(VerticalScroll, can_focus=False):
         if row < 0 or self.scroll_y <= row < self.scroll_y + room:
             return
         self.scroll_to(y=max(0, row - room // 2), animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        """Return line `y` of the pane: the titles, or a row."""
+        width, ground, at = self.size.width, self.rich_style, self.scroll_offset.y + y - 1
+        if y and at >= len(self.lines):
+            return Strip.blank(width, ground)
+        text = self.lines[at] if y else self.titles
+        return Strip(text.render(self.app.console)).apply_style(ground).crop_extend(0, width, ground)
