@@ -1,141 +1,99 @@
-"""What watching costs as the work grows: a tied transformer, and 10 to 10,000 uses of one cell in one backward.
+"""What watching costs as the work grows: 10 to 10,000 uses of one cell in one backward, and the memory that it holds.
 
-Per use the cost must stay flat, and the memory that is held within what was granted. Plain and watched steps alternate
-in one process; rows are medians of ratios, with quartiles.
+Per use the cost beyond the plain step must stay flat. The memory by which the process grows is compared with the
+tensors that the trace says it keeps.
 
-Run: `python tests/bench/growth.py [--steps N]`.
+Run: `python tests/bench/growth.py [--quick] [--json FILE] [--device cuda]`.
 """
 
 import argparse
-import statistics
-from collections.abc import Callable, Sequence
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-import torch
-from overhead import IDLE_BUT_ATTACHED, REFERENCES, STEPPING, WEIGHTS, Trainable, plain, watched
+import rows
+from ours import KEEP, POLICIES, plain, watched
+from rows import Row
+from timing import interleave
+from workloads import dynamic_net, recurrent
 
+from backpropdbg.probe.hooks import Probe
 from backpropdbg.trace.history import Trace
 
-KEEP = 64 * 2**20
-FLAT = 1.2
+FLAT, ROOM = 1.2, 1.1
 COUNTS = (10, 100, 1_000, 10_000)
+PARTIALS = POLICIES["ours: partials"]
 
 
-class TiedTransformer(torch.nn.Module):
-    """Four layers, and a head that is the embedding."""
-
-    def __init__(self, words: int = 1000, width: int = 128, layers: int = 4) -> None:
-        super().__init__()
-        self.embedding = torch.nn.Embedding(words, width)
-        layer = torch.nn.TransformerEncoderLayer(width, 4, 4 * width, dropout=0.0, batch_first=True)
-        self.body = torch.nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.head = torch.nn.Linear(width, words, bias=False)
-        self.head.weight = self.embedding.weight
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """tokens: [batch, time]; returns [batch, time, words]."""
-        return self.head(self.body(self.embedding(tokens)))  # type: ignore[no-any-return]
-
-
-class Sentences:
-    """Training steps of the transformer."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.model = TiedTransformer()
-        self.tokens = torch.randint(0, 1000, (8, 33))
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
-
-    def step(self) -> None:
-        """One iteration: say the next word."""
-        scores = self.model(self.tokens[:, :-1])
-        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), self.tokens[:, 1:].flatten())
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+def uses(device: str, quick: bool) -> Iterator[Row]:
+    """One cell, more and more often."""
+    first = None
+    for count in COUNTS[: 3 if quick else None]:
+        loop = recurrent(device, count)
+        timed = watched(loop, PARTIALS, Trace(KEEP, statistics=False).append)
+        rounds = max(4, min(40, (1_000 if quick else 30_000) // count))
+        times = interleave(plain(loop), {"": timed}, rounds, warm=2)
+        costs = [1e6 * (ratio - 1) * times.plain / count for ratio in times.ratios[""]]
+        row = rows.of(costs, Row("growth", f"RNNCell 16, {count:,} uses", "ours: cost of a use beyond plain", 0, "us"))
+        yield row
+        first = first or row.value
+        yield Row("growth", row.workload, "that over the one at 10", row.value / first, goal=FLAT)  # type: ignore[operator]
 
 
-class Unrolled:
-    """Training steps of one cell that is used `uses` times."""
-
-    def __init__(self, uses: int) -> None:
-        torch.manual_seed(0)
-        self.uses = uses
-        self.cell = torch.nn.RNNCell(16, 16)
-        self.x = torch.randn(4, 16)
-        self.optimizer = torch.optim.SGD(self.cell.parameters(), lr=1e-6)
-
-    def step(self) -> None:
-        """One iteration."""
-        h = torch.zeros(4, 16)
-        for _ in range(self.uses):
-            h = self.cell(self.x, h)
-        self.optimizer.zero_grad()
-        h.square().sum().backward()
-        self.optimizer.step()
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def ratios(loop: Trainable, timed: Callable[[], float], steps: int) -> list[float]:
-    """Watched over plain, the plain ones on both sides."""
-    found = []
-    for n in range(steps + 3):
-        before, mine, after = plain(loop), timed(), plain(loop)
-        if n >= 3:
-            found.append(2 * mine / (before + after))
-    return found
+def grown(hidden: int, size: int, policy: str) -> tuple[int, int]:
+    """By how much the process grows while a trace comes to keep `size` bytes of tensors, and what the trace says."""
+    loop = dynamic_net("cpu", hidden, inputs=hidden)
+    trace = Trace(2**40, max_events=10**9, statistics=False)
+    probe = Probe(trace.append, POLICIES[policy])  # type: ignore[arg-type]
+    probe.install()
+    for _ in range(20):
+        loop.step()
+    gc.collect()
+    before, kept = resident(), trace.nbytes
+    while trace.nbytes - kept < size:
+        loop.step()
+    gc.collect()
+    after = resident()
+    probe.remove()
+    return after - before, trace.nbytes - kept
 
 
-def show(name: str, found: Sequence[float]) -> None:
-    """Print one row."""
-    low, middle, high = statistics.quantiles(found, n=4)
-    print(f"  {name:<28} {middle:6.3f}x  ({low:.3f} to {high:.3f})")
+def memory(quick: bool) -> Iterator[Row]:
+    """Each case in a process of its own, since memory is given back late or never."""
+    for hidden in (100,) if quick else (100, 1024):
+        for policy in ("ours: all, as when stepping",) if quick else ("ours: partials", "ours: all, as when stepping"):
+            size = 2**25 if quick else 2**27
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", __file__, "--grown", str(hidden), str(size), policy],
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=True,
+            )
+            more, kept = (int(word) for word in done.stdout.split())
+            note = f"grew by {more / 2**20:.1f} MiB, keeps {kept / 2**20:.1f}"
+            name = f"DynamicNet {hidden}"
+            yield Row("memory", name, policy, more / kept, goal=ROOM, note=note)
 
 
-def transformer(steps: int) -> None:
-    """All parameters of the tied transformer."""
-    loop = Sentences()
-    base = statistics.median(plain(loop) for _ in range(10))
-    print(f"4-layer transformer, tied embedding, {8 * 32} tokens: plain step {1e3 * base:.1f} ms")
-    show("A/A", ratios(loop, lambda: plain(loop), steps))
-    for name, policy in {
-        "attached, tracks nothing": IDLE_BUT_ATTACHED,
-        "partials": REFERENCES,
-        "and weights": WEIGHTS,
-        "all, as when stepping": STEPPING,
-    }.items():
-        show(name, ratios(loop, watched(loop, policy, Trace(KEEP, statistics=False).append), steps))
-
-
-def uses(steps: int) -> None:
-    """One cell, more and more often: what each use costs beyond the plain step."""
-    first = 0.0
-    for count in COUNTS:
-        loop, trace = Unrolled(count), Trace(2**20, statistics=False)
-        timed = watched(loop, REFERENCES, trace.append)
-        rounds = max(3, min(steps, 20_000 // count))
-        costs = []
-        for n in range(rounds + 1):
-            before, mine, after = plain(loop), timed(), plain(loop)
-            if n:
-                costs.append((mine - (before + after) / 2) / count)
-        cost = statistics.median(costs)
-        first = first or cost
-        verdict = "flat" if cost <= FLAT * first else "NOT FLAT"
-        print(
-            f"  {count:>6} uses: {1e6 * cost:6.1f} us a use beyond plain, {cost / first:.2f} of that at 10: {verdict}"
-        )
-        print(f"         {trace.nbytes / 2**20:.1f} MiB held of 1 MiB granted; the newest backward is kept whole")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=40)
-    given = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    transformer(given.steps)
-    print("one cell in one backward:")
-    uses(given.steps)
+def measure(given: argparse.Namespace) -> Iterable[Row]:
+    """Time, then memory (of the CPU)."""
+    yield from uses(given.device, given.quick)
+    if given.device == "cpu":
+        yield from memory(given.quick)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--grown"]:
+        print(*grown(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    else:
+        rows.main(__doc__, measure)

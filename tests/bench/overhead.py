@@ -1,162 +1,65 @@
-"""What watching costs: the time of one DynamicNet training step under the probe over that of a plain step.
+"""What watching costs: the time of one training step under each configuration of ours over that of a plain step.
 
-Each row is a median of ratios; plain and watched steps alternate in one process, so that both see the same machine.
-The row "A/A" compares plain with plain: it shows the noise. The row "bare hooks" is the least that any tool pays that
-learns every partial from hooks: a Python hook on each edge that keeps its tensor, and nothing else.
+"A/A" compares plain with plain: it shows the noise. "hooks that keep" is a Python hook on each edge that keeps its
+tensor, and nothing else: the least that any tool pays that learns every partial from hooks. `floor` is the least that
+any tool pays at all; see `floor.py`.
 
-Run: `python tests/bench/overhead.py [--steps N] [--uses N]`.
+Run: `python tests/bench/overhead.py [--quick] [--json FILE] [--device cuda]`.
 """
 
 import argparse
-import random
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
-import torch
+import rows
+import workloads
+from floor import floors
+from ours import configurations, plain
+from rows import Row
+from timing import interleave
 
-from backpropdbg.demo.dynamic_net import DynamicNet
-from backpropdbg.events import BackwardUse, Event
-from backpropdbg.probe.hooks import Policy, Probe
-from backpropdbg.probe.uses import find_edges
-from backpropdbg.trace.history import Trace
-
-GOALS = {("idle", 100): 1.03, ("idle", 1024): 1.03, ("partials", 100): 1.15, ("partials", 1024): 1.03}
-IDLE = Policy(partials=False, snapshots=False, bare=False, graph=False)
-REFERENCES = Policy(snapshots=False, bare=False, graph=False)
-WEIGHTS = Policy(snapshots=True, bare=False, graph=False)
-STEPPING = Policy()
-IDLE_BUT_ATTACHED = Policy(snapshots=False, bare=False, graph=False, track=("no such parameter",))
-
-
-class Trainable(Protocol):
-    """Anything with training steps."""
-
-    def step(self) -> None:
-        """One iteration."""
+NET, WIDE, TRANSFORMER = list(workloads.ALL)[:3]
+GOALS = {
+    (NET, "ours: partials"): 1.15,
+    (WIDE, "ours: partials"): 1.03,
+    (TRANSFORMER, "ours: partials"): 1.03,
+    (NET, "ours: partials and weights"): 1.25,
+    (WIDE, "ours: partials and weights"): 1.10,
+    (NET, "ours: recording to a file"): 1.3,
+    (WIDE, "ours: recording to a file"): 1.15,
+}
+IDLE, SECONDS, FEW = 1.03, 20.0, 1.0
 
 
-class Loop:
-    """The tutorial's training step at one width, always from the same state."""
-
-    def __init__(self, hidden: int, uses: int) -> None:
-        torch.manual_seed(0)
-        self.x, self.y = torch.randn(64, 1000), torch.randn(64, 10)
-        self.model = DynamicNet(1000, hidden, 10, uses)
-        self.criterion = torch.nn.MSELoss(reduction="sum")
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-6, momentum=0.9)
-
-    def step(self) -> None:
-        """One iteration."""
-        loss = self.criterion(self.model(self.x), self.y)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+def goal(workload: str, name: str) -> float | None:
+    """What was promised for one of them."""
+    return IDLE if name in ("ours: idle", "ours: attached, tracks nothing") else GOALS.get((workload, name))
 
 
-def watched(loop: Trainable, policy: Policy, sink: Callable[[Event], object]) -> Callable[[], float]:
-    """Return a function that times one step under a probe, which is out of the way between the calls."""
-    probe = Probe(sink, policy)  # type: ignore[arg-type]
-
-    def timed() -> float:
-        probe.install()
-        try:
-            start = time.perf_counter()
-            loop.step()
-            return time.perf_counter() - start
-        finally:
-            probe.remove()
-
-    return timed
+def rounds_for(step: float, configured: int, quick: bool) -> int:
+    """So many that a workload takes a bounded time, whatever its size."""
+    return max(3, min(300, int((FEW if quick else SECONDS) / (3 * step * configured))))
 
 
-def plain(loop: Trainable) -> float:
-    """Time one step without us."""
-    start = time.perf_counter()
-    loop.step()
-    return time.perf_counter() - start
+def one(workload: str, device: str, quick: bool) -> Iterator[Row]:
+    """All configurations of one workload."""
+    loop = workloads.ALL[workload](device)
+    base, found = plain(loop), configurations(loop)
+    step = min(base() for _ in range(5))
+    times = interleave(base, found, rounds_for(step, len(found), quick))
+    least = floors(loop)
+    yield Row("overhead", workload, "plain step", 1e3 * times.plain, "ms")
+    for name, ratios in times.ratios.items():
+        spent = least.get(name)
+        floor = None if spent is None else 1 + spent / times.plain
+        yield rows.of(ratios, Row("overhead", workload, name, 0, floor=floor, goal=goal(workload, name)))
 
 
-def bare_hooks(loop: Trainable) -> Callable[[], float]:
-    """Return a function that times one step with a hook on each edge that keeps the partial of this step."""
-    original = torch.autograd._engine_run_backward
-    kept: list[object] = []
-
-    def run(outputs: Sequence[torch.Tensor], *args: object, **kwargs: object) -> object:
-        kept.clear()
-        handles = [e.node.register_hook(lambda ins, _, n=e.slot: kept.append(ins[n])) for e in find_edges(outputs)]
-        try:
-            return original(outputs, *args, **kwargs)
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def timed() -> float:
-        torch.autograd._engine_run_backward = run
-        try:
-            return plain(loop)
-        finally:
-            torch.autograd._engine_run_backward = original
-
-    return timed
-
-
-def statistics_sink(trace: Trace) -> Callable[[Event], object]:
-    """Record, and take the norm of each partial at once."""
-
-    def sink(event: Event) -> None:
-        trace.append(event)
-        if isinstance(event, BackwardUse) and event.partial is not None:
-            event.partial.norm()
-
-    return sink
-
-
-def rows(loop: Loop) -> dict[str, Callable[[], float]]:
-    """The configurations by name."""
-    keep = 64 * 2**20
-    return {
-        "A/A": lambda: plain(loop),
-        "bare hooks": bare_hooks(loop),
-        "idle": watched(loop, IDLE, Trace(keep).append),
-        "attached, tracks nothing": watched(loop, IDLE_BUT_ATTACHED, Trace(keep).append),
-        "partials": watched(loop, REFERENCES, Trace(keep, statistics=False).append),
-        "and statistics": watched(loop, REFERENCES, statistics_sink(Trace(keep))),
-        "and weights": watched(loop, WEIGHTS, Trace(keep, statistics=False).append),
-        "all, as when stepping": watched(loop, STEPPING, Trace(keep).append),
-    }
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--uses", type=int, default=3)
-    given = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {given.uses} uses, {given.steps} steps a row")
-    for hidden in (100, 1024):
-        loop = Loop(hidden, given.uses)
-        configurations = rows(loop)
-        ratios: dict[str, list[float]] = {name: [] for name in configurations}
-        base: list[float] = []
-        for n in range(given.steps + 20):
-            names = list(configurations)
-            random.Random(n).shuffle(names)
-            for name in names:
-                before = plain(loop)
-                time_watched = configurations[name]()
-                after = plain(loop)
-                if n >= 20:
-                    ratios[name].append(2 * time_watched / (before + after))
-                    base.append(before)
-        print(f"hidden {hidden}: plain step {1e3 * statistics.median(base):.3f} ms")
-        for name, found in ratios.items():
-            goal = GOALS.get((name, hidden))
-            low, middle, high = statistics.quantiles(found, n=4)
-            verdict = "" if goal is None else f"  goal {goal}x {'met' if middle <= goal else 'MISSED'}"
-            print(f"  {name:<24} {middle:6.3f}x  ({low:.3f} to {high:.3f}){verdict}")
+def measure(given: argparse.Namespace) -> Iterable[Row]:
+    """All workloads; a quick run leaves out the large ones."""
+    for workload in workloads.ALL:
+        if not given.quick or workload in (NET, "200 tiny modules"):
+            yield from one(workload, given.device, given.quick)
 
 
 if __name__ == "__main__":
-    main()
+    rows.main(__doc__, measure)

@@ -1,17 +1,21 @@
 """How long a user waits: from the command to the first paint on a terminal, and to the first stop.
 
 Medians over several starts, beside two things in the same Python without us: a bare `import torch`, and a program that
-also makes its first optimizer (for which torch imports its compiler) and so is where the demo's first stop is. Run:
-`python tests/bench/startup.py [--runs N]`.
+also makes its first optimizer (for which torch imports its compiler) and so is where the demo's first stop is. These
+are seconds of the wall: on a busy machine they mean little.
+
+Run: `python tests/bench/startup.py [--quick] [--json FILE]`.
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 import pexpect
+import rows
+from rows import Row
 
 GOALS = {"first paint": 0.3, "first stop": 2.5}
 COMMAND = [sys.executable, "-m", "backpropdbg", "demo"]
@@ -46,25 +50,19 @@ def plain(code: str) -> float:
     return time.perf_counter() - begun
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=7)
-    runs = parser.parse_args().runs
-    start_once()
+def measure(given: argparse.Namespace) -> Iterable[Row]:
+    """Start each several times."""
     found: dict[str, list[float]] = {name: [] for name in (*PLAIN, *GOALS)}
-    for _ in range(runs):
+    for _ in range(1 if given.quick else 7):
         for name, code in PLAIN.items():
             found[name].append(plain(code))
         painted, stopped = start_once()
         found["first paint"].append(painted)
         found["first stop"].append(stopped)
     for name, times in found.items():
-        goal = GOALS.get(name)
-        middle = statistics.median(times)
-        verdict = "" if goal is None else f"  goal {goal} s {'met' if middle <= goal else 'MISSED'}"
-        print(f"{name:<14} {middle:.2f} s  ({min(times):.2f} to {max(times):.2f}){verdict}")
+        whose = "ours" if name in GOALS else "plain"
+        yield rows.of(times, Row("startup", name, whose, 0, "s", goal=GOALS.get(name)))
 
 
 if __name__ == "__main__":
-    main()
+    rows.main(__doc__, measure)

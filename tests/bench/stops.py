@@ -1,0 +1,153 @@
+"""What a stop costs: one that a false condition rejects, one that is looked at and left, and one at every use.
+
+Run: `python tests/bench/stops.py [--quick] [--json FILE]`.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import rows
+from ours import KEEP
+from rows import Row
+from timing import Timed, interleave, seconds
+from workloads import Loop, dynamic_net, recurrent
+
+from backpropdbg.beside import Beside
+from backpropdbg.debugger.core import Debugger
+from backpropdbg.probe.hooks import Probe
+from backpropdbg.situation import Situation
+from backpropdbg.trace.history import Trace
+
+REJECTED, A_SECOND = 50.0, 5_000.0
+CONDITIONS = [("use > 10**6", 10), ("use > 10**6", 1000), ("partial.norm() > 1e9", 10), ("running.norm() > 1e9", 10)]
+PROGRAM = str(Path(__file__).with_name("program.py"))
+EVERY_USE = ["break backward middle_linear.weight", "commands 1", "continue", "end"]
+
+
+class Session:
+    """A whole debugger in this process; at each stop it runs the next of some commands, then `move`."""
+
+    def __init__(self, commands: list[str], move: str) -> None:
+        self.commands, self.move, self.stops = commands, move, 0
+        probe = Probe(lambda event: self.debugger.on_event(event))
+        self.debugger = Debugger(Beside(probe), Trace(KEEP), self.wait, "bench", None)
+        probe.install()
+        self.remove = probe.remove
+
+    def wait(self, situation: Situation) -> None:
+        """The program has stopped."""
+        self.stops += 1
+        for line in [*self.commands, self.move]:
+            done = self.debugger.execute(line)
+            assert done.ok, f"{line}: {done.text}"
+        self.commands = []
+
+
+def rejected(condition: str, uses: int, rounds: int) -> Row:
+    """Steps with a breakpoint at each use whose condition never holds, beside the same with the breakpoint disabled."""
+    loop = recurrent("cpu", uses)
+    session = Session([f"break backward cell.weight_hh if {condition}"], "continue")
+    loop.step()
+    breakpoint_ = session.debugger.breakpoints[0]
+
+    def step(enabled: bool) -> Timed:
+        def timed() -> float:
+            breakpoint_.enabled = enabled
+            return seconds(loop.step)
+
+        return timed
+
+    times = interleave(step(False), {"": step(True)}, rounds)
+    session.remove()
+    assert session.stops == 1, f"{condition}: stopped {session.stops} times, not once at the beginning"
+    costs = [1e6 * (ratio - 1) * times.plain / uses for ratio in times.ratios[""]]
+    return rows.of(costs, Row("stops", f"{uses} uses, if {condition}", "ours: a rejected stop", 0, "us", goal=REJECTED))
+
+
+def stepping(rounds: int) -> Row:
+    """`step` after `step` in this process: events, situations and commands, no second process."""
+    loop: Loop = dynamic_net("cpu", 5, 4, 16)
+    session = Session([], "step")
+    found = []
+    for _ in range(rounds):
+        before = session.stops
+        took = seconds(loop.step)
+        found.append((session.stops - before) / took)
+    session.remove()
+    row = Row("stops", "DynamicNet 5, `step`", "ours: in one process", 0, "stops/s", goal=A_SECOND, most=False)
+    return rows.of(found[1:], row)
+
+
+def child(words: list[str], clock: str) -> tuple[float, str]:
+    """Run a command to its end. Returns the seconds of both processes together, or of the wall, and what it printed."""
+    spent, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run([sys.executable, "-W", "ignore", *words], capture_output=True, text=True, timeout=600)
+    wall, now = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0, done.stderr
+    worked = now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime
+    return (wall if clock == "wall" else worked), done.stdout
+
+
+def replayed(lines: list[str], clock: str) -> tuple[float, str]:
+    """The same for a script of commands."""
+    with tempfile.NamedTemporaryFile("w", suffix=".bpdb") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        return child(["-m", "backpropdbg", "replay", file.name], clock)
+
+
+def a_second(name: str, short: list[str], long: list[str], more: int, clock: str) -> Row:
+    """The longer of two scripts, that stops `more` times more often, beside the shorter one: the start is in both."""
+    took = replayed(long, clock)[0] - replayed(short, clock)[0]
+    return Row("stops", name, "ours: headless, in a child", more / took, "stops/s", goal=A_SECOND, most=False)
+
+
+def headless(quick: bool, clock: str) -> Iterator[Row]:
+    """Stops a second through both processes; what they print goes nowhere."""
+    few, many = (100, 600) if quick else (200, 5_200)
+    demo = "demo --uses 3 --seed 0 --iterations"
+    at_all = ["break backward", *EVERY_USE[1:]]
+    silent = [[f"{demo} {n // 10}", *at_all, "continue"] for n in (few, many)]
+    yield a_second("DynamicNet 5, `commands`: continue", *silent, many - few, clock)
+    if not quick:
+        steps = [[f"{demo} 1000", *["step"] * n, "quit"] for n in (few, many)]
+        yield a_second("DynamicNet 5, `step` in a script", *steps, many - few, clock)
+
+
+def at_every_use(hidden: int, clock: str) -> Iterator[Row]:
+    """The step of a program that is stopped at each use of the shared weight, beside the plain one."""
+    steps, repeats = 60, 3
+    words = [PROGRAM, str(hidden), str(steps), clock]
+    asked = [f"run {' '.join(words)}", "break backward middle_linear.weight", *["continue"] * (3 * (steps + 5) + 1)]
+    let = [f"run {' '.join(words)}", *EVERY_USE, "continue"]
+
+    def took(out: str) -> float:
+        return float(next(line for line in out.splitlines() if line.startswith("step took")).split()[-1])
+
+    for name, script in {"`continue` from outside": asked, "its own `continue`": let}.items():
+        found = []
+        for _ in range(repeats):
+            plain, mine = took(child(words, clock)[1]), took(replayed(script, clock)[1])
+            found.append(mine / ((plain + took(child(words, clock)[1])) / 2))
+        yield Row("stops", f"DynamicNet {hidden}, 3 uses", f"ours: at every use, {name}", statistics.median(found))
+
+
+def measure(given: argparse.Namespace) -> Iterable[Row]:
+    """All of it; the program under test is on the CPU."""
+    for condition, uses in CONDITIONS[:: 2 if given.quick else 1]:
+        yield rejected(condition, uses, 20 if given.quick else max(20, 2_000 // uses))
+    yield stepping(10 if given.quick else 100)
+    yield from headless(given.quick, given.clock)
+    for hidden in () if given.quick else (100, 1024):
+        yield from at_every_use(hidden, given.clock)
+
+
+if __name__ == "__main__":
+    rows.main(__doc__, measure)
