@@ -43,6 +43,9 @@ NEVER = {
     "recorded": {"torch", *SCREEN, *FACES, *ENDS, *INSIDE, "backpropdbg.recording"},
     # It puts probe and trace together, the probe (and with it torch) only once a recording begins.
     "recording": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.debugger", "backpropdbg.wire"},
+    "told": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS, *TALES},
+    # A recording has it loaded once it is shown: the one way from there to what the debugger says.
+    "notebook": {"torch", "textual", *FACES, *ENDS, *TALES, "backpropdbg.probe", "backpropdbg.wire"},
     "wire": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.probe", "backpropdbg.trace", "backpropdbg.debugger"},
     "console": {"torch", "textual", "backpropdbg.tui", "backpropdbg.probe", "backpropdbg.demo"},
     "tui": {"torch", "backpropdbg.console", "backpropdbg.probe", "backpropdbg.trace", "backpropdbg.debugger"},
@@ -115,6 +118,11 @@ def test_no_room_imports_a_face_but_the_command_line_and_set_trace_start_them():
 
 def test_nothing_about_the_demo_is_known_outside_of_its_caller():
     assert {name.split("/")[0] for name in importers({"backpropdbg.demo"})} == {"demo", "launch.py"}
+
+
+def test_a_recording_alone_shows_itself_in_a_notebook():
+    assert importers({"backpropdbg.notebook"}) == {"recording.py", "recorded.py"}
+    assert not {name for name in loaded("backpropdbg.recording") if below(name, {"backpropdbg.debugger", "rich"})}
 
 
 def test_nothing_is_pickled():

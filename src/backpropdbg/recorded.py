@@ -22,6 +22,8 @@ from backpropdbg.events import (
     StepStarted,
 )
 from backpropdbg.report.changes import change
+from backpropdbg.situation import Row
+from backpropdbg.told import ledger_rows, update_rows
 
 Tensor = Any  # a torch.Tensor: this module opens without torch
 
@@ -184,6 +186,24 @@ class Ledger:
             return False
         return True if self._written and not self.labels else None
 
+    @property
+    def rows(self) -> list[Row]:
+        """All of that as lines: what `_repr_html_` and `__rich__` show."""
+        return ledger_rows(self._concerned, self._grad, self.exact, self.labels)
+
+    def _title(self) -> str:
+        return f"ledger of {' = '.join(self.names) or self.parameter}"
+
+    def _repr_html_(self) -> str:
+        from backpropdbg.notebook import html_table
+
+        return html_table(self._title(), self.rows)
+
+    def __rich__(self) -> object:
+        from backpropdbg.notebook import rich_table
+
+        return rich_table(self._title(), self.rows)
+
 
 class Update:
     """How the newest step, or the program by hand, moved one parameter.
@@ -249,6 +269,25 @@ class Update:
         if self._recipe is None or self._after is None:
             return {}
         return {name: held.value for name, held, _ in self._recipe.terms(self._after)}
+
+    @property
+    def rows(self) -> list[Row]:
+        """All of that as lines: what `_repr_html_` and `__rich__` show."""
+        terms = self._recipe.terms(self._after) if self._recipe is not None and self._after is not None else ()
+        return update_rows(self._before, self._after, () if self._by_hand else terms, self.skipped)
+
+    def _title(self) -> str:
+        return f"update of {self.parameter}{' by hand' if self._by_hand else ''}"
+
+    def _repr_html_(self) -> str:
+        from backpropdbg.notebook import html_table
+
+        return html_table(self._title(), self.rows)
+
+    def __rich__(self) -> object:
+        from backpropdbg.notebook import rich_table
+
+        return rich_table(self._title(), self.rows)
 
 
 def _use(use: Any, run: int) -> Use:

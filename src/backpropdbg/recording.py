@@ -114,6 +114,31 @@ class Recording:
         with self._lock:
             save(self._trace, os.fspath(path), self._aliases, tuple(sorted(self._sure)), self._known())
 
+    def page(self, focus: str = "") -> str:
+        """Return an HTML page that steps through what happened to one parameter.
+
+        Args:
+            focus: its name; without one, the parameter that was used most in one backward.
+        Raises: RecordingError where no such parameter was recorded.
+        """
+        from backpropdbg.pages.page import page
+
+        return page(self._film(focus))
+
+    def _repr_html_(self) -> str:
+        from backpropdbg.notebook import inline
+
+        return inline(self._film(""))
+
+    def _film(self, focus: str) -> Any:
+        from backpropdbg.notebook import film
+
+        with self._lock:
+            return film(self._trace, self._aliases, self._title(), focus)
+
+    def _title(self) -> str:
+        return "recording"
+
     def _known(self) -> Known:
         return Known(self._aliases)
 
@@ -125,6 +150,10 @@ class Saved(Recording):
         last = trace.known(len(trace) - 1)
         super().__init__(trace, last.names, frozenset(trace.about.sure))
         self._last = last
+        self._named = trace.about.title
+
+    def _title(self) -> str:
+        return self._named
 
     def _known(self) -> Known:
         return self._last

@@ -3,9 +3,7 @@
 import torch
 from driving import debugged, make_net, seed
 
-from backpropdbg.pages.film import Film
-
-ROWS, COLS = 16, 16
+from backpropdbg.pages.film import COLS, ROWS, Film
 
 
 def shoot(uses: int = 3, sizes: tuple[int, int, int, int] = (8, 4, 5, 3)) -> Film:

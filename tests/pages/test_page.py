@@ -55,7 +55,7 @@ def test_the_page_needs_nothing_but_itself(film):
 def test_stops_beyond_the_limit_are_left_out_and_counted(film):
     found = data(page(film, most_bytes=20_000))
     assert 0 < len(found["stops"]) < len(film.slides)
-    assert found["missing"] == len(film.slides) - len(found["stops"])
+    assert found["left_out"] == f"{len(film.slides) - len(found['stops'])} more are left out"
 
 
 def test_output_beyond_the_limit_is_left_out_and_it_says_so():

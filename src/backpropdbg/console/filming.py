@@ -7,13 +7,12 @@ from backpropdbg.console import keyboard
 from backpropdbg.console.replay import Printer, Replay, carry_out
 from backpropdbg.console.script import Script
 from backpropdbg.errors import UsageError
-from backpropdbg.pages.film import Film, Pieces, Remark
+from backpropdbg.pages.film import COLS, ROWS, Film, Pieces, Remark
 from backpropdbg.pages.page import page
 from backpropdbg.situation import Situation, Window
 from backpropdbg.wire.client import ChildSession
 from backpropdbg.wire.session import Cells, Ended, Printed, ProgramOutput, Result, Session
 
-ROWS, COLS = 16, 16
 MOST_PRINTED = 5_000
 ON_THE_PAGE = (["ledger"], ["info", "ledger"])
 

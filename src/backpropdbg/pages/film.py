@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from backpropdbg.situation import Situation, Window
 
+ROWS, COLS = 16, 16  # of cells that a matrix has room for
 MOST_OUTPUT = 300_000
 LEFT_OUT = "\n(more output is left out here)\n"
 
@@ -42,6 +43,7 @@ class Film(Struct):
     Attributes:
         before: what was said before the first of them.
         output: of the program, as (stream, text).
+        more: there were more stops than these.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Film(Struct):
     before: list[Remark] = field(default_factory=list)
     output: Pieces = field(default_factory=list)
     size: int = 0
+    more: bool = False
 
     def show(self, situation: Situation, windows: dict[str, Window], past: Pieces | None = None) -> None:
         """Add a stop; one that is drawn anew before anything was said of it takes the place of the first drawing."""

@@ -74,6 +74,7 @@ function partials(graph) {
 function drawGraph(graph) {
   const lines = [graphLine(graph, "fwd", "->"), graphLine(graph, "bwd", "<-"), partials(graph)];
   const pane = get("graph");
+  pane.hidden = graph.levels.length === 0;
   pane.replaceChildren(make("table", "", make("tbody", "", ...lines)));
   const here = pane.querySelector(".here");
   if (!here) return;
@@ -180,8 +181,8 @@ function drawWords(stop, number) {
 }
 
 function drawPlace(number) {
-  const missing = film.missing ? ` (${film.missing} more are left out)` : "";
-  fill("count", `stop ${number + 1} of ${film.stops.length}${missing}`);
+  const others = film.left_out ? ` (${film.left_out})` : "";
+  fill("count", `stop ${number + 1} of ${film.stops.length}${others}`);
   get("slider").value = String(number + 1);
   get("first").disabled = get("back").disabled = number === 0;
   get("last").disabled = get("ahead").disabled = number === film.stops.length - 1;
@@ -251,7 +252,7 @@ function begin() {
     fill("console", ...film.before.map(([, , text]) => make("pre", "", text)));
     return;
   }
-  if (innerWidth <= 900) get("list").open = false;
+  if (matchMedia("(max-width: 1100px)").matches) get("list").open = false;
   listStops();
   listen();
   show(Number(location.hash.slice(1)) - 1 || 0);

@@ -29,11 +29,18 @@ def page(film: Film, most_bytes: int = MOST_BYTES) -> str:
     data = {
         "title": clean(film.title),
         "stops": views,
-        "missing": len(film.slides) - len(views),
+        "left_out": left_out(len(film.slides) - len(views), film.more),
         "before": [(r.kind, clean(r.command), clean(r.text)) for r in film.before],
         "output": [(stream, clean(text)) for stream, text in film.output],
     }
     return _fill(data)
+
+
+def left_out(count: int, more: bool) -> str:
+    """Say how many stops there were besides; more: and others that nobody counted."""
+    if more:
+        return "more are left out"
+    return f"{count} more are left out" if count else ""
 
 
 def _fill(data: View) -> str:
