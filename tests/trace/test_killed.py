@@ -3,8 +3,10 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -143,3 +145,30 @@ def test_a_worker_that_ends_as_python_does_leaves_the_file_alone(tmp_path):
     trace = plain.opened(path)
     assert len(trace) == 80 * plain.EVENTS and trace.ended is not None
     assert [p.name for p in tmp_path.iterdir()] == ["run.bptrace"]
+
+
+@pytest.mark.parametrize("left", ["wal and shm", "wal alone", "neither"])
+def test_a_folder_that_can_not_be_written_is_read_all_the_same(left):
+    """By somebody who may only read. A pytest folder is its owner's alone, so this one is another."""
+    if os.getuid():
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.bptrace"
+        certain = kill(path, 0.05)
+        if left == "wal alone":
+            os.unlink(f"{path}-shm")
+        if left == "neither":
+            sqlite3.connect(path).execute("PRAGMA journal_mode = DELETE").fetchone()
+        for name in path.parent.iterdir():
+            name.chmod(0o444)
+        path.parent.chmod(0o555)
+        child = os.fork()
+        if not child:
+            code = 2
+            try:
+                os.setgid(65534)
+                os.setuid(65534)
+                code = int(len(plain.opened(path)) < certain)
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0

@@ -139,21 +139,15 @@ def _open(path: str) -> sqlite3.Connection:
 def _reading(path: str) -> sqlite3.Connection:
     """A connection that can read. In a folder that can't be written to SQLite needs help."""
     name = quote(os.path.abspath(path))
-    db = _connect(f"file:{name}?mode=ro")
-    try:
-        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        return db
-    except sqlite3.OperationalError:
-        db.close()
+    with contextlib.suppress(sqlite3.OperationalError):
+        return _connect(f"file:{name}?mode=ro")
     if not os.path.exists(path + "-wal"):
         return _connect(f"file:{name}?mode=ro&immutable=1")
     with tempfile.TemporaryDirectory(prefix="backpropdbg-") as folder:  # the log has to be merged somewhere
         copy = os.path.join(folder, "copy")
         shutil.copyfile(path, copy)
         shutil.copyfile(path + "-wal", copy + "-wal")
-        db = _connect(f"file:{quote(copy)}")
-        db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        return db
+        return _connect(f"file:{quote(copy)}")
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -161,6 +155,7 @@ def _connect(uri: str) -> sqlite3.Connection:
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LARGEST)
     for setting in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", f"cache_size = -{_PAGES}"):
         db.execute(f"PRAGMA {setting}")
+    db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # it opens the file, and its log, only now
     return db
 
 
