@@ -2,7 +2,7 @@
 
 import torch
 from cases.case import case
-from cases.loops import train
+from cases.loops import times, train
 from torch import nn
 
 
@@ -13,7 +13,7 @@ def with_edit(edit):
         net, x = nn.Linear(3, 3), torch.randn(4, 3)
         look(net)
         optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        for _ in range(2):
+        for _ in times(2):
             optimizer.zero_grad()
             net(torch.tanh(net(x))).square().sum().backward()
             edit(net)
@@ -52,7 +52,7 @@ def scaled_loss(iterations=2, size=1.0, **settings):
         net, x = nn.Linear(3, 3), torch.randn(4, 3)
         look(net)
         optimizer, scaler = torch.optim.SGD(net.parameters(), lr=0.1), torch.amp.GradScaler("cpu", **settings)
-        for _ in range(iterations):
+        for _ in times(iterations):
             optimizer.zero_grad()
             scaler.scale(size * net(torch.tanh(net(x))).square().sum()).backward()
             scaler.step(optimizer)

@@ -6,7 +6,7 @@ import threading
 import torch
 from cases.case import case
 from cases.hidden import thrice
-from cases.loops import train
+from cases.loops import times, train
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.utils.checkpoint import checkpoint
@@ -48,7 +48,7 @@ def accumulation(look):
     net, data = nn.Linear(3, 3), torch.randn(3, 4, 3)
     look(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for _ in range(2):
+    for _ in times(2):
         for x in data:
             net(torch.tanh(net(x))).square().mean().backward()
         optimizer.step()
@@ -61,7 +61,7 @@ def gan(look):
     look(**{f"critic.{name}": p for name, p in critic.named_parameters()})
     of_critic = torch.optim.SGD(critic.parameters(), lr=0.1)
     of_generator = torch.optim.SGD(generator.parameters(), lr=0.1)
-    for _ in range(2):
+    for _ in times(2):
         of_critic.zero_grad()
         critic(real).sigmoid().log().mean().neg().backward()
         (1 - critic(generator(z).detach()).sigmoid()).log().mean().neg().backward()
@@ -90,7 +90,8 @@ def lbfgs(look):
         loss.backward()
         return loss
 
-    optimizer.step(closure)
+    for _ in times(1):
+        optimizer.step(closure)
 
 
 @case(3, "retain_graph: two backwards of one graph", {"weight": 4}, runs=2, findings=CARRIED)
@@ -98,10 +99,11 @@ def retained(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    loss = net(torch.tanh(net(x))).square().mean()
-    loss.backward(retain_graph=True)
-    loss.backward()
-    optimizer.step()
+    for _ in times(1):
+        loss = net(torch.tanh(net(x))).square().mean()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        optimizer.step()
 
 
 def penalty_by_hand(look):
@@ -139,7 +141,7 @@ def gradient_penalty(look):
 def by_grad(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)
-    for _ in range(2):
+    for _ in times(2):
         grads = torch.autograd.grad(net(torch.tanh(net(x))).square().mean(), list(net.parameters()))
         with torch.no_grad():
             for p, g in zip(net.parameters(), grads, strict=True):
@@ -157,7 +159,8 @@ def by_grad(look):
 def for_inputs(look):
     net, x = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)), torch.randn(4, 3)
     look(net)
-    net(x).sum().backward(inputs=[net[1].weight])
+    for _ in times(1):
+        net(x).sum().backward(inputs=[net[1].weight])
 
 
 @case(3, "torch.func.grad", {"weight": 0}, runs=0)
@@ -165,7 +168,7 @@ def functional_grad(look):
     net, x = nn.Linear(3, 1), torch.randn(4, 3)
     look(net)
     weights = {name: p.detach() for name, p in net.named_parameters()}
-    for _ in range(2):
+    for _ in times(2):
         grads = grad(lambda w: functional_call(net, w, (x,)).square().mean())(weights)
         weights = {name: w - 0.1 * grads[name] for name, w in weights.items()}
 
@@ -201,11 +204,11 @@ def maml(look):
 
 @case(3, "a graph that is never run backward", {"weight": 1})
 def never_backward(look):
-    net, x, kept = nn.Linear(3, 3), torch.randn(4, 3), []
+    net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)
 
     def loss():
-        kept.append(net(x).sum())
+        net(x).sum()
         return net(x).square().mean()
 
     train(net.parameters(), loss)
@@ -216,7 +219,7 @@ def from_a_thread(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for _ in range(2):
+    for _ in times(2):
         optimizer.zero_grad()
         thread = threading.Thread(target=net(torch.tanh(net(x))).square().mean().backward)
         thread.start()

@@ -4,6 +4,7 @@ import copy
 
 import torch
 from cases.case import case
+from cases.loops import times
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -19,7 +20,7 @@ def by_hand(update):
     def program(look):
         net, x = nn.Linear(3, 3), torch.randn(4, 3)
         look(net)
-        for _ in range(3):
+        for _ in times(3):
             net(torch.tanh(net(x))).square().mean().backward()
             update(net)
             for p in net.parameters():
@@ -56,7 +57,7 @@ def stepping(make, **settings):
         net, x = nn.Linear(3, 3), torch.randn(4, 3)
         look(net)
         optimizer = make(net.parameters(), lr=0.1, **settings)
-        for _ in range(3):
+        for _ in times(3):
             optimizer.zero_grad()
             net(torch.tanh(net(x))).square().mean().backward()
             optimizer.step()
@@ -126,7 +127,7 @@ def sam(look):
         result.backward()
         return result
 
-    for _ in range(2):
+    for _ in times(2):
         optimizer.step(closure)
 
 
@@ -141,7 +142,7 @@ def in_the_backward(look):
             optimizer.zero_grad()
 
         p.register_post_accumulate_grad_hook(update)
-    for _ in range(2):
+    for _ in times(2):
         loss().backward()
 
 
@@ -151,7 +152,7 @@ def averaged(look):
     look(**{"net.weight": net.weight})
     average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for _ in range(3):
+    for _ in times(3):
         optimizer.zero_grad()
         net(torch.tanh(net(x))).square().mean().backward()
         optimizer.step()
@@ -166,7 +167,7 @@ def shadow(look):
     look(**{"net.weight": net.weight})
     slow = copy.deepcopy(net).requires_grad_(False)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for _ in range(3):
+    for _ in times(3):
         optimizer.zero_grad()
         (net(torch.tanh(net(x))) - slow(x)).square().mean().backward()
         optimizer.step()
@@ -180,7 +181,7 @@ def added(look):
     net, later, x = nn.Sequential(nn.Linear(3, 3)), nn.Linear(3, 3), torch.randn(4, 3)
     look(**{"net.0.weight": net[0].weight, "net.1.weight": later.weight})
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for t in range(3):
+    for t in times(3):
         if t == 1:
             net.append(later)
             optimizer.add_param_group({"params": list(later.parameters())})
@@ -193,7 +194,7 @@ def frozen(look):
     net, x = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), torch.randn(4, 3)
     look(net)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for t in range(3):
+    for t in times(3):
         if t == 1:
             net[0].requires_grad_(False)
         optimizer.zero_grad()
@@ -213,7 +214,7 @@ def replaced(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(**{"weight": net.weight})
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for t in range(3):
+    for t in times(3):
         if t == 1:
             net.weight = nn.Parameter(torch.randn(3, 3))
             look(**{"net.weight": net.weight})
@@ -227,7 +228,7 @@ def loaded(look):
     net, loss = net_and_loss(look)
     state = copy.deepcopy(net.state_dict())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for t in range(3):
+    for t in times(3):
         if t == 1:
             net.load_state_dict(state)
         optimizer.zero_grad()
@@ -244,7 +245,7 @@ def zeroing(order, **settings):
             "backward": lambda: loss().backward(),
             "step": optimizer.step,
         }
-        for _ in range(3):
+        for _ in times(3):
             for name in order.split():
                 steps[name]()
 
@@ -264,9 +265,9 @@ def coasting(look):
     w, x = nn.Parameter(torch.randn(3)), torch.randn(3)
     look(w=w)
     optimizer = torch.optim.SGD([w], lr=0.1, momentum=0.9)
-    for scale in (1.0, 0.0, 0.0):
+    for t in times(3):
         optimizer.zero_grad()
-        (scale * w * x).sum().backward()
+        (float(t == 0) * w * x).sum().backward()
         optimizer.step()
 
 
@@ -275,7 +276,7 @@ def skipped(look):
     w, v = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3))
     look(w=w)
     optimizer = torch.optim.SGD([w, v], lr=0.1, momentum=0.9)
-    for t in range(3):
+    for t in times(3):
         optimizer.zero_grad()
         (w * v if t == 0 else v).sum().backward()
         optimizer.step()

@@ -1,0 +1,72 @@
+"""No trace is left: memory stays flat however long a case runs, and no hook of ours outlives the probe.
+
+BACKPROPDBG_ITERATIONS=1000 runs each case that long instead of a little.
+"""
+
+import gc
+import os
+
+import pytest
+import torch
+from cases.case import CASES
+from cases.loops import Long
+from cases.test_table import by_name
+from leftovers import hooks
+
+from backpropdbg.probe.hooks import Policy, Probe
+from backpropdbg.report.collect import Collector
+from backpropdbg.trace.history import Trace
+
+ITERATIONS = int(os.environ.get("BACKPROPDBG_ITERATIONS", "40"))
+EARLY = 10
+# Which run for a while, and not in seconds: frameworks own their loops, and a compiler has caches.
+LONG = [case for case in CASES if not case.needs and "compile" not in case.name and "script" not in case.name]
+
+
+@pytest.fixture(autouse=True)
+def what_was_there_before():
+    """Is left out of the garbage collector's rounds, and of what it lists."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    Long.count, Long.after = 0, staticmethod(lambda iteration: None)
+
+
+def in_memory():
+    """Objects of Python, and bytes of tensors."""
+    gc.collect()
+    found = gc.get_objects()
+    tensors = [t for t in found if issubclass(type(t), torch.Tensor)]
+    return len(found), sum(t.nbytes for t in tensors if t.layout == torch.strided)
+
+
+@pytest.mark.parametrize("case", by_name(LONG))
+def test_memory_is_flat_and_no_hook_stays(case):
+    """After many iterations there is what there was after ten; a leak of one object each would show."""
+    before, seen = hooks(), {}
+
+    def after(iteration):
+        if iteration in (EARLY, ITERATIONS):
+            seen[iteration] = in_memory()
+
+    def sink(event):
+        trace.append(event)
+        collector(event)
+
+    Long.count, Long.after = ITERATIONS, staticmethod(after)
+    trace, tensors = Trace(100_000, 60), []
+    probe = Probe(sink, Policy())
+    collector = Collector(probe.names, 10**9, lambda batch: None)
+    torch.manual_seed(0)
+    probe.install()
+    try:
+        case.program(
+            lambda model=None, /, **named: tensors.extend([*(model.parameters() if model else ()), *named.values()])
+        )
+    finally:
+        probe.remove()
+    (objects, size), (more_objects, more_size) = seen[EARLY], seen[ITERATIONS]
+    assert more_objects - objects < (ITERATIONS - EARLY) // 2, (objects, more_objects)
+    assert more_size - size < 16 * (ITERATIONS - EARLY), (size, more_size)
+    assert hooks() == before
