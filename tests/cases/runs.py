@@ -82,7 +82,7 @@ case(
 def lbfgs(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)
-    optimizer = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=4)
+    optimizer = torch.optim.LBFGS(net.parameters(), lr=0.1, max_iter=4, history_size=2)
 
     def closure():
         optimizer.zero_grad()

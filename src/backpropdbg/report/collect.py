@@ -282,6 +282,9 @@ class Collector:
     def _flush(self) -> None:
         self._emit(self._batch())
         self._accounts = {}
+        for name in self._past.keys() - self._alive:  # else a loop that makes a new leaf each time grows for ever
+            for known in (self._past, self._known, self._aliases, self._measured):
+                known.pop(name, None)
 
     def _batch(self, unsure: Collection[str] = (), unfinished: bool = False, draft: bool = False) -> Batch:
         # What was gone by the last event was a passing tensor: an input that a checkpoint made, say.
