@@ -102,7 +102,7 @@ def test_inline_commands_and_options(capsys: pytest.CaptureFixture[str]) -> None
     assert subcommands and all(re.search(rf"(?m)^ +{word} ", overview) for word in subcommands)
     options = re.findall(r"`(--[^`]+)`", README)
     assert options
-    every = " ".join(_help(capsys, word) for word in ("run", "report"))
+    every = " ".join(_help(capsys, word) for word in ("run", "report", "replay", "record"))
     for text in options:
         if text.split()[0] not in every or text.split()[0] in ("--keep",):
             demo_options(text.split())
