@@ -38,6 +38,7 @@ async def test_the_past_is_told_from_the_present_in_words(size: tuple[int, int])
         assert "(bpdb) " in screen(app) and "G now" not in screen(app) and not app.base.has_class("past")
         session.say(Stopped(RECORDED))
         await until(pilot, lambda: screen(app).startswith(" RECORDING event 12 of 340 "))
+        assert "(recording) " in screen(app)
 
 
 async def test_a_walk_is_no_run_of_the_program() -> None:

@@ -54,10 +54,11 @@ def test_in_the_update_the_difference_is_searched() -> None:
 
 @pytest.mark.parametrize(("key", "what"), [("greater_than_sign", LARGEST), ("less_than_sign", SMALLEST)])
 async def test_keys_select_what_was_found(key: str, what: str) -> None:
-    async with opened() as (_, session, pilot):
+    async with opened() as (app, session, pilot):
         session.answers[question(what, "partial")] = "[5]"
         await pilot.press(key)
         await until(pilot, lambda: session.sent == [question(what, "partial"), "element 1,2"])
+        await until(pilot, lambda: f"A2  partial: the {what} element is [1,2]" in screen(app))
 
 
 async def test_what_there_is_not_is_said() -> None:

@@ -154,7 +154,11 @@ class Actions(Face):
             self.send(self.searched[0])
 
     def show_found(self, result: wire.Result) -> bool:
-        """Select the element that a search found. Returns False where this is the result of something else."""
+        """Select the element that a search found, then say so. Returns False for the result of something else."""
+        if result.ok and result.command == self.found[0]:
+            self.hint(self.found[1])
+            self.found = ("", "")
+            return True
         if self.searched is None or result.command != self.searched[0]:
             return False
         (_, what, matrix), self.searched = self.searched, None
@@ -164,8 +168,9 @@ class Actions(Face):
         elif element is None:
             self.hint(f"{matrix.title}: no {what.removeprefix('first ')} element")
         else:
-            self.hint(f"{matrix.title}: the {what} element is [{', '.join(map(str, element))}]")
-            self.session.command(f"element {','.join(map(str, element))}")
+            text = ",".join(map(str, element))
+            self.found = (f"element {text}", f"{matrix.title}: the {what} element is [{text}]")
+            self.session.command(self.found[0])
         return True
 
     def action_copy(self) -> None:

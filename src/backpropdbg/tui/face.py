@@ -34,7 +34,8 @@ class Face(App[None]):
         running: the program runs, or walking: the session looks for an event among those that are recorded.
         waiting: a step key waits for its answer; ended: the program's process is gone.
         left_at: position where somebody took over from the player; returning: to there, so that it can go on.
-        searched: what was asked, and of which matrix. captioned: what the player has to say.
+        searched: what was asked, and of which matrix. found: what selects it, and what to say then.
+        captioned: what the player has to say.
         left: what the session says from now on is for others; detached: since the program is left to itself.
     """
 
@@ -49,6 +50,7 @@ class Face(App[None]):
         self.body = wire.Body()
         self.player: Player | None = None
         self.searched: tuple[str, str, Matrix] | None = None
+        self.found = ("", "")
         self.left_at: int | None = None
         self.returning = False
         self.captioned = ""
@@ -73,6 +75,8 @@ class Face(App[None]):
         """What stands before the command line; between `commands N` and `end` it says so."""
         if self.body.open:
             return "(commands, end) "
+        if self.recorded:
+            return "(recording) "
         return "(past) " if self.situation is not None and self.situation.past else "(bpdb) "
 
     def receive(self, message: wire.Message) -> None:
