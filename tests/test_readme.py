@@ -1,5 +1,6 @@
 """What README.md says to type exists."""
 
+import html
 import itertools
 import re
 import shlex
@@ -8,10 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import picture
 import pytest
+from driving import seed
+from oracle import module_net, state_of, untied_partials
 
 from backpropdbg.cli import main
 from backpropdbg.debugger.commands import check
+from backpropdbg.demo import training
+from backpropdbg.figures import cell_text, number_text
 from backpropdbg.options import demo_options
 
 ROOT = Path(__file__).parent.parent
@@ -72,8 +78,9 @@ def test_the_commands_work(line: str, folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Failed to initialize NumPy")
-def test_the_python_example() -> None:
+def test_the_python_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is, but for the stop."""
+    monkeypatch.chdir(tmp_path)  # it writes a file
     import torch
 
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -117,6 +124,24 @@ def test_debugger_commands() -> None:
     assert all(len(found) >= 7 for found in commands)
     for command in itertools.chain(*commands):
         check(command)
+
+
+def test_the_picture_shows_the_numbers_of_plain_torch() -> None:
+    """`python tests/picture.py` makes it anew."""
+    svg = html.unescape(picture.PICTURE.read_text(encoding="utf-8")).replace("\xa0", " ")
+    assert f"]({picture.PICTURE.relative_to(ROOT)})" in README and "@font-face" not in svg and len(svg) < 300_000
+    found = re.findall(r'<text[^>]*y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+    lines = {y: "".join(text for at, text in found if at == y) for y, _ in found}
+    seed(training.Settings().chosen_seed)
+    x, y, net = training._task(training.Settings(uses=3))
+    one, two, three = untied_partials(module_net, state_of(net), x, y, 3)["middle_linear.weight"]
+    for label, tensor in (("A3  use #3", three), ("A2  use #2", two), ("running sum", three + two)):
+        (line,) = [text for text in lines.values() if label in text and re.search(r"\d\.\d{4}", text)]
+        assert number_text(float(tensor.double().norm())) in line
+        assert number_text(float(tensor[0, 0]), signed=True) in line
+    cells = [cell_text(float(v)) for v in two.flatten()]
+    assert all(any(cell in text for text in lines.values()) for cell in cells)
+    assert one is not None and any("A1  use #1" in text and "pending" in text for text in lines.values())
 
 
 def test_the_table_of_scripts() -> None:

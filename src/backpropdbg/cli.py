@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from backpropdbg.errors import BackpropdbgError, CommandError, RecordingError, UsageError
 from backpropdbg.options import build, demo_words, opened, options_of, program, recorded, split
 
@@ -31,8 +33,9 @@ def _demo(given: argparse.Namespace) -> int:
     script = _tour(options)
     if given.cast or given.html:
         return _write(script, given, 1.0)
-    if seen:
-        return _show(script.options, script, 1.0)
+    if seen:  # who saw it to its end may look around
+        lines = script.lines[:-1] if script.lines[-1].text == "quit" else script.lines
+        return _show(script.options, replace(script, lines=lines), 1.0)
     from backpropdbg.console.replay import replay
 
     return replay(script)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.resources import files as real
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,16 @@ def test_what_cannot_be_written_is_told_before_anything_runs(write, tmp_path, ca
     assert main(["replay", write("demo\n"), *words]) == 2
     out, err = capfd.readouterr()
     assert out == "" and wrong in err and err.count("\n") == 1
+
+
+def test_the_tour_of_the_demo_is_printed_or_written_where_there_is_no_terminal(
+    write, tmp_path, capfd, monkeypatch
+) -> None:
+    folder = Path(write('demo --uses 3\nsay "the answer"\nlook\nquit\n', "shared_weight.bpdb")).parent
+    monkeypatch.setattr("importlib.resources.files", lambda package: folder if "demo" in package else real(package))
+    assert main(["demo", "--tour", "--seed", "5"]) == 0
+    assert "the answer" in capfd.readouterr().out
+    page = tmp_path / "tour.html"
+    assert main(["demo", "--html", str(page)]) == 0
+    assert stops(page)[0][0]["remarks"][0] == ["say", "", "the answer"]
+    assert capfd.readouterr().err == f"wrote {page}: 1 stop\n"

@@ -111,7 +111,7 @@ def test_very_many_rows_and_calls_are_folded_around_the_stop():
     rows = [Row("partial", f"A{n}", here=n == 500) for n in range(1000)]
     kept = folded(rows)
     assert len(kept) <= MOST_ROWS and any(row.here for row in kept) and kept[-1].term == "A999"
-    gaps = [int(row.detail.split()[0]) for row in kept if row.kind == "gap"]
+    gaps = [int(row.note.split()[0]) for row in kept if row.kind == "gap"]
     assert sum(gaps) + len(kept) - len(gaps) == 1000
     nodes = [GraphNode(f"cell#{n}", n, backward="here" if n == 500 else "done") for n in range(1000)]
     shown = graph(replace(shoot(1).slides[0].situation, graph=tuple(nodes)))

@@ -34,6 +34,15 @@ function drawCaption(stop, number) {
   fill("caption", make("div", "hidden", told), ...said.map(([, , text]) => make("p", "", text)));
 }
 
+// Brings a part of a pane into its middle, where the pane scrolls; the page itself stays where it is.
+function reveal(pane, part) {
+  pane.scrollLeft = pane.scrollTop = 0;
+  if (!part) return;
+  const [inner, outer] = [part.getBoundingClientRect(), pane.getBoundingClientRect()];
+  if (inner.right > outer.right) pane.scrollLeft = inner.left + inner.width / 2 - outer.left - outer.width / 2;
+  if (inner.bottom > outer.bottom) pane.scrollTop = inner.top + inner.height / 2 - outer.top - outer.height / 2;
+}
+
 function graphCell(level, way) {
   const cell = make("td", "");
   level.nodes.forEach((node, n) => {
@@ -76,10 +85,7 @@ function drawGraph(graph) {
   const pane = get("graph");
   pane.hidden = graph.levels.length === 0;
   pane.replaceChildren(make("table", "", make("tbody", "", ...lines)));
-  const here = pane.querySelector(".here");
-  if (!here) return;
-  const [inner, outer] = [here.getBoundingClientRect(), pane.getBoundingClientRect()];
-  pane.scrollLeft = inner.left + inner.width / 2 - outer.left - outer.width / 2;
+  reveal(pane, pane.querySelector(".here"));
 }
 
 // Where the style makes no table of it, it is still read as one.
@@ -113,6 +119,7 @@ function drawLedger(ledger, optimizer) {
   const table = make("table", "", make("thead", "", withRoles(make("tr", "", ...names), "columnheader")), body);
   table.setAttribute("role", "table");
   fill("ledger", title, table);
+  reveal(get("ledger"), table.querySelector("[aria-current]"));
 }
 
 function drawSource(source) {

@@ -125,7 +125,7 @@ def gaps(rows: Sequence[Row], kept: set[int]) -> list[Row]:
             left_out += 1
             continue
         if left_out:
-            found.append(Row("gap", "...", f"{left_out} more rows are not shown", "value"))
+            found.append(Row("gap", "...", note=f"{left_out} more rows are not shown"))
             left_out = 0
         found.append(r)
     return found
