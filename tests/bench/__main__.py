@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import rows
 from rows import Row
 
-BENCHES = ("floor", "overhead", "growth", "stops", "startup")
+BENCHES = ("floor", "overhead", "growth", "stops", "startup", "peers")
 FOR_CPU = ("stops", "startup")
 LIMIT = 3600
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import rows
 import torch
 import workloads
-from ours import bare_hooks
+from ours import FILE, bare_hooks
 from rows import Row
 from timing import seconds
 from workloads import Loop
@@ -58,7 +58,7 @@ def floors(loop: Loop) -> dict[str, float]:
         "ours: partials": 0.0,
         "ours: partials and statistics": read,
         "ours: partials and weights": copied,
-        "ours: recording to a file": copied + a_copy(partials, loop.device),
+        FILE: copied + a_copy(partials, loop.device),
     }
 
 

@@ -1,17 +1,28 @@
 """Our own configurations, and the two controls that any tool that works with hooks must be compared with."""
 
-from collections.abc import Callable, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 import torch
+from driving import writer
 from timing import Timed, seconds
 from workloads import Loop
 
+from backpropdbg.beside import Beside
 from backpropdbg.events import BackwardUse, Event
+from backpropdbg.keep import Keep
 from backpropdbg.probe.hooks import Policy, Probe
 from backpropdbg.probe.uses import find_edges
 from backpropdbg.trace.history import Trace
 
 KEEP = 64 * 2**20
+BLOCK = 8
+FILE = "ours: recording to a file"
 POLICIES = {
     "ours: idle": Policy(partials=False, snapshots=False, bare=False, graph=False),
     "ours: attached, tracks nothing": Policy(snapshots=False, bare=False, graph=False, track=("no such parameter",)),
@@ -100,3 +111,31 @@ def configurations(loop: Loop) -> dict[str, Timed]:
         sink = statistics_sink(trace) if name.endswith("statistics") else trace.append
         found[name] = watched(loop, policy, sink)
     return found
+
+
+@contextmanager
+def recorded(loop: Loop) -> Iterator[Timed]:
+    """Steps that are recorded to a file with all that `record` keeps.
+
+    A thread writes, so several steps are timed together, and what is left to write after them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Probe(lambda event: trace.append(event), Policy())  # type: ignore[arg-type]
+        file = writer(f"{folder}/bench.bptrace", Beside(probe), Keep())
+        trace = Trace(KEEP, file=file)
+
+        def steps() -> None:
+            for _ in range(BLOCK):
+                loop.step()
+            file.flush()
+
+        def timed() -> float:
+            probe.install()
+            try:
+                loop.step()
+                return seconds(steps, loop.device) / BLOCK
+            finally:
+                probe.remove()
+
+        yield timed
+        file.close("the bench ended")

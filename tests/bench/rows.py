@@ -117,10 +117,14 @@ def read(path: Path) -> list[Row]:
 
 
 def main(about: str | None, measure: Callable[[argparse.Namespace], Iterable[Row]]) -> None:
-    """Run one bench alone: read the options, measure, print, write."""
+    """Run one bench alone."""
+    report(options(about).parse_args(), measure)
+
+
+def report(given: argparse.Namespace, measure: Callable[[argparse.Namespace], Iterable[Row]]) -> None:
+    """Measure, print, write."""
     from timing import pin
 
-    given = options(about).parse_args()
     pin(given.threads, given.clock)
     rows = list(measure(given))
     place = machine(given)

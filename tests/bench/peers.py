@@ -1,0 +1,140 @@
+"""The same work under other tools: what each costs, and what each can answer about a weight that is used three times.
+
+Each tool is used as its own documentation says, to learn as much as it can of the gradient of each use. What it says
+is held against plain torch on a small net, and the row of that says what was right. Each tool and workload has a
+process of its own: one that crashes, hangs or is not there is a row that says so. They come with the extra `bench`;
+torchexplorer needs Graphviz's `dot` too.
+
+Run: `python tests/bench/peers.py [--quick] [--json FILE] [--device cuda] [--tool NAME]`.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import rows
+from rows import Row
+
+sys.path.insert(1, str(Path(__file__).with_name("tools")))
+
+TOOLS = {
+    "ours: record()": ("ours", "backpropdbg"),
+    "hand-written: hook on the weight": ("weight_hook", "torch"),
+    "hand-written: hooks on nodes": ("node_hooks", "torch"),
+    "torch detect_anomaly": ("detect_anomaly", "torch"),
+    "torch DebugMode with outputs": ("debug_mode", "torch"),
+    "TorchLens": ("torchlens", "torchlens"),
+    "nnsight": ("nnsight", "nnsight"),
+    "wandb.watch, offline": ("wandb", "wandb"),
+    "torchexplorer": ("torchexplorer", "torchexplorer"),
+}
+ANSWERS = "what it can answer"
+LIMIT, QUICK = 240, 60
+SLOWER = 1.15
+
+
+def session(tool: str, loop: object) -> object:
+    """Start a tool on a loop."""
+    return importlib.import_module(f"with_{TOOLS[tool][0]}").Session(loop)
+
+
+def ask(tool: str, device: str) -> Iterator[Row]:
+    """In the child: what it says about the small net, on the right and not."""
+    from answers import case, judge, truth
+
+    true, at_work = truth(device), session(tool, case(device))
+    at_work.step()  # type: ignore[attr-defined]
+    said = judge(at_work.answers(), true)  # type: ignore[attr-defined]
+    at_work.close()  # type: ignore[attr-defined]
+    yield Row("peers", ANSWERS, tool, None, note=said)
+
+
+def time_it(tool: str, workload: str, device: str, budget: float) -> Iterator[Row]:
+    """In the child: its steps beside plain ones of a second loop; where it slows those down too, it says so."""
+    from ours import plain
+    from timing import interleave, seconds
+    from workloads import ALL
+
+    base, mine = plain(ALL[workload](device)), ALL[workload](device)
+    alone = sorted(base() for _ in range(31))[15]
+    at_work = session(tool, mine)
+    timed = getattr(at_work, "timed", lambda: seconds(at_work.step, device))  # type: ignore[attr-defined]
+    step = min(timed() for _ in range(2))
+    times = interleave(base, {tool: timed}, max(2, min(150, int(budget / (step + 2 * alone)))), warm=1)
+    at_work.close()  # type: ignore[attr-defined]
+    slower = times.plain / alone
+    note = f"plain steps take {slower:.2f}x beside it" if slower > SLOWER else ""
+    yield rows.of(times.ratios[tool], Row("peers", workload, tool, 0, note=note))
+
+
+def child(given: argparse.Namespace) -> None:
+    """Do one tool on one workload, and write the rows."""
+    budget = 1.0 if given.quick else 15.0
+    made = ask(given.tool, given.device)
+    if given.child != ANSWERS:
+        made = time_it(given.tool, given.child, given.device, budget)
+    given.json.write_text(json.dumps([asdict(row) for row in made]), encoding="utf-8")
+    os._exit(0)  # some tools have servers that keep a process alive
+
+
+def run(tool: str, workload: str, given: argparse.Namespace, path: Path) -> list[Row]:
+    """One tool on one workload in a process of its own; whatever happens there, there is a row."""
+    words = ["--tool", tool, "--child", workload, "--json", str(path), "--device", given.device]
+    words += ["--clock", given.clock, *(["--quick"] if given.quick else [])]
+    words += ["--threads", str(given.threads)] if given.threads else []
+    limit = QUICK if given.quick else LIMIT
+    command = [sys.executable, "-W", "ignore", __file__, *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return [Row("peers", workload, tool, None, note=f"no end after {limit} s")]
+    if done.returncode or not path.exists():
+        return [Row("peers", workload, tool, None, note=f"exit code {done.returncode}: {last(done.stderr)}")]
+    return [Row(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def last(text: str) -> str:
+    """The line of a traceback that says what it was, cut short."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
+    return (lines[-1] if lines else "nothing on stderr")[:160].replace("|", "/")
+
+
+def measure(given: argparse.Namespace) -> Iterable[Row]:
+    """All tools, first what they answer, then what they cost."""
+    from workloads import ALL
+
+    for tool in [given.tool] if given.tool else TOOLS:
+        package = TOOLS[tool][1]
+        if importlib.util.find_spec(package) is None:
+            yield Row("peers", ANSWERS, tool, None, note=f"not installed: {package}")
+            continue
+        for workload in [ANSWERS, *list(ALL)[: 1 if given.quick else None]]:
+            with tempfile.TemporaryDirectory() as folder:
+                yield from run(tool, workload, given, Path(folder) / "rows.json")
+
+
+def main() -> None:
+    """As a bench, or as the child of one."""
+    parser = rows.options(__doc__)
+    parser.add_argument("--tool", choices=TOOLS, help="one alone")
+    parser.add_argument("--child", metavar="WORKLOAD", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        from timing import pin
+
+        pin(given.threads, given.clock)
+        child(given)
+    else:
+        rows.report(given, measure)
+
+
+if __name__ == "__main__":
+    main()
