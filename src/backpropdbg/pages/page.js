@@ -137,7 +137,7 @@ function drawSource(source) {
 }
 
 function drawOutput(stop) {
-  if (!film.output.length) {
+  if (!film.output.length && !film.stops.some((one) => one.past && one.past.length)) {
     fill("printed");
     return;
   }

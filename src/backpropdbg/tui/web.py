@@ -1,5 +1,6 @@
 """The app in a browser, served by textual-serve. Who has the link can run code here, so nobody else is let in."""
 
+import asyncio
 import contextlib
 import hmac
 import logging
@@ -26,6 +27,7 @@ class Guard:
         self.origin = origin
         self.token = secrets.token_urlsafe(24)
         self.cookie = f"backpropdbg_{port}"
+        self._visits: set[asyncio.Task[Any]] = set()
 
     @property
     def link(self) -> str:
@@ -48,10 +50,19 @@ class Guard:
             return web.Response(status=403, text="open the link that backpropdbg printed: it has a token\n")
         if request.path == "/ws" and request.headers.get("Origin") != self.origin:
             return web.Response(status=403, text="from another page\n")
+        task = asyncio.current_task()
+        if request.path == "/ws" and task is not None:
+            self._visits.add(task)
+            task.add_done_callback(self._visits.discard)
         response = await handler(request)
         if not response.prepared:
             response.headers["Content-Security-Policy"] = POLICY
         return response
+
+    async def close(self, app: object) -> None:
+        """Send the visitors away: the server would wait for them."""
+        for task in list(self._visits):
+            task.cancel()
 
 
 def serve(words: Sequence[str], host: str, port: int, say: Callable[[str], None]) -> None:
@@ -76,13 +87,31 @@ def serve(words: Sequence[str], host: str, port: int, say: Callable[[str], None]
     async def checked(request: Any, handler: Any) -> Any:
         return await guard.check(request, handler)
 
-    async def started(app: object) -> None:
+    async def announce() -> None:
+        await _listening(host, port)
         say(f"{guard.link}\nclick into the page, then use the keys; ctrl+c here ends it")
         say("whoever has this link can run code here as you: keep it to yourself")
 
-    server._make_app, server.on_startup = guarded, started
+    tasks = set[asyncio.Task[None]]()
+
+    async def started(app: object) -> None:
+        tasks.add(asyncio.create_task(announce()))
+
+    server._make_app, server.on_startup, server.on_shutdown = guarded, started, guard.close
     server.initialize_logging = lambda: logging.getLogger("textual-serve").setLevel(logging.CRITICAL)
     server.serve()
+
+
+async def _listening(host: str, port: int) -> None:
+    """Wait until the server answers: that is after it has started up."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
 
 
 def _check_free(host: str, port: int) -> None:
