@@ -252,6 +252,8 @@ def test_goto_an_event_that_never_comes_stops_after_its_iteration():
         ("goto 1e3", "'1e3' is no place to go to; e.g. goto 120"),
         ("goto iteration", "is no place to go to"),
         ("goto -1", "is no place to go to"),
+        ("goto iteration 99999999999999999999", "is no place to go to"),
+        ("goto 9999999999999", "is no place to go to"),
     ],
 )
 def test_what_cannot_be(line, text):

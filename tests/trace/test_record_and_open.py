@@ -92,7 +92,9 @@ def test_a_script_may_begin_with_open(recorded, capfd, monkeypatch):
     [
         ("step", "the recording ends here"),
         ("track weight", "nothing runs here"),
-        ("set partial = 0", "past"),
+        ("set partial = 0", "set partial: this is a recording: nothing runs here"),
+        ("mute middle_linear#2", "mute: this is a recording: nothing runs here"),
+        ("unmute", "unmute: this is a recording: nothing runs here"),
     ],
 )
 def test_what_needs_a_program_says_in_one_line_that_there_is_none(recorded, capfd, monkeypatch, command, says):

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from backpropdbg.errors import CommandError
 from backpropdbg.situation import Moment, Situation, Timeline, Window
@@ -28,11 +29,28 @@ class FakeHost:
         self.quitting = False
         self.pauses = 0
         self.lines: list[str] = []
+        self.redraw: Callable[[Situation], None] = lambda situation: None
 
     def execute(self, line: str) -> Result:
         self.lines.append(line)
         word = line.split()[0]
-        if word in ("step", "next", "continue", "finish", "rs", "rc", "die", "raise", "exit", "spin", "flood", "fork"):
+        if word == "focus":
+            self.redraw(situation(self.position))
+        if word in (
+            "goto",
+            "step",
+            "next",
+            "continue",
+            "finish",
+            "rs",
+            "rc",
+            "die",
+            "raise",
+            "exit",
+            "spin",
+            "flood",
+            "fork",
+        ):
             self.last = line
             return Result(line, "", moves=True)
         if word == "bad":
@@ -72,6 +90,7 @@ def main() -> None:
     if options.get("import"):
         time.sleep(options["import"])
     host = FakeHost()
+    host.redraw = lambda shown: server.event("stopped", {"reason": "redraw", "threadId": 1, "situation": shown})
     server.serve(host)
     print("hello from the program")
     try:

@@ -178,6 +178,19 @@ def test_restart_keeps_successful_breakpoints(probe) -> None:
     assert one.do("lines", Result).text == "break w | tbreak v | condition 1 x | lines"
 
 
+def test_restart_to_here_hands_out_that_stop_alone(probe) -> None:
+    """What is repeated after a restart draws the first stop anew; that is none to show."""
+    one = probe().start()
+    one.until(Stopped)
+    one.do("focus w", Stopped)
+    one.until(Result)
+    one.do("step", Stopped)
+    one.seen.clear()
+    assert one.do("restart --to HERE", Stopped).situation.position == 1
+    assert [m.situation.position for m in one.seen if isinstance(m, Stopped)] == [1]
+    assert one.do("lines", Result).text == "focus w | goto iteration 1 ForwardUse 1 | lines"
+
+
 def test_child_that_can_not_start_or_talks_nonsense(probe) -> None:
     assert one_end(probe(["/no/such/program"])).startswith("the program could not be started")
     assert "exit code 5" in one_end(probe([sys.executable, "-c", "raise SystemExit(5)"]))

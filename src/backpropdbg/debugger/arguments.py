@@ -31,13 +31,18 @@ def number(text: str) -> None:
         raise CommandError(f"{text!r} is no breakpoint number; info breaks lists them")
 
 
+def _is_count(word: str) -> bool:
+    """True for a whole number that counts events or iterations."""
+    return word.isdecimal() and len(word) < 13
+
+
 def position(text: str) -> None:
     """A position in the history: of an event, an iteration, or now."""
     words = text.split()
-    if words == ["now"] or (len(words) == 1 and words[0].isdecimal()):
+    if words == ["now"] or (len(words) == 1 and _is_count(words[0])):
         return
     numbers = [words[n] for n in (1, 3) if n < len(words)]
-    counts = bool(numbers) and all(number.isdecimal() and int(number) > 0 for number in numbers)
+    counts = bool(numbers) and all(_is_count(number) and int(number) > 0 for number in numbers)
     if words[:1] == ["iteration"] and len(words) < 5 and counts:
         return
     raise CommandError(f"{text!r} is no place to go to; e.g. goto 120 (an event), goto iteration 7, or goto now")
@@ -60,7 +65,7 @@ def restart(text: str) -> None:
 def span(text: str) -> None:
     """Two iterations, one, or none."""
     words = text.split()
-    if len(words) > 2 or not all(word.isdecimal() for word in words):
+    if len(words) > 2 or not all(map(_is_count, words)):
         raise CommandError(f"{text!r} is no span of iterations; e.g. timeline 10 20")
 
 

@@ -107,6 +107,7 @@ class ChildSession:
         self._seq = 0
         self._pending: dict[int, Callable[[Response], None]] = {}
         self._todo = deque(self._first)
+        self._doing = False
         self._last: Situation | None = None
         self._hears, self._released = True, False
         self._raised = self._failure = ""
@@ -454,15 +455,18 @@ class ChildSession:
     def _stopped(self, situation: Situation) -> None:
         """Hand out a stop, once what was to be done first is done."""
         self._last = situation
+        if self._doing:
+            return  # drawn anew by what is repeated after a restart; the stop that counts is yet to come
         if self._todo:
             self._do_first()
         else:
             self._emit(Stopped(situation))
 
     def _do_first(self) -> None:
-        line = self._todo.popleft()
+        line, self._doing = self._todo.popleft(), True
 
         def answer(response: Response) -> None:
+            self._doing = False
             body = convert(response.body, ResultBody)
             self._emit(Result(line, body.result if response.success else response.message, response.success))
             if body.moves:

@@ -8,11 +8,17 @@ from backpropdbg.errors import CommandError
 from backpropdbg.events import BackwardUse
 
 
+def _something_runs(d: Debugger, what: str) -> None:
+    if d.recorded:
+        raise CommandError(f"{what}: this is a recording: nothing runs here that could be changed")
+
+
 @command(arguments.set_partial)
 def set_(d: Debugger, text: str) -> str:
     """set partial = EXPR: let another partial flow on from the use that this stop is at.
     Everything after it follows: the running sum, .grad, the update.
     """
+    _something_runs(d, "set partial")
     event = d.stop.event
     if d.in_past:
         raise CommandError(f"set partial: event {d.stop.position} is past; goto now shows where the program stands")
@@ -30,6 +36,7 @@ def mute(d: Debugger, text: str) -> str:
     USE is TARGET#N, or TARGET for all uses; without it, the use that this stop is at. What flows on to earlier layers
     stays as it is.
     """
+    _something_runs(d, "mute")
     use = text or muting.this_use(d)
     location, d.again = d.names.locate(f"backward {use}"), f"mute {use}"
     if location.target not in [known.target for known in d.muted if known.number == location.number]:
@@ -44,6 +51,7 @@ def mute(d: Debugger, text: str) -> str:
 @command(arguments.use)
 def unmute(d: Debugger, text: str) -> str:
     """unmute [USE]: let it count again; without USE, all."""
+    _something_runs(d, "unmute")
     if not text:
         d.muted.clear()
         return muting.listed(d.muted)

@@ -125,7 +125,8 @@ def _go_to(d: Debugger, position: int, reason: str) -> None:
     oldest = past.first(d)
     if position < d.trace.first:
         raise CommandError(f"event {position} is not known any more: the oldest that is known is {oldest}")
-    d.walk_to(next((n for n in range(position, len(d.trace)) if past.stands(d, n)), oldest), reason)
+    from_there = range(max(position, oldest), len(d.trace))
+    d.walk_to(next((n for n in from_there if past.stands(d, n)), oldest), reason)
 
 
 @command(arguments.nothing, moves=True)
