@@ -19,7 +19,7 @@ def stops(path: Path) -> tuple[list[dict], dict]:
 
 def test_the_page_holds_stops_captions_results_and_output(write, tmp_path, capfd) -> None:
     page = tmp_path / "s.html"
-    script = write('demo\nstep\nsay "Hello  there"\nlook\nledger\nstep\nquit 4\nbad\n')
+    script = write('demo\nstep\nsay "Hello  there"\nlook\nledger\nsleep 1\nstep\nquit 4\nbad\n')
     assert main(["replay", script, "--html", str(page)]) == 4
     found, data = stops(page)
     assert [stop["name"] for stop in found] == ["stop 0", "stop 1", "stop 2"]

@@ -71,9 +71,12 @@ def test_a_stop_that_is_drawn_anew_is_one_stop_until_something_was_said(film):
     shown.show(stop, {})
     shown.show(replace(stop, element=(1, 1)), {})
     assert [slide.situation.element for slide in shown.slides] == [(1, 1)]
+    shown.remark(Remark("command", "grad = None", "display grad"))
+    shown.show(stop, {})
+    assert len(shown.slides) == 1 and [r.command for r in shown.slides[0].remarks] == ["display grad"]
     shown.remark(Remark("say", "look"))
     shown.show(stop, {})
-    assert len(shown.slides) == 2
+    assert len(shown.slides) == 2 and not shown.slides[1].remarks
 
 
 def test_the_four_states_are_four_words(film):

@@ -15,6 +15,7 @@ from backpropdbg.wire.session import Cells, Ended, Printed, ProgramOutput, Resul
 
 MOST_PRINTED = 5_000
 ON_THE_PAGE = (["ledger"], ["info", "ledger"])
+FOR_A_SCREEN = ("sleep", "screenshot")
 
 
 class Camera(Printer):
@@ -32,7 +33,8 @@ class Camera(Printer):
 
     def result(self, command: str, text: str, ok: bool) -> None:
         """Keep what a command printed; of one that failed, see `Filming.failed`."""
-        if ok and text and command.split() not in ON_THE_PAGE:
+        words = command.split()
+        if ok and text and words not in ON_THE_PAGE and words[0] not in FOR_A_SCREEN:
             self.film.remark(Remark("command", text.rstrip("\n"), command))
 
     def output(self, stream: str, text: str) -> None:

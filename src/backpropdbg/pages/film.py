@@ -36,6 +36,11 @@ class Slide(Struct):
     past: Pieces | None = None
     remarks: list[Remark] = field(default_factory=list)
 
+    @property
+    def spoken(self) -> bool:
+        """True where the script says something of this stop."""
+        return any(remark.kind == "say" for remark in self.remarks)
+
 
 class Film(Struct):
     """Stops in the order in which they were shown.
@@ -54,11 +59,12 @@ class Film(Struct):
     more: bool = False
 
     def show(self, situation: Situation, windows: dict[str, Window], past: Pieces | None = None) -> None:
-        """Add a stop; one that is drawn anew before anything was said of it takes the place of the first drawing."""
+        """Add a stop; one that is drawn anew before the script said anything of it is the same stop still."""
+        made = Slide(situation, windows, len(self.output), past)
         last = self.slides[-1] if self.slides else None
-        if last is not None and last.situation.position == situation.position and not last.remarks:
-            self.slides.pop()
-        self.slides.append(Slide(situation, windows, len(self.output), past))
+        if last is not None and last.situation.position == situation.position and not last.spoken:
+            made.remarks = self.slides.pop().remarks
+        self.slides.append(made)
 
     def remark(self, remark: Remark) -> None:
         """Add what was said at the last stop."""
