@@ -32,5 +32,7 @@ def look(server: Server, path: str) -> int:
     server.serve(debugger)
     if trace.damage:
         debugger.notes.append(trace.damage)
+    elif trace.ended is None:
+        debugger.notes.append("This recording has no end: it is still being written, or its program was killed.")
     debugger.open()
     return 0

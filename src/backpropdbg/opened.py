@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
-from backpropdbg.errors import CommandError
+from backpropdbg.errors import CommandError, RecordingError
 from backpropdbg.held import Held, Stored
 from backpropdbg.trace.opening import Opened
 
@@ -15,7 +15,9 @@ _NOTHING = "this is a recording: nothing runs here that could be changed"
 
 
 def open_file(path: str) -> Opened:
-    """Open a recording. Its tensors are torch's where torch is installed. Raises RecordingError."""
+    """Open a recording. Its tensors are torch's where torch is installed, else numpy's. Raises RecordingError."""
+    if find_spec("torch") is None and find_spec("numpy") is None:
+        raise RecordingError(f"{path}: to open a recording needs torch or numpy; pip install numpy is enough")
     return Opened(path, tensor_of)
 
 

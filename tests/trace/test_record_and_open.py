@@ -150,3 +150,28 @@ def test_a_program_that_raises_is_recorded_up_to_there(recorded, tmp_path):
     assert done.returncode == 1 and "AssertionError: enough" in done.stderr
     told = backpropdbg("open", "fails.bptrace", folder=tmp_path).stdout
     assert "it ends in iteration 3: the program raised AssertionError: enough" in told
+
+
+def test_a_program_that_raises_what_no_file_holds_leaves_a_whole_recording(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        "import torch",
+        "w = torch.ones(3, requires_grad=True)",
+        "w.sum().backward()",
+        "print('printed \\ud800'.encode('utf-8', 'replace').decode())",
+        "raise ValueError('boom \\ud800')",
+    ]
+    (tmp_path / "crash.py").write_text("\n".join(lines))
+    assert main(["record", "crash.py"]) == 1
+    shown = capfd.readouterr().err
+    assert "ValueError: boom" in shown and "backpropdbg/" not in shown
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["crash.bptrace", "crash.py"]
+    assert main(["open", "crash.bptrace"]) == 0
+    assert "boom \\ud800" in capfd.readouterr().out
+
+
+def test_a_program_that_is_killed_is_said_to_be(tmp_path):
+    (tmp_path / "die.py").write_text("import torch, os\nos.kill(os.getpid(), 9)\n")
+    command = [sys.executable, "-m", "backpropdbg", "record", "die.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -9 and "the program was killed by SIGKILL" in done.stderr

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from reopened import lived, looked_at, train_with
 
 import backpropdbg.opened as opened
 from backpropdbg.cli import main
-from backpropdbg.keep import Keep
+from backpropdbg.errors import RecordingError
 
 WEIGHT = "middle_linear.weight"
 
@@ -20,7 +21,7 @@ WEIGHT = "middle_linear.weight"
 def no_torch(monkeypatch):
     """As if it were not there, for what opens recordings."""
     pytest.importorskip("numpy")
-    monkeypatch.setattr(opened, "find_spec", lambda name: None)
+    monkeypatch.setattr(opened, "find_spec", lambda name: None if name == "torch" else find_spec(name))
     opened._kind.cache_clear()
     yield
     opened._kind.cache_clear()
@@ -100,20 +101,13 @@ def test_without_torch_nothing_imports_it(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_without_torch_or_numpy_norms_are_there(tmp_path, capsys, monkeypatch):
-    """What is not measured says that it is not kept; the overview needs neither."""
-    import backpropdbg.arrays as arrays
-
+def test_without_torch_or_numpy_it_says_what_it_needs(tmp_path, capsys, monkeypatch):
+    """The overview needs neither."""
     path = str(tmp_path / "run.bptrace")
-    live = lived(path, lambda: train_with(OPTIMIZERS["adam"], "module", 1), WEIGHT, keep=Keep(0))
+    lived(path, lambda: train_with(OPTIMIZERS["adam"], "module", 1), WEIGHT)
     monkeypatch.setattr(opened, "find_spec", lambda name: None)
-    monkeypatch.setattr(arrays, "_is_there", lambda: False)
-    opened._kind.cache_clear()
-    again = looked_at(path, sorted(live), WEIGHT)
-    opened._kind.cache_clear()
-    last = msgspec.json.decode(again[max(again)][0])
-    row = next(row for row in last["ledger"] if row["term"] == "A1")
-    assert row["state"] == "not kept" and row["norm"] > 0
+    with pytest.raises(RecordingError, match=r"needs torch or numpy; pip install numpy is enough$"):
+        opened.open_file(path)
     capsys.readouterr()
     assert main(["open", path]) == 0
     assert "1 iteration, " in capsys.readouterr().out

@@ -30,7 +30,7 @@ def record(options: dict[str, object], path: str) -> int:
     finally:
         session.close()
     if _stamp(path) != before:
-        _tell(path)
+        _tell(path, f"; the program was killed by {signal.Signals(-code).name}" if code < 0 else "")
     return code
 
 
@@ -52,12 +52,12 @@ def _stamp(path: str) -> object:
     return there.st_ino, there.st_mtime_ns
 
 
-def _tell(path: str) -> None:
+def _tell(path: str, end: str) -> None:
     try:
         trace = Opened(path, _no_tensor)
-        print(f"backpropdbg: recorded {_amount(trace)}: {path}, {_size(path)}", file=sys.stderr)
+        print(f"backpropdbg: recorded {_amount(trace)}: {path}, {_size(path)}{end}", file=sys.stderr)
     except RecordingError as error:
-        print(f"backpropdbg: {error}", file=sys.stderr)
+        print(f"backpropdbg: {error}{end}", file=sys.stderr)
 
 
 def _no_tensor(stored: Stored) -> Held:

@@ -360,8 +360,8 @@ class Debugger:
             self.walk_to(found.position, found.reason or reason, found.notes)
         elif not self.ended:
             self._wanted, self._move, self._straight = wanted, reason, False
-        elif self.stop.position < self.present:
-            self.walk_to(self.present, reason)
+        elif self.stop.position < past.last(self):
+            self.walk_to(past.last(self), reason)
         else:
             raise CommandError(_RECORDED if self.recorded else "the program has ended; restart runs it again")
 

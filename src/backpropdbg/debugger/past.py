@@ -31,6 +31,11 @@ def first(d: "Debugger") -> int:
     return next((n for n in known if stands(d, n) and turning.is_beginning(d.trace[n])), d.present)
 
 
+def last(d: "Debugger") -> int:
+    """The newest event that one can stop at."""
+    return next((n for n in range(d.present, d.trace.first - 1, -1) if stands(d, n)), d.present)
+
+
 def ahead(d: "Debugger", wanted: "Wanted") -> Found | None:
     """The next recorded event that is wanted or where a breakpoint stops; None where there is none."""
     here, end = d.stop.position, d.present

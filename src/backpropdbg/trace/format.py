@@ -112,22 +112,22 @@ def encoder(number_of: Callable[[Held], int | None]) -> Callable[[Any], bytes]:
         try:
             return encode(event)
         except UnicodeEncodeError:
-            return encode(_readable(msgspec.structs.asdict(event)))
+            return encode(readable(msgspec.structs.asdict(event)))
 
     return body
 
 
-def _readable(thing: Any) -> Any:
+def readable(thing: Any) -> Any:
     """The same with surrogates, which no file holds, spelled out."""
     match thing:
         case str():
             return thing.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {_readable(key): _readable(value) for key, value in thing.items()}
+            return {readable(key): readable(value) for key, value in thing.items()}
         case list() | tuple():
-            return [_readable(part) for part in thing]
+            return [readable(part) for part in thing]
         case Struct():
-            return _readable(msgspec.structs.asdict(thing))
+            return readable(msgspec.structs.asdict(thing))
     return thing
 
 

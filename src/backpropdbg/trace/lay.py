@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from backpropdbg.errors import RecordingError
-from backpropdbg.trace.format import APPLICATION_ID, SCHEMA, VERSION, About, Ended
+from backpropdbg.trace.format import APPLICATION_ID, SCHEMA, VERSION, About, Ended, readable
 
 _MOST_SOURCE = 2**20  # bytes of one file of the program's
 _MOST_SOURCES = 2**24
@@ -35,7 +35,7 @@ def new_file(path: str, about: About) -> sqlite3.Connection:
             db.execute(f"PRAGMA user_version = {VERSION}")
             for text in SCHEMA.values():
                 db.execute(text)
-            db.execute("INSERT INTO meta VALUES ('about', ?)", (msgspec.msgpack.encode(about),))
+            db.execute("INSERT INTO meta VALUES ('about', ?)", (msgspec.msgpack.encode(readable(about)),))
             db.execute("COMMIT")
         finally:
             db.close()
@@ -99,7 +99,7 @@ def is_ours(path: str) -> bool:
 
 def close(db: sqlite3.Connection, ended: Ended) -> None:
     """Say how the recording ended, and leave one file, without a log beside it."""
-    db.execute("INSERT OR REPLACE INTO meta VALUES ('ended', ?)", (msgspec.msgpack.encode(ended),))
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('ended', ?)", (msgspec.msgpack.encode(readable(ended)),))
     with contextlib.suppress(sqlite3.OperationalError):  # where somebody reads it the log stays, as whole as it is
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.execute("PRAGMA journal_mode = DELETE")

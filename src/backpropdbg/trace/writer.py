@@ -260,7 +260,7 @@ class Writer:
             try:
                 with self._using:
                     self._write(batch)
-            except (sqlite3.Error, OSError, MemoryError) as error:
+            except Exception as error:  # whatever it is, it must neither show in the program nor stop it
                 self._fail(error)
             with self._changed:
                 self._written = upto

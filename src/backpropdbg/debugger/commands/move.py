@@ -86,7 +86,7 @@ def goto(d: Debugger, text: str) -> str:
     """
     word, *more = text.split()
     if word == "now":
-        d.walk_to(d.present, "goto now")
+        d.walk_to(past.last(d), "goto now")
     elif word == "iteration":
         number, kind, nth = [*more, *["1", "", "1"][len(more) :]]
         _go_to_iteration(d, text, int(number), kind, int(nth))
