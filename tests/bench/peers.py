@@ -26,7 +26,7 @@ from rows import Row
 sys.path.insert(1, str(Path(__file__).with_name("tools")))
 
 TOOLS = {
-    "ours: record()": ("ours", "backpropdbg"),
+    "ours: record()": ("ours", "torch"),
     "hand-written: hook on the weight": ("weight_hook", "torch"),
     "hand-written: hooks on nodes": ("node_hooks", "torch"),
     "torch detect_anomaly": ("detect_anomaly", "torch"),
@@ -37,8 +37,11 @@ TOOLS = {
     "torchexplorer": ("torchexplorer", "torchexplorer"),
 }
 ANSWERS = "what it can answer"
-LIMIT, QUICK = 240, 60
+LIMIT, QUICK = 300, 120
+SECONDS, FEW = 2.0, 1.0
 SLOWER = 1.15
+
+Work = list[tuple[str, str]]  # tools and workloads
 
 
 def session(tool: str, loop: object) -> object:
@@ -76,29 +79,32 @@ def time_it(tool: str, workload: str, device: str, budget: float) -> Iterator[Ro
 
 
 def child(given: argparse.Namespace) -> None:
-    """Do one tool on one workload, and write the rows."""
-    budget = 1.0 if given.quick else 15.0
-    made = ask(given.tool, given.device)
-    if given.child != ANSWERS:
-        made = time_it(given.tool, given.child, given.device, budget)
-    given.json.write_text(json.dumps([asdict(row) for row in made]), encoding="utf-8")
+    """Do some work, and write the rows after each piece."""
+    made: list[Row] = []
+    for tool, workload in json.loads(given.child):
+        asked = workload == ANSWERS
+        budget = FEW if given.quick else SECONDS
+        made += ask(tool, given.device) if asked else time_it(tool, workload, given.device, budget)
+        given.json.write_text(json.dumps([asdict(row) for row in made]), encoding="utf-8")
     os._exit(0)  # some tools have servers that keep a process alive
 
 
-def run(tool: str, workload: str, given: argparse.Namespace, path: Path) -> list[Row]:
-    """One tool on one workload in a process of its own; whatever happens there, there is a row."""
-    words = ["--tool", tool, "--child", workload, "--json", str(path), "--device", given.device]
-    words += ["--clock", given.clock, *(["--quick"] if given.quick else [])]
-    words += ["--threads", str(given.threads)] if given.threads else []
+def run(work: Work, given: argparse.Namespace, path: Path) -> list[Row]:
+    """Some work in a process of its own; whatever happens there, each piece has a row."""
+    words = ["--child", json.dumps(work), "--json", str(path), "--device", given.device, "--clock", given.clock]
+    words += [*(["--quick"] if given.quick else []), *(["--threads", str(given.threads)] if given.threads else [])]
     limit = QUICK if given.quick else LIMIT
     command = [sys.executable, "-W", "ignore", __file__, *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL)
+        why = f"exit code {done.returncode}: {last(done.stderr)}"
     except subprocess.TimeoutExpired:
-        return [Row("peers", workload, tool, None, note=f"no end after {limit} s")]
-    if done.returncode or not path.exists():
-        return [Row("peers", workload, tool, None, note=f"exit code {done.returncode}: {last(done.stderr)}")]
-    return [Row(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
+        why = f"no end after {limit} s"
+    made = [Row(**each) for each in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    for tool, workload in work[len(made) :]:
+        made.append(Row("peers", workload, tool, None, note=why))
+        why = "not reached"
+    return made
 
 
 def last(text: str) -> str:
@@ -107,25 +113,35 @@ def last(text: str) -> str:
     return (lines[-1] if lines else "nothing on stderr")[:160].replace("|", "/")
 
 
-def measure(given: argparse.Namespace) -> Iterable[Row]:
-    """All tools, first what they answer, then what they cost."""
+def works(tools: Iterable[str], quick: bool) -> list[Work]:
+    """What is done in one process each; a quick run puts all that need no more than torch into one."""
     from workloads import ALL
 
+    pairs = [(tool, workload) for tool in tools for workload in [ANSWERS, *list(ALL)[: 1 if quick else None]]]
+    if not quick:
+        return [[pair] for pair in pairs]
+    packages = dict.fromkeys(TOOLS[tool][1] for tool in tools)
+    return [[pair for pair in pairs if TOOLS[pair[0]][1] == package] for package in packages]
+
+
+def measure(given: argparse.Namespace) -> Iterable[Row]:
+    """All tools, first what they answer, then what they cost."""
+    there = []
     for tool in [given.tool] if given.tool else TOOLS:
-        package = TOOLS[tool][1]
-        if importlib.util.find_spec(package) is None:
-            yield Row("peers", ANSWERS, tool, None, note=f"not installed: {package}")
-            continue
-        for workload in [ANSWERS, *list(ALL)[: 1 if given.quick else None]]:
-            with tempfile.TemporaryDirectory() as folder:
-                yield from run(tool, workload, given, Path(folder) / "rows.json")
+        if importlib.util.find_spec(TOOLS[tool][1]) is None:
+            yield Row("peers", ANSWERS, tool, None, note=f"not installed: {TOOLS[tool][1]}")
+        else:
+            there.append(tool)
+    for work in works(there, given.quick):
+        with tempfile.TemporaryDirectory() as folder:
+            yield from run(work, given, Path(folder) / "rows.json")
 
 
 def main() -> None:
     """As a bench, or as the child of one."""
     parser = rows.options(__doc__)
     parser.add_argument("--tool", choices=TOOLS, help="one alone")
-    parser.add_argument("--child", metavar="WORKLOAD", help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         from timing import pin

@@ -123,7 +123,7 @@ def headless(quick: bool, clock: str) -> Iterator[Row]:
 
 def at_every_use(hidden: int, clock: str) -> Iterator[Row]:
     """The step of a program that is stopped at each use of the shared weight, beside the plain one."""
-    steps, repeats = 60, 3
+    steps, repeats = 40, 2
     words = [PROGRAM, str(hidden), str(steps), clock]
     asked = [f"run {' '.join(words)}", "break backward middle_linear.weight", *["continue"] * (3 * (steps + 5) + 1)]
     let = [f"run {' '.join(words)}", *EVERY_USE, "continue"]

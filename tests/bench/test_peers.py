@@ -1,8 +1,10 @@
 """What is said of other tools was found out by running them, against plain torch."""
 
 import argparse
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import torch
 sys.path.append(str(Path(__file__).parent))
 
 import peers
+from rows import Row
 
 sys.path.append(str(Path(__file__).with_name("tools")))
 
@@ -78,12 +81,22 @@ def test_a_hang_is_a_row(monkeypatch, tmp_path):
         raise subprocess.TimeoutExpired(command, timeout)
 
     monkeypatch.setattr(peers.subprocess, "run", hang)
-    (row,) = peers.run("TorchLens", "a net", GIVEN, tmp_path / "rows.json")
+    (row,) = peers.run([("TorchLens", "a net")], GIVEN, tmp_path / "rows.json")
     assert (row.value, row.note) == (None, f"no end after {peers.QUICK} s")
 
 
 def test_a_crash_is_a_row(monkeypatch, tmp_path):
     done = SimpleNamespace(returncode=1, stderr='Traceback:\n  File "x.py"\nKeyError: 3\n')
     monkeypatch.setattr(peers.subprocess, "run", lambda *a, **k: done)
-    (row,) = peers.run("TorchLens", "a net", GIVEN, tmp_path / "rows.json")
-    assert (row.value, row.note) == (None, "exit code 1: KeyError: 3")
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([asdict(Row("peers", "1", "a", 2.0))]))
+    first, second, third = peers.run([("a", "1"), ("a", "2"), ("b", "1")], GIVEN, path)
+    assert (first.name, first.value) == ("a", 2.0), "what was measured before is not lost"
+    assert (second.workload, second.value, second.note) == ("2", None, "exit code 1: KeyError: 3")
+    assert (third.name, third.value, third.note) == ("b", None, "not reached")
+
+
+def test_a_full_run_has_a_process_for_each_piece_and_a_quick_one_does_the_same_tools():
+    full, quick = peers.works(peers.TOOLS, False), peers.works(peers.TOOLS, True)
+    assert all(len(work) == 1 for work in full)
+    assert {tool for work in full for tool, _ in work} == {tool for work in quick for tool, _ in work} == {*peers.TOOLS}
