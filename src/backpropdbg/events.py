@@ -55,6 +55,14 @@ class Use(Struct, frozen=True):
         return f", {self.place} of {self.total} in this backward" if self.total > 1 else ""
 
 
+_UNFUSED = ("MkldnnRnn", "CudnnRnn", "ScaledDotProduct")
+
+
+def is_split_by_unfuse(node: str) -> bool:
+    """True for an operation that torch computes in parts where `--unfuse` is given."""
+    return node.startswith(_UNFUSED)
+
+
 class ForwardUse(Struct, frozen=True):
     """A module with parameters of its own was called, or an operation took a bare parameter.
 

@@ -189,6 +189,8 @@ def _add_program(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--track", action="append", default=[], metavar="GLOB", help="trace these parameters or modules only"
     )
+    help = "compute recurrent layers and attention in parts, so that their uses show (last digits may differ)"
+    parser.add_argument("--unfuse", action="store_true", help=help)
     parser.add_argument("words", nargs="*", metavar="SCRIPT [ARGS]", help="the script and its arguments")
 
 
@@ -203,6 +205,7 @@ def program(given: argparse.Namespace, words: list[str]) -> dict[str, object]:
             what = "is a folder" if os.path.isdir(script) else "no such file"
             raise UsageError(f"{name} {script}: {what}; give a Python script")
     options = {"program": "run", "script": script, "module": given.module, "args": words, "track": given.track}
+    options["unfuse"] = given.unfuse
     if "record" in given:
         options |= recorded(given.record)
     return {**options, "keep": given.keep} if isinstance(given.keep, int) else options

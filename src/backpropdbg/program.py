@@ -66,7 +66,7 @@ class _Debugging:
 
         keep = int(self._options.get("keep", DEFAULT_BUDGET))
         options = self._options
-        policy = Policy(track=tuple(options.get("track", ())), room=keep)
+        policy = Policy(track=tuple(options.get("track", ())), room=keep, unfuse=bool(options.get("unfuse")))
         self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
         program, beside = self._program, Beside(probe)
         if "record" in options:
@@ -148,7 +148,8 @@ class _Reporting:
         from backpropdbg.probe.known import optimized, shapes
         from backpropdbg.report.collect import Collector
 
-        policy = Policy(graph=False, track=tuple(self._options.get("track", ())))
+        options = self._options
+        policy = Policy(graph=False, track=tuple(options.get("track", ())), unfuse=bool(options.get("unfuse")))
         self._probe = probe = Probe(lambda event: collector(event), policy)
         self._collector = collector = Collector(
             probe.names,

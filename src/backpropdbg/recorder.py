@@ -37,7 +37,8 @@ class Recorder:
         from backpropdbg.probe.hooks import Policy, Probe
         from backpropdbg.trace.history import Trace
 
-        policy = Policy(track=tuple(self._options.get("track", ())))
+        options = self._options
+        policy = Policy(track=tuple(options.get("track", ())), unfuse=bool(options.get("unfuse")))
         self._probe = probe = Probe(self._take, policy)
         beside = Beside(probe)
         self._file = new_file(self._options["record"], self._program, beside, self._say)

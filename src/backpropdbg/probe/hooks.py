@@ -20,6 +20,7 @@ from backpropdbg.probe.forward import BareUses, Forward
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
 from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.unfuse import unfuse
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.watch import Policy, Watch, unseen
 
@@ -68,6 +69,8 @@ class Probe:
         """Hook torch for this process; the bare-parameter watch covers the calling thread."""
         if self._undo or self.watch.gone:
             return
+        if self.watch.policy.unfuse:
+            unfuse()
         update = self.update
         self._undo = [
             stand_in(Optimizer, "__init__", update.new_optimizer),

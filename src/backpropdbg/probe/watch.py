@@ -53,6 +53,7 @@ class Policy(Struct, frozen=True):
         room: bytes for such copies and for partials; of the parameters that do not fit, only norms and checksums are
             kept. None: as many as there are.
         track: globs over names of parameters and paths of modules that narrow what is watched; empty: all.
+        unfuse: have torch compute in parts what else would be one operation (the bits may differ).
     """
 
     partials: bool = True
@@ -61,6 +62,7 @@ class Policy(Struct, frozen=True):
     graph: bool = True
     room: int | None = None
     track: tuple[str, ...] = ()
+    unfuse: bool = False
 
 
 class Call:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from backpropdbg.events import Held, Recipe, Use
+from backpropdbg.events import Held, Recipe, Use, is_split_by_unfuse
 from backpropdbg.report.changes import change
 from backpropdbg.report.rows import Found, Row
 from backpropdbg.report.runs import Run, nonzero, norm
@@ -293,7 +293,8 @@ class Account:
             yield Found("cancels", f"its {len(most.sizes)} partials cancel {_percent(share)} of each other")
         nodes = sorted({use.node for run in self.runs.values() for use in run.uses if use.fused})
         if nodes:
-            yield Found("not-split", f"one operation may hide several uses: {', '.join(nodes)}")
+            hint = "; with --unfuse it is split" if all(map(is_split_by_unfuse, nodes)) else ""
+            yield Found("not-split", f"one operation may hide several uses: {', '.join(nodes)}{hint}")
 
     def _between(self, moved: bool | None) -> Iterator[Found]:
         """The findings about what happened between the backwards and updates."""
