@@ -236,8 +236,22 @@ def test_a_killed_recording_is_replaced_with_its_log(tmp_path):
         trace.append(event)
     file.flush()
     assert os.path.exists(f"{path}-wal")
+    os.close(file._held)  # as the end of its process does
     recorded(path, EVERYTHING, 2)
     assert len(plain.opened(path)) == 2 * plain.EVENTS
+
+
+def test_two_do_not_record_to_one_file(tmp_path):
+    path = tmp_path / "run.bptrace"
+    file = plain.writer(path)
+    with pytest.raises(RecordingError, match="another process is recording to it; give another name"):
+        plain.writer(path)
+    trace = Trace(file=file)
+    for event in next(plain.iterations()):
+        trace.append(event)
+    file.close("at the end")
+    assert len(plain.opened(path)) == plain.EVENTS
+    plain.writer(path).close("at once")
 
 
 FULL = """

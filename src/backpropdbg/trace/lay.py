@@ -85,6 +85,25 @@ def check(path: str) -> None:
         raise RecordingError(f"can't record to {path!r}: it is {what}")
     if there.st_size and not is_ours(path):
         raise RecordingError(f"can't record to {path!r}: there is a file that is no recording; give another name")
+    held = hold(path)
+    if held is None:
+        raise RecordingError(f"can't record to {path!r}: another process is recording to it; give another name")
+    os.close(held)
+
+
+def hold(path: str) -> int | None:
+    """Say to others that this file is being recorded to, until what is returned is closed; None where it is already."""
+    held = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        import fcntl
+
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return None
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        pass
+    return held
 
 
 def is_ours(path: str) -> bool:

@@ -115,6 +115,7 @@ class Writer:
         self.path, self.keep, self._say, self._ask = path, keep, say, ask
         self.alive = True
         self._db = lay.new_file(path, about)
+        self._held = lay.hold(path)
         self._pid = os.getpid()
         self._encode = encoder(self._number)
         self._changed = threading.Condition()
@@ -241,6 +242,8 @@ class Writer:
         with self._using, contextlib.suppress(sqlite3.Error):
             self._reader.close()
             lay.close(self._db, Ended(how, code))
+        if self._held is not None:  # not before: closing the file lets go of the database's own locks
+            os.close(self._held)
 
     # -- in the thread that writes ---------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from backpropdbg.errors import CommandError
 def _add(d: Debugger, text: str, temporary: bool) -> str:
     where, condition = arguments.split_if(text)
     location, note = (d.names.locate(where), "") if d.ended else d.names.locate_ahead(where)
+    if location.nan and d.recorded:
+        note = "of a recording, partials and losses alone: what the calls returned is not in it"
     made = d.add_breakpoint(location, condition=condition or "", temporary=temporary)
     return "; ".join(filter(None, [made.line(), note]))
 
