@@ -25,7 +25,13 @@ class CommandError(BackpropdbgError):
 
 
 class RecordingError(BackpropdbgError):
-    """A recording does not know this iteration or parameter, or did not keep that tensor."""
+    """A recording does not know this iteration or parameter, or did not keep that tensor.
+
+    The text may quote a file that means harm: what a terminal would obey is spelled out.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
 class WireError(BackpropdbgError):

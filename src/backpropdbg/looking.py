@@ -34,5 +34,9 @@ def look(server: Server, path: str) -> int:
         debugger.notes.append(trace.damage)
     elif trace.ended is None:
         debugger.notes.append("This recording has no end: it is still being written, or its program was killed.")
-    debugger.open()
+    try:
+        debugger.open()
+    except RecordingError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 2
     return 0

@@ -1,6 +1,6 @@
 from msgspec.structs import replace
 
-from backpropdbg.console.render import render_stop
+from backpropdbg.console.render import harmless, render_stop
 from backpropdbg.situation import Situation
 
 BASE = Situation(
@@ -20,3 +20,8 @@ def test_what_is_displayed_comes_last() -> None:
         "use = 2",
         "uses = 3",
     ]
+
+
+def test_nothing_that_a_terminal_obeys_gets_through():
+    text = "a\x1b[2Jb\x07\x9bc\x7f\td\n\u00e9 \u2026\ud800"
+    assert harmless(text) == "a?[2Jb??c?\td\n\u00e9 \u2026\ud800"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from backpropdbg.console import keyboard
-from backpropdbg.console.render import render_stop
+from backpropdbg.console.render import harmless, render_stop
 from backpropdbg.debugger.commands import check
 from backpropdbg.errors import CommandError
 from backpropdbg.wire.client import ChildSession
@@ -192,7 +192,7 @@ class _Live:
         return None
 
     def _say(self, text: str) -> None:
-        sys.stderr.write(text.rstrip("\n") + "\n")
+        sys.stderr.write(harmless(text.rstrip("\n")) + "\n")
         sys.stderr.flush()
 
 

@@ -2,6 +2,13 @@
 
 from backpropdbg.situation import Situation
 
+_OBEYED = dict.fromkeys((code for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"), "?")
+
+
+def harmless(text: str) -> str:
+    """Text without what a terminal would obey: of a recording, it may be anybody's. Lines and tabs stay."""
+    return text.translate(_OBEYED)
+
 
 def render_stop(situation: Situation) -> str:
     """Return the line of where and the explanation's sentences."""

@@ -9,7 +9,7 @@ import sys
 import msgspec
 
 from backpropdbg.console import keyboard
-from backpropdbg.console.render import render_stop
+from backpropdbg.console.render import harmless, render_stop
 from backpropdbg.console.script import Line, Script, parse
 from backpropdbg.situation import Situation
 from backpropdbg.wire.client import ChildSession
@@ -32,7 +32,7 @@ class Printer:
         if not self._at_line_start:
             sys.stdout.write("\n")
         self._at_line_start = True
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(harmless(text) + "\n")
         sys.stdout.flush()
 
     def _object(self, kind: str, **fields: object) -> None:

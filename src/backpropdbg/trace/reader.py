@@ -20,6 +20,7 @@ _BLOCKS = 64  # that are kept
 _MOST_CACHED = 64 * 2**20  # bytes of tensors
 _MOST_TEXTS = 1_000
 _LAST_TEXT = "SELECT max(number) FROM output WHERE position <= ?"
+_MOST_EVENTS = 2**40
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
 
 
@@ -93,7 +94,11 @@ class Reader:
         """The position of the first event, and that after the last one."""
         # One query for both would read all of them.
         (low,), (high,) = (self.row(f"SELECT {end}(position) FROM events") for end in ("min", "max"))
-        return (0, 0) if low is None else (low, high + 1)
+        if low is None:
+            return 0, 0
+        if not 0 <= low <= high < _MOST_EVENTS:
+            raise RecordingError(f"{self._name} is damaged: its events go from {low} to {high}")
+        return low, high + 1
 
     def event(self, position: int) -> Event:
         """One event."""
