@@ -27,7 +27,8 @@ def closures() -> int:
     """How many hooks of ours are alive; what is told to `os.register_at_fork` stays for good and is none."""
     gc.collect()
     made = [f for f in gc.get_objects() if type(f) is FunctionType and "<locals>" in f.__qualname__]
-    return sum(f.__module__.startswith("backpropdbg.probe.") and "fork" not in f.__qualname__ for f in made)
+    mine = [f for f in made if (f.__module__ or "").startswith("backpropdbg.probe.")]
+    return sum("fork" not in f.__qualname__ for f in mine)
 
 
 def left_on(model: torch.nn.Module) -> list[Any]:
