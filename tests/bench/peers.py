@@ -37,7 +37,7 @@ TOOLS = {
     "torchexplorer": ("torchexplorer", "torchexplorer"),
 }
 ANSWERS = "what it can answer"
-LIMIT, QUICK = 300, 120
+LIMIT, QUICK = 240, 120
 SECONDS, FEW = 2.0, 1.0
 SLOWER = 1.15
 
@@ -97,7 +97,7 @@ def run(work: Work, given: argparse.Namespace, path: Path) -> list[Row]:
     command = [sys.executable, "-W", "ignore", __file__, *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, stdin=subprocess.DEVNULL)
-        why = f"exit code {done.returncode}: {last(done.stderr)}"
+        why = f"exit code {done.returncode}: {rows.last(done.stderr)}"
     except subprocess.TimeoutExpired:
         why = f"no end after {limit} s"
     made = [Row(**each) for each in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
@@ -105,12 +105,6 @@ def run(work: Work, given: argparse.Namespace, path: Path) -> list[Row]:
         made.append(Row("peers", workload, tool, None, note=why))
         why = "not reached"
     return made
-
-
-def last(text: str) -> str:
-    """The line of a traceback that says what it was, cut short."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
-    return (lines[-1] if lines else "nothing on stderr")[:160].replace("|", "/")
 
 
 def works(tools: Iterable[str], quick: bool) -> list[Work]:

@@ -111,9 +111,16 @@ def write(rows: Iterable[Row], path: Path, place: str) -> None:
     path.write_text(json.dumps({"machine": place, "rows": [asdict(row) for row in rows]}, indent=1), encoding="utf-8")
 
 
-def read(path: Path) -> list[Row]:
-    """The rows of a file."""
-    return [Row(**each) for each in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+def read(path: Path) -> tuple[str, list[Row]]:
+    """What a file says: where it was, and the rows."""
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    return kept["machine"], [Row(**each) for each in kept["rows"]]
+
+
+def last(text: str) -> str:
+    """The line of a traceback that says what it was, cut short."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
+    return (lines[-1] if lines else "nothing on stderr")[:160].replace("|", "/")
 
 
 def main(about: str | None, measure: Callable[[argparse.Namespace], Iterable[Row]]) -> None:
@@ -122,12 +129,13 @@ def main(about: str | None, measure: Callable[[argparse.Namespace], Iterable[Row
 
 
 def report(given: argparse.Namespace, measure: Callable[[argparse.Namespace], Iterable[Row]]) -> None:
-    """Measure, print, write."""
+    """Measure and print; what was found so far is written after each row, so that it outlives the process."""
     from timing import pin
 
     pin(given.threads, given.clock)
-    rows = list(measure(given))
-    place = machine(given)
-    print(f"{place}\n\n{table(rows)}")
-    if given.json is not None:
-        write(rows, given.json, place)
+    rows: list[Row] = []
+    for row in measure(given):
+        rows.append(row)
+        if given.json is not None:
+            write(rows, given.json, machine(given))
+    print(f"{machine(given)}\n\n{table(rows)}")

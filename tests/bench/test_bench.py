@@ -1,6 +1,5 @@
 """The benches' own arithmetic: what a table says is what was measured."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -57,8 +56,23 @@ def test_a_row_without_a_value_says_why_and_meets_nothing():
 def test_json_keeps_every_row(tmp_path):
     found = [Row("b", "w", "n", 1.25, low=1.0, high=2.0, floor=1.0, goal=1.5, note="x"), Row("b", "w", "m", None)]
     rows.write(found, tmp_path / "rows.json", "here")
-    assert rows.read(tmp_path / "rows.json") == found
-    assert json.loads((tmp_path / "rows.json").read_text())["machine"] == "here"
+    assert rows.read(tmp_path / "rows.json") == ("here", found)
+
+
+def test_what_was_found_before_a_failure_is_kept(tmp_path):
+    given = rows.options("").parse_args(["--json", str(tmp_path / "rows.json")])
+
+    def fails(given):
+        yield Row("b", "w", "n", 1.0)
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        rows.report(given, fails)
+    assert rows.read(tmp_path / "rows.json")[1] == [Row("b", "w", "n", 1.0)]
+
+
+def test_of_a_failure_the_line_that_says_what_it_was_is_told():
+    assert rows.last('Traceback (most recent call last):\n  File "x.py"\nKeyError: 3\n    0: more\n') == "KeyError: 3"
 
 
 @pytest.mark.parametrize("workload", workloads.ALL)
