@@ -71,7 +71,7 @@ def time_it(tool: str, workload: str, device: str, budget: float) -> Iterator[Ro
     at_work = session(tool, mine)
     timed = getattr(at_work, "timed", lambda: seconds(at_work.step, device))  # type: ignore[attr-defined]
     step = min(timed() for _ in range(2))
-    times = interleave(base, {tool: timed}, max(2, min(150, int(budget / (step + 2 * alone)))), warm=1)
+    times = interleave(base, {tool: timed}, max(3, min(150, int(budget / (step + 2 * alone)))), warm=1)
     at_work.close()  # type: ignore[attr-defined]
     slower = times.plain / alone
     note = f"plain steps take {slower:.2f}x beside it" if slower > SLOWER else ""

@@ -52,7 +52,7 @@ def of(values: Sequence[float], row: Row) -> Row:
     """The row with the median and the quartiles of some values."""
     if len(values) < 2:
         return replace(row, value=values[0])
-    low, middle, high = statistics.quantiles(values, n=4)
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return replace(row, value=middle, low=low, high=high)
 
 

@@ -22,7 +22,8 @@ def pin(threads: int | None, clock: str) -> None:
     """Pin torch's threads, and choose the clock.
 
     On a machine that others load, use one thread and the time that this process truly worked ("cpu"): threads that wait
-    for each other at every operation are at the mercy of the others, and count their waiting as work.
+    for each other at every operation are at the mercy of the others, and count their waiting as work. That time is of
+    all threads of this process together, so also of one that writes a file meanwhile; other processes do not count.
     """
     global _clock
     torch.set_num_threads(threads or torch.get_num_threads())
