@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import subprocess
 import sys
 
 import pytest
@@ -51,13 +52,23 @@ def test_a_stream_that_is_none_is_left_alone(monkeypatch, stream):
     assert sys.stdout is stream
 
 
+FORKED = """
+import os
+from backpropdbg.tee import tee
+
+heard = []
+tee(lambda stream, text: heard.append(text))
+pid = os.fork()
+if not pid:
+    print("from the worker", flush=True)
+    os._exit(len(heard))
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+print("from the program")
+assert "".join(heard) == "from the program\\n"
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_worker_tells_nothing(monkeypatch):
-    _, heard = listen(monkeypatch)
-    end = tee(lambda stream, text: heard.append((stream, text)))
-    pid = os.fork()
-    if not pid:
-        print("from the worker")
-        os._exit(len(heard))
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    end()
+def test_a_forked_worker_tells_nothing():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "from the worker\nfrom the program\n"), done.stderr
