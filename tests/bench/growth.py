@@ -31,10 +31,10 @@ PARTIALS = POLICIES["ours: partials"]
 def uses(device: str, quick: bool) -> Iterator[Row]:
     """One cell, more and more often."""
     first = None
-    for count in COUNTS[: 3 if quick else None]:
+    for count in COUNTS[:: 2 if quick else 1][: 2 if quick else None]:
         loop = recurrent(device, count)
         timed = watched(loop, PARTIALS, Trace(KEEP, statistics=False).append)
-        rounds = max(4, min(40, (1_000 if quick else 30_000) // count))
+        rounds = max(3, min(40, (500 if quick else 30_000) // count))
         times = interleave(plain(loop), {"": timed}, rounds, warm=2)
         costs = [1e6 * (ratio - 1) * times.plain / count for ratio in times.ratios[""]]
         row = rows.of(costs, Row("growth", f"RNNCell 16, {count:,} uses", "ours: cost of a use beyond plain", 0, "us"))
@@ -67,11 +67,11 @@ def grown(hidden: int, size: int, policy: str) -> tuple[int, int]:
     return after - before, trace.nbytes - kept
 
 
-def memory(quick: bool) -> Iterator[Row]:
+def memory() -> Iterator[Row]:
     """Each case in a process of its own, since memory is given back late or never."""
-    for hidden in (100,) if quick else (100, 1024):
-        for policy in ("ours: all, as when stepping",) if quick else ("ours: partials", "ours: all, as when stepping"):
-            size = 2**25 if quick else 2**27
+    for hidden in (100, 1024):
+        for policy in ("ours: partials", "ours: all, as when stepping"):
+            size = 2**27
             done = subprocess.run(
                 [sys.executable, "-W", "ignore", __file__, "--grown", str(hidden), str(size), policy],
                 capture_output=True,
@@ -88,8 +88,8 @@ def memory(quick: bool) -> Iterator[Row]:
 def measure(given: argparse.Namespace) -> Iterable[Row]:
     """Time, then memory (of the CPU)."""
     yield from uses(given.device, given.quick)
-    if given.device == "cpu":
-        yield from memory(given.quick)
+    if given.device == "cpu" and not given.quick:
+        yield from memory()
 
 
 if __name__ == "__main__":

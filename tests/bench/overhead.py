@@ -27,7 +27,7 @@ GOALS = {
     (NET, FILE): 1.3,
     (WIDE, FILE): 1.15,
 }
-IDLE, SECONDS, FEW = 1.03, 10.0, 1.0
+IDLE, SECONDS, FEW = 1.03, 10.0, 0.4
 
 
 def goal(workload: str, name: str) -> float | None:
