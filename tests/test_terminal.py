@@ -348,6 +348,13 @@ def test_there_and_back_again(start: Start) -> None:
         assert t.header.startswith(" PAST event " if past else " backpropdbg ")
         same_stop(t, *stop, (0, 0))
 
+    def tells(number: int) -> None:
+        words = [line.split() for line in t.screen.display]
+        if number == 1:  # the other has just begun
+            same(next(w[-1] for w in words if w[:1] == ["loss"]), truths[0].loss)
+            same(next(w[-1] for w in words if w[:1] == ["|grad|"]), truths[0].grad.double().norm().item())
+        assert next(w for w in words if w[:1] == ["uses"]) == ["uses", "2", "0", "2" if number == 1 else "0"]
+
     t.app.send(":goto iteration 2\r")
     t.until(lambda: "iteration 2 " in t.header)
     for stop in stops[7:]:
@@ -370,11 +377,7 @@ def test_there_and_back_again(start: Start) -> None:
     t.keys(":goto iteration 2\rt", "timeline ", "2 of 1-2")
     for key, number in (("\x1b[D", 1), ("\x1b[F", 2), ("\x1b[H", 1)):
         t.keys(key, f"{number} of 1-2")
-        words = [line.split() for line in t.screen.display]
-        if number == 1:  # the other has just begun
-            same(next(w[-1] for w in words if w[:1] == ["loss"]), truths[0].loss)
-            same(next(w[-1] for w in words if w[:1] == ["|grad|"]), truths[0].grad.double().norm().item())
-        assert next(w for w in words if w[:1] == ["uses"]) == ["uses", "2", "0", "2" if number == 1 else "0"]
+        t.until(tells, number)
     t.ends("q", 0)
 
 
