@@ -4,22 +4,14 @@ numpy has no bfloat16 and no float8: of these the bits are kept, and their value
 """
 
 import math
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
-from backpropdbg.held import FORMATS, Facts, Form, Held, Packed, Stored
+from backpropdbg.held import FORMATS, Facts, Form, Held, Packed, Stored, pooling
 
 Array = Any  # a numpy.ndarray
 
 _BITS = {"bfloat16": "uint16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
 _NATIVE = {name for name in FORMATS if name not in _BITS and name != "complex32"}
-
-
-@cache
-def _is_there() -> bool:
-    """Without numpy only norms are shown."""
-    return find_spec("numpy") is not None
 
 
 def _numpy() -> Any:
@@ -83,8 +75,7 @@ class StoredArray(Held):
 
     @property
     def kept(self) -> bool:
-        known = _is_there() and (self.dtype in _NATIVE or self.dtype in _BITS)
-        return self.stored is None or (self.stored.kept and known)
+        return self.stored is None or (self.stored.kept and (self.dtype in _NATIVE or self.dtype in _BITS))
 
     @property
     def value(self) -> object:
@@ -93,24 +84,12 @@ class StoredArray(Held):
     def norm(self) -> float | None:
         return self.facts().norm
 
-    def cosine(self, other: Held) -> float | None:
-        mine, theirs = self.norm() or 0.0, other.norm() or 0.0
-        if not (self.kept and other.kept) or mine == 0 or theirs == 0:
-            return None
-        if not (math.isfinite(mine) and math.isfinite(theirs)):
-            return None
-        products = (self.wide() / mine) * (other.wide().conj() / theirs)
-        return max(-1.0, min(1.0, float(products.sum().real)))
-
     def plus(self, other: Held) -> "StoredArray":
         assert isinstance(other, StoredArray)
         both = _values(self._bits, self.dtype) + _values(other._bits, other.dtype)
         if self.dtype == other.dtype == "bfloat16":
             return StoredArray(None, _rounded(both), "bfloat16")
         return StoredArray(None, both, str(both.dtype))
-
-    def minus(self, other: Held) -> "StoredArray":
-        return self.made(self.wide() - other.wide())
 
     def same_bits(self, other: Held) -> bool:
         assert isinstance(other, StoredArray)
@@ -138,7 +117,7 @@ class StoredArray(Held):
         flat = _real(_wide(matrix[row0:, col0:], self.dtype))
         if flat.size == 0:
             return [], 1, 1
-        row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
+        row_step, col_step = pooling(flat.shape, rows, cols)
         if row_step > 1 or col_step > 1:
             flat = _pool(flat, row_step, col_step)
         return flat.tolist(), row_step, col_step

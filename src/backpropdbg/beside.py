@@ -19,6 +19,10 @@ class Beside:
         names: tuple[str, ...] = self._probe.names.all()
         return names
 
+    def named(self) -> dict[str, tuple[str, ...]]:
+        names: dict[str, tuple[str, ...]] = self._probe.names.named()
+        return names
+
     def modules(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.modules()
         return names

@@ -132,6 +132,12 @@ class Stored(Protocol):
         """The tensor that `make` makes of its bytes; None where they are gone. A little is remembered."""
 
 
+def pooling(shape: tuple[int, ...], rows: int, cols: int) -> tuple[int, int]:
+    """How many rows and columns of a matrix one cell stands for, where only rows x cols have room."""
+    row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(shape, (rows, cols), strict=True))
+    return row_step, col_step
+
+
 class Held:
     """A tensor that was kept, or only its statistics once the budget let it go.
 
@@ -181,8 +187,14 @@ class Held:
         raise NotImplementedError
 
     def cosine(self, other: "Held") -> float | None:
-        """Cosine of the angle to `other`; None where either is zero or not kept."""
-        raise NotImplementedError
+        """Cosine of the angle to `other`; None where either is zero, not finite or not kept."""
+        if not (self.kept and other.kept):
+            return None
+        mine, theirs = self.norm() or 0.0, other.norm() or 0.0
+        if mine == 0 or theirs == 0 or not (math.isfinite(mine) and math.isfinite(theirs)):
+            return None
+        products = (self.wide() / mine) * (other.wide().conj() / theirs)
+        return max(-1.0, min(1.0, float(products.sum().real)))
 
     def plus(self, other: "Held") -> "Held":
         """`self + other`, in the dtype and with the operation that the engine uses."""
@@ -190,7 +202,7 @@ class Held:
 
     def minus(self, other: "Held") -> "Held":
         """`self - other`, in float64."""
-        raise NotImplementedError
+        return self.made(self.wide() - other.wide())
 
     def same_bits(self, other: "Held") -> bool:
         """True where every bit agrees (so NaN equals NaN, and -0 differs from 0)."""

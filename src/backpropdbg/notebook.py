@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from backpropdbg.debugger.describe import describe, window
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.turning import is_turning_point
-from backpropdbg.errors import RecordingError
 from backpropdbg.events import Accumulated, BackwardStarted, BackwardUse, ForwardUse, StepFinished, StepStarted
 from backpropdbg.figures import WORDS, clean, cosine_text, number_text
 from backpropdbg.pages.film import COLS, ROWS, Film
@@ -34,11 +33,10 @@ def film(
     """Return the turning points of one parameter, the first `most` of them.
 
     Args:
-        focus: a parameter by any of its names; "": the one with the most uses in one backward.
-    Raises: RecordingError where there is no such parameter.
+        focus: the parameter; "": the one with the most uses in one backward.
     """
     made = Film(title)
-    focus = _find(aliases, focus) if focus else most_used(trace)
+    focus = focus or most_used(trace)
     if focus:
         about = (n for n, _ in trace.find(TURNING) if is_turning_point(trace[n], focus))
         for position in islice(about, most):
@@ -56,13 +54,6 @@ def most_used(trace: Trace) -> str:
         best |= Counter([use.parameter for use in event.uses])
     # Among equals a weight says more than a bias.
     return max(best, key=lambda name: (best[name], not name.endswith("bias")), default="")
-
-
-def _find(aliases: Mapping[str, tuple[str, ...]], name: str) -> str:
-    for canonical, names in aliases.items():
-        if name == canonical or name in names:
-            return canonical
-    raise RecordingError(f"no parameter {name!r} was recorded; there are: {', '.join(aliases) or 'none'}")
 
 
 def _stop(trace: Trace, position: int, focus: str) -> Stop:

@@ -58,6 +58,9 @@ class OpenedProgram:
     def parameters(self) -> tuple[str, ...]:
         return tuple(self._trace.names_at(self._last))
 
+    def named(self) -> dict[str, tuple[str, ...]]:
+        return self._trace.names_at(self._last)
+
     def modules(self) -> tuple[str, ...]:
         return self._trace.known(self._last).modules
 

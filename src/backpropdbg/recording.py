@@ -134,7 +134,8 @@ class Recording:
         from backpropdbg.notebook import film
 
         with self._lock:
-            return film(self._trace, self._aliases, self._title(), focus)
+            name = _find(self._aliases, focus) if focus else ""
+            return film(self._trace, self._aliases, self._title(), name)
 
     def _title(self) -> str:
         return "recording"
@@ -237,22 +238,24 @@ class Iteration:
 
     def ledger(self, name: str) -> Ledger:
         """The ledger of a parameter, by any of its names. Raises RecordingError where it is not known."""
-        canonical = self._find(name)
+        canonical = _find(self._aliases, name)
         return Ledger(canonical, self._aliases[canonical], self._events)
 
     def update(self, name: str) -> Update:
         """The update of a parameter, by any of its names. Raises RecordingError where it is not known."""
-        canonical = self._find(name)
+        canonical = _find(self._aliases, name)
         return Update(canonical, self._events, self._sure is None or canonical in self._sure)
 
-    def _find(self, name: str) -> str:
-        for canonical, names in self._aliases.items():
-            if name == canonical or name in names:
-                return canonical
-        every = list(dict.fromkeys(n for names in self._aliases.values() for n in names))
-        close = difflib.get_close_matches(str(name), every, 1)
-        near = f" (is it {close[0]!r}?)" if close else ""
-        raise RecordingError(f"no parameter {name!r} was recorded{near}; there are: {_some(every) or 'none'}")
+
+def _find(aliases: dict[str, tuple[str, ...]], name: str) -> str:
+    """The parameter that has this name, tied or not. Raises RecordingError."""
+    for canonical, names in aliases.items():
+        if name == canonical or name in names:
+            return canonical
+    every = list(dict.fromkeys(n for names in aliases.values() for n in names))
+    close = difflib.get_close_matches(str(name), every, 1)
+    near = f" (is it {close[0]!r}?)" if close else ""
+    raise RecordingError(f"no parameter {name!r} was recorded{near}; there are: {_some(every) or 'none'}")
 
 
 def _kind(value: object) -> str:

@@ -299,3 +299,9 @@ def test_displays_and_the_ledger_are_those_of_then():
 def test_at_the_end_the_past_can_be_walked():
     seen = walk(training(1), until_the_end_then("rc", "continue"))
     assert [s.event for s in seen[-3:]] == ["ProgramFinished", seen[0].event, "ProgramFinished"]
+
+
+def test_a_breakpoint_may_look_back():
+    lines = ["b update", "commands 1", "goto iteration 1 StepStarted", "end", "c"]
+    (then,) = stops(training(2), *lines)
+    assert then.past and (then.event, then.iteration) == ("StepStarted", 1)

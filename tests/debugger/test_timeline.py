@@ -98,6 +98,22 @@ def test_breakpoints_stand_at_the_iterations_that_they_stopped_in():
     assert [m.breaks for m in made[1].moments] == [(), (1,)]
 
 
+def test_a_stop_stands_there_once_its_breakpoint_is_gone():
+    made = []
+
+    def at_stop(situation: Any, debugger: Any) -> str:
+        if situation.position < 3:
+            debugger.execute("tbreak backward shared#2")
+        made.append(debugger.timeline(1, 9, 9))
+        return "continue"
+
+    with debugged(at_stop, focus="shared.weight") as watched:
+        train([1, 2, 3])
+        watched.probe.remove()
+        watched.debugger.finish()
+    assert [m.breaks for m in made[-1].moments] == [(), (1,), ()]
+
+
 def test_where_there_is_no_room_for_all_each_stands_for_its_neighbours():
     made = at_the_end(lambda: train([1] * 20), lambda d: d.timeline(1, 20, 6))
     assert len(made.moments) == 6

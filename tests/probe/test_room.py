@@ -6,7 +6,15 @@ import pytest
 import torch
 from driving import debugged, partials, probed
 
-from backpropdbg.events import Accumulated, BackwardFinished, BackwardUse, ManualUpdate, StepFinished, StepStarted
+from backpropdbg.events import (
+    Accumulated,
+    BackwardFinished,
+    BackwardUse,
+    GroupSummed,
+    ManualUpdate,
+    StepFinished,
+    StepStarted,
+)
 from backpropdbg.probe.hooks import Policy
 from backpropdbg.probe.sketches import Sketch, is_still, without_room
 
@@ -71,6 +79,15 @@ def test_no_copy_of_the_large_lives_on():
     assert weights and not any(held.kept for held in weights) and all(held.norm() > 0 for held in weights)
     assert all(e.after["small.weight"].kept for e in seen.events if isinstance(e, StepFinished))
     assert all(set(e.recipes) == {"small.weight"} for e in seen.events if isinstance(e, StepStarted))
+
+
+def test_the_sum_of_a_group_is_let_go_too():
+    torch.manual_seed(0)
+    model = Net()
+    with probed(policy=ROOM) as seen, torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(3, 128)).float().backward()
+    sums = [e for e in seen.events if isinstance(e, GroupSummed)]
+    assert [(e.parameter, e.total.kept, e.total.norm() > 0) for e in sums] == [("large.weight", False, True)]
 
 
 def test_what_moved_is_told():

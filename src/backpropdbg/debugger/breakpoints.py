@@ -25,12 +25,7 @@ class Watch(Struct):
 
 
 class Breakpoint(Struct):
-    """A place to stop, or a watchpoint.
-
-    Attributes:
-        hits: how often its place was reached and its condition held.
-        places: positions of the events that it stopped at.
-    """
+    """A place to stop, or a watchpoint. hits: how often its place was reached and its condition held."""
 
     number: int
     location: Location
@@ -41,7 +36,6 @@ class Breakpoint(Struct):
     hits: int = 0
     watch: Watch | None = None
     commands: tuple[str, ...] = ()
-    places: list[int] = []
 
     @property
     def name(self) -> str:

@@ -50,6 +50,7 @@ class Debugger:
     Attributes:
         displays: expressions to show at each stop, by number.
         edited: what the user put in the place of this stop's partial.
+        stopped: numbers of the breakpoints that stopped at a position, also of those that are cleared since.
         muted: uses whose partials are replaced by zeros as they arrive.
         collecting: what the lines are added to that come between `commands N` and `end`.
         frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
@@ -76,6 +77,7 @@ class Debugger:
         self.element: tuple[int, ...] | None = None
         self.breakpoints: list[Breakpoint] = []
         self.displays: dict[int, str] = {}
+        self.stopped: dict[int, set[int]] = {}
         self.muted: list[Location] = []
         self.frame: int | None = None
         self.edited: Held | None = None
@@ -191,15 +193,19 @@ class Debugger:
     def _stay(self) -> None:
         """Wait until a command lets the program run on; one that only walks through what is recorded does not."""
         while True:
+            if self._walk is not None:
+                position, self._walk, self.frame = self._walk, None, None
+                self._paused.clear()
+                self._at(position)
             self._wait(self._drawable(self.stop.position))
             if self._walk is None:
                 return
-            position, self._walk, self.frame = self._walk, None, None
-            self._paused.clear()
-            self._at(position)
 
     def _run_commands(self, breaks: Iterable[Breakpoint]) -> bool:
-        """Run what breakpoints have to do; True where one of their commands lets the program run on."""
+        """Run what breakpoints have to do; True where one of their commands lets the program run on.
+
+        One that walks through what is recorded does not: the stop is there, then.
+        """
         from backpropdbg.debugger.commands import goes_on
 
         for b in breaks:
@@ -213,8 +219,7 @@ class Debugger:
                     self.notes.append(f"{b.name}, {line}: {result.text}")
                     return False
                 if result.moves:
-                    self._walk = None
-                    return True
+                    return self._walk is None
         return False
 
     def _drawable(self, position: int) -> Situation:

@@ -3,6 +3,7 @@
 import ast
 import builtins
 from collections.abc import Callable
+from functools import lru_cache
 
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, PartialEdited
@@ -27,14 +28,15 @@ _INDIRECT = {"eval", "exec", "locals", "globals", "vars"}
 _ALWAYS_THERE = {*dir(builtins), "torch", "math"} - _INDIRECT
 
 
-def used_names(text: str) -> set[str]:
+@lru_cache(maxsize=256)
+def used_names(text: str) -> frozenset[str]:
     """The names that an expression takes from outside of itself; none where it is no expression."""
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return set()
+        return frozenset()
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return {node.id for node in nodes} - {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+    return frozenset(node.id for node in nodes) - {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
 
 
 def is_ours(name: str) -> bool:

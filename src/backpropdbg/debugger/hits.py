@@ -1,5 +1,6 @@
 """Where breakpoints stop: live, where hits count, and among the recorded events, where they don't."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _FAR = 1000
+_MOST = 100_000
 
 
 class Hit(Struct, frozen=True):
@@ -37,7 +39,9 @@ def live(d: "Debugger", event: Event, position: int) -> list[Hit]:
             continue
         b.hits += 1
         if b.hits > b.ignore:
-            b.places.append(position)
+            d.stopped.setdefault(position, set()).add(b.number)
+            if len(d.stopped) > _MOST:
+                d.stopped = dict(islice(d.stopped.items(), _MOST // 2, None))
             found.append(Hit(position, b, note))
             if b.temporary:
                 d.breakpoints.remove(b)
@@ -51,7 +55,7 @@ def _reached(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple
         note = changed(b, d, d.look(position, b.watch.focus or d.focus))
         here = bool(note)
     else:
-        here = is_at(d, b.location, event, position) or (b.location.nan and position in b.places)
+        here = is_at(d, b.location, event, position) or (b.location.nan and b.number in d.stopped.get(position, ()))
     if here and b.condition:
         here, error = holds(d, b, event, position)
         note = error or note
@@ -89,9 +93,10 @@ def next_of(d: "Debugger", b: Breakpoint, after: int, end: int) -> Hit | None:
     """Where it stops first after one position, up to and with another."""
     found = _of_watch(d, b, after, _FAR) if b.watch is not None else b
     for position in range(after + 1, end + 1):
-        if isinstance(d.trace[position], IterationStarted) or d.pausing:
-            continue
-        here, note = _reached(d, found, d.trace[position], position)
+        if d.pausing:
+            break
+        event = d.trace[position]
+        here, note = (False, "") if isinstance(event, IterationStarted) else _reached(d, found, event, position)
         if here:
             return Hit(position, b, note)
     return None
@@ -102,10 +107,10 @@ def last_of(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit | None
     if b.watch is not None:
         return _last_change(d, b, before, first)
     for position in range(before - 1, first - 1, -1):
+        if d.pausing:
+            break
         event = d.trace[position]
-        if isinstance(event, IterationStarted) or d.pausing:
-            continue
-        here, note = _reached(d, b, event, position)
+        here, note = (False, "") if isinstance(event, IterationStarted) else _reached(d, b, event, position)
         if here:
             return Hit(position, b, note)
     return None
@@ -115,7 +120,9 @@ def _last_change(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit |
     """The last position at which the value is not what it was when it was known before."""
     later: int | None = None
     for position in range(before - 1, d.trace.first - 1, -1):
-        if isinstance(d.trace[position], IterationStarted) or d.pausing:
+        if d.pausing:
+            break
+        if isinstance(d.trace[position], IterationStarted):
             continue
         known = _of_watch(d, b, position)
         assert known.watch is not None

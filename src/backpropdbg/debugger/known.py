@@ -27,7 +27,7 @@ class Known:
                 pass
             case _:
                 return
-        names = {name: self._program.aliases(name) for name in self._program.parameters()}
+        names = self._program.named()
         if names and names != self._now():
             self._trace.learn(names)
 

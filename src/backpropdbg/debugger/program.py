@@ -13,6 +13,9 @@ class Program(Protocol):
     def parameters(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""
 
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """The same, each with all of its names, itself first."""
+
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules."""
 

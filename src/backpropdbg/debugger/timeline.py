@@ -75,13 +75,12 @@ def _spread(known: Sequence[int], columns: int, here: int) -> list[int]:
 
 def _stopped(d: "Debugger", known: Sequence[int]) -> dict[int, set[int]]:
     """Numbers of the breakpoints that stopped, by iteration."""
-    starts = [d.trace.start(n) or 0 for n in known] if any(b.places for b in d.breakpoints) else []
+    starts = [d.trace.start(n) or 0 for n in known] if d.stopped else []
     found: dict[int, set[int]] = {}
-    for b in d.breakpoints if starts else []:
-        for position in b.places:
-            at = bisect.bisect_right(starts, position) - 1
-            if at >= 0:
-                found.setdefault(known[at], set()).add(b.number)
+    for position, numbers in d.stopped.items():
+        at = bisect.bisect_right(starts, position) - 1
+        if at >= 0:
+            found.setdefault(known[at], set()).update(numbers)
     return found
 
 

@@ -228,22 +228,18 @@ class Backward:
             else:
                 # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
                 held = HeldTensor(grad)
-        large = use.parameter in self.watch.large
-        if large and held is not None:
-            held.nbytes = 0  # it is let go as soon as it was shown
         arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
         watch = self.watch
         here = watch.here
         here.arrived = grad, through
         try:
-            watch.emit(BackwardUse(watch.iteration, run, use, held, order))
+            watch.show(BackwardUse(watch.iteration, run, use, held, order), use.parameter, held)
         finally:
             here.arrived = None
             edited, here.edited = here.edited, None
-            if large and held is not None:
-                held.drop(measure=True)
         if edited is not None:
-            watch.emit(PartialEdited(watch.iteration, run, use, HeldTensor(edited)))
+            other = HeldTensor(edited)
+            watch.show(PartialEdited(watch.iteration, run, use, other), use.parameter, other)
         return edited
 
     def _mapped(self, grad: Tensor, through: tuple[Any, ...], shape: torch.Size, changes_in_place: bool) -> HeldTensor:
@@ -281,7 +277,8 @@ class Backward:
             return
         dtype = str(added.dtype).removeprefix("torch.")
         held = HeldTensor(total.detach() if total.requires_grad else total)
-        self.watch.emit(GroupSummed(self.watch.iteration, run, name, group, numbers, node, dtype, held))
+        event = GroupSummed(self.watch.iteration, run, name, group, numbers, node, dtype, held)
+        self.watch.show(event, name, held)
 
     def _accumulate_hook(self, name: str, run: int) -> Callable[[Tensor], None]:
         def accumulated(leaf: Tensor) -> None:

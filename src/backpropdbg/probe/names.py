@@ -244,13 +244,18 @@ class Names:
         gone = [p for name, p in own if p is not None and now.get(name) is not None and now[name] is not p]
         return tuple([self.of(p) for p in gone if self.tracks(p)])
 
-    def parameters(self) -> list[tuple[str, Tensor]]:
+    def _tracked(self) -> list[tuple[_Known, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order."""
-        return [
-            (known.names[0], p)
-            for known, p in self._leaves.pairs()
-            if p.requires_grad and known.tracked and not is_lazy(p)
-        ]
+        known = self._leaves.pairs()
+        return [(names, p) for names, p in known if p.requires_grad and names.tracked and not is_lazy(p)]
+
+    def parameters(self) -> list[tuple[str, Tensor]]:
+        """Those leaves, by the names that stand for them."""
+        return [(known.names[0], p) for known, p in self._tracked()]
+
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """All names of each of them."""
+        return {known.names[0]: known.names for known, _ in self._tracked()}
 
     def all(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""

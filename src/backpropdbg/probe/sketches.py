@@ -37,11 +37,11 @@ def _sums(t: Tensor) -> Tensor:
     )
 
 
-def is_still(held: HeldTensor, t: Tensor) -> bool:
-    """True where a tensor has the bits that are held, as far as can be told; False where nothing is held."""
+def is_still(held: HeldTensor | None, t: Tensor) -> bool | None:
+    """True where a tensor has the bits that are held, as far as can be told; None where nothing of it is held."""
     if isinstance(held, Sketch):
         return held.is_of(t)
-    return held.tensor is not None and same_bits(held.tensor, t.detach())
+    return None if held is None or held.tensor is None else same_bits(held.tensor, t.detach())
 
 
 def without_room(parameters: Iterable[tuple[str, Tensor]], room: int | None) -> frozenset[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backpropdbg.held import Facts, Form, Held, Packed, Stored
+from backpropdbg.held import Facts, Form, Held, Packed, Stored, pooling
 from backpropdbg.probe.packing import form_of, pack, unpack
 
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -149,24 +149,10 @@ class HeldTensor(Held):
                     self._norm = norm_of(t)
         return self._norm
 
-    def cosine(self, other: Held) -> float | None:
-        if not isinstance(other, HeldTensor):
-            return None
-        a, b = self._here, other._here
-        mine, theirs = self.norm() or 0.0, other.norm() or 0.0
-        if a is None or b is None or mine == 0 or theirs == 0 or not (math.isfinite(mine) and math.isfinite(theirs)):
-            return None
-        products = (_wide(a) / mine) * (_wide(b).conj() / theirs)
-        return max(-1.0, min(1.0, float(products.sum().real)))
-
     def plus(self, other: Held) -> "HeldTensor":
         assert isinstance(other, HeldTensor)
         with torch.no_grad():
             return HeldTensor(self._there.detach() + other._there.detach())
-
-    def minus(self, other: Held) -> "HeldTensor":
-        assert isinstance(other, HeldTensor)
-        return HeldTensor(_wide(self._there) - _wide(other._there))
 
     def same_bits(self, other: Held) -> bool:
         assert isinstance(other, HeldTensor)
@@ -196,7 +182,7 @@ class HeldTensor(Held):
         flat = as_matrix(_real(self._there))[row0:, col0:]
         if flat.numel() == 0:
             return [], 1, 1
-        row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(flat.shape, (rows, cols), strict=True))
+        row_step, col_step = pooling(tuple(flat.shape), rows, cols)
         if row_step > 1 or col_step > 1:
             flat = _pool(flat, row_step, col_step)
         return flat.tolist(), row_step, col_step

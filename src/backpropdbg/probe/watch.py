@@ -193,6 +193,17 @@ class Watch:
         finally:
             _quiet.off = before
 
+    def show(self, event: Event, name: str, held: HeldTensor | None) -> None:
+        """Hand out an event about a gradient of a parameter; where there is no room to keep that, let it go then."""
+        large = held if name in self.large else None
+        if large is not None:
+            large.nbytes = 0
+        try:
+            self.emit(event)
+        finally:
+            if large is not None:
+                large.drop(measure=True)
+
     def report(self, error: Exception) -> None:
         """Tell of a failure of ours."""
         if self._reporting:
@@ -276,10 +287,10 @@ class Watch:
         if self.policy.room is not None:
             self.large = without_room(alive.items(), self.policy.room)
         for name, p in alive.items():
-            held = self.weights.get(name)
-            if held is None or not is_still(held, p):
-                if held is not None and (held.tensor is not None or isinstance(held, Sketch)):
-                    moved.append(name)
+            still = is_still(self.weights.get(name), p)
+            if still is False:
+                moved.append(name)
+            if not still:
                 self.weights[name] = self.keep(name, p)
         return tuple(moved)
 

@@ -100,7 +100,8 @@ def timeline(d: Debugger, text: str) -> str:
     With the loss, uses and gradient of the focused parameter, breakpoints that stopped there, and what went wrong.
     """
     numbers = [int(word) for word in text.split()]
-    first, last = [*numbers, *[1, 10**12][len(numbers) :]]
+    first = numbers[0] if numbers else 1
+    last = numbers[1] if len(numbers) > 1 else 10**12
     return as_text(d.timeline(first, last, _MOST_LINES), d.focus)
 
 

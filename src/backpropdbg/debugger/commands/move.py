@@ -88,8 +88,9 @@ def goto(d: Debugger, text: str) -> str:
     if word == "now":
         d.walk_to(past.last(d), "goto now")
     elif word == "iteration":
-        number, kind, nth = [*more, *["1", "", "1"][len(more) :]]
-        _go_to_iteration(d, text, int(number), kind, int(nth))
+        kind = more[1] if len(more) > 1 else ""
+        nth = int(more[2]) if len(more) > 2 else 1
+        _go_to_iteration(d, text, int(more[0]), kind, nth)
     elif int(word) > d.present:
         d.walk_on(lambda event: d.present >= int(word), f"goto {word}")
     else:
