@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from backpropdbg.errors import WireError
+from backpropdbg.situation import Situation, Window
 
 MAX_HEADER = 4096
 MAX_BODY = 64 * 2**20
@@ -91,6 +92,18 @@ class TimelineArguments(Struct):
     first: Count
     last: Count
     columns: Count
+
+
+class StoppedBody(Struct):
+    """Where the program stands."""
+
+    situation: Situation
+
+
+class CellsBody(Struct):
+    """A window of a matrix; None where it has no value."""
+
+    window: Window | None = None
 
 
 class ResultBody(Struct):

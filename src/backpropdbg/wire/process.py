@@ -203,3 +203,15 @@ def default_command() -> list[str]:
         "-m",
         "backpropdbg.program",
     ]
+
+
+def cause_of(code: int, raised: str) -> str:
+    """Why a program is gone, in one line. raised: its exception, "" where it raised none."""
+    if raised:
+        return f"the program raised {raised}"
+    if code < 0:
+        try:
+            return f"the program was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"the program was killed by signal {-code}"
+    return "the program ended" if code == 0 else f"the program ended with exit code {code}"

@@ -4,14 +4,9 @@ Start it before torch is imported. In a forked worker (another pid) all of it is
 """
 
 import contextlib
-import hmac
 import os
-import select
-import socket
 import sys
 import threading
-import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -19,31 +14,21 @@ from typing import Protocol
 from backpropdbg.errors import BackpropdbgError, WireError
 from backpropdbg.situation import Situation, Timeline, Window
 from backpropdbg.wire.messages import (
-    HANDSHAKE_BODY,
-    MAX_BODY,
-    AttachArguments,
     DisconnectArguments,
     EvaluateArguments,
-    Event,
-    Framer,
     PrintedArguments,
     PrintedBody,
     Request,
-    Response,
     ResultBody,
     TensorArguments,
     TimelineArguments,
-    body_of,
     convert,
-    frame,
-    parse,
 )
+from backpropdbg.wire.peer import CAPABILITIES, Peer
 from backpropdbg.wire.session import Result
 
 RUNNING = "the program is running; interrupt it first"
 GRACE = 0.7
-HANDSHAKE_TIME = 5.0
-_TICK = 0.25
 _NO_EVENT = 0.3
 _LINES = {
     "next": "next",
@@ -53,7 +38,6 @@ _LINES = {
     "stepBack": "rs",
     "reverseContinue": "rc",
 }
-CAPABILITIES = {"supportsConfigurationDoneRequest": True, "supportsStepBack": True}
 _JOBS = {
     *_LINES,
     "evaluate",
@@ -104,21 +88,14 @@ class Server:
 
     def __init__(self, fd: int, token: str, parent: int) -> None:
         self._pid = os.getpid()
-        self._parent = parent
-        self._token = token.encode("utf-8", "replace")
-        self._listener = socket.socket(fileno=fd)
-        self._listener.set_inheritable(False)
-        self._peer: socket.socket | None = None
+        self._peer = Peer(fd, token, parent)
         self._host: Host | None = None
         self.break_in: Callable[[], object] = lambda: None
         self._changed = threading.Condition()
-        self._sending = threading.Lock()
-        self._seq = 0
         self._jobs: deque[Request] = deque()
         self._backlog: list[tuple[str, object]] = []
         self._ready = self._stopped = self._seen_stop = self._pause_wanted = False
         self._quitting = self._released = False
-        _close_after_fork(self)
         threading.Thread(target=self._run, name="backpropdbg-wire", daemon=True).start()
 
     @classmethod
@@ -147,7 +124,7 @@ class Server:
             if not self._ready:
                 self._backlog.append((name, body))
                 return
-        self._send_event(name, body)
+        self._peer.event(name, body)
 
     def wait_at_stop(self, situation: Situation) -> None:
         """Report a stop, then carry out commands in this thread until one of them moves, or the face quits."""
@@ -176,10 +153,10 @@ class Server:
         try:
             body, moves = self._perform(request)
         except BackpropdbgError as error:
-            self._answer(request, error=str(error))
+            self._peer.answer(request, error=str(error))
             return False
         except Exception as error:  # a bug of ours must not end the user's program
-            self._answer(request, error=f"internal error: {type(error).__name__}: {error}")
+            self._peer.answer(request, error=f"internal error: {type(error).__name__}: {error}")
             return False
         if moves:
             with self._changed:
@@ -189,13 +166,13 @@ class Server:
         _flush_output()
         if isinstance(body, Result):
             if body.ok:
-                self._answer(request, ResultBody(body.text, moves, body.again))
+                self._peer.answer(request, ResultBody(body.text, moves, body.again))
             else:
-                self._answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
+                self._peer.answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
         else:
-            self._answer(request, body)
+            self._peer.answer(request, body)
         for left in late:
-            self._answer(left, error=RUNNING)
+            self._peer.answer(left, error=RUNNING)
         return moves
 
     def _perform(self, request: Request) -> tuple[object, bool]:
@@ -223,112 +200,18 @@ class Server:
     # ---- the reading thread
 
     def _run(self) -> None:
-        try:
-            while not self._accept():
-                pass
-            with contextlib.suppress(OSError):
-                self._listener.close()
-            self._read()
-        except (OSError, WireError, ValueError):
-            pass
+        with contextlib.suppress(OSError, WireError, ValueError):
+            for request in self._peer.requests():
+                if self._dispatch(request):
+                    break
         if not self._released:
             self._quit()
-
-    def _wait_readable(self, sock: socket.socket, until: float = float("inf")) -> bool:
-        """Wait for bytes. Returns False at `until`. Raises WireError when the parent process is gone."""
-        while time.monotonic() < until:
-            if select.select([sock], [], [], _TICK)[0]:
-                return True
-            if os.getppid() != self._parent:
-                raise WireError("the parent process is gone")
-        return False
-
-    def _accept(self) -> bool:
-        """Let one peer in. Returns False where it brought no token."""
-        self._wait_readable(self._listener)
-        peer, _ = self._listener.accept()
-        peer.setblocking(True)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._peer = peer
-        with contextlib.suppress(OSError, WireError, ValueError):
-            if self._handshake(peer):
-                return True
-        self._peer = None
-        peer.close()
-        return False
-
-    def _handshake(self, peer: socket.socket) -> bool:
-        self._framer = Framer(HANDSHAKE_BODY)
-        deadline = time.monotonic() + HANDSHAKE_TIME
-        initialized = False
-        while True:
-            body = self._framer.next()
-            if body is None:
-                if not self._wait_readable(peer, deadline):
-                    return False
-                data = peer.recv(65536)
-                if not data:
-                    return False
-                self._framer.feed(data)
-                continue
-            try:
-                message = parse(body)
-            except WireError as error:
-                self._send_raw_error(str(error))
-                return False
-            if not isinstance(message, Request):
-                return False
-            if message.command == "initialize" and not initialized:
-                initialized = True
-                self._answer(message, CAPABILITIES)
-                self._send_event("initialized", None)
-            elif message.command == "attach" and initialized:
-                if self._right_token(message):
-                    self._framer.limit = MAX_BODY
-                    self._answer(message)
-                    return True
-                self._answer(message, error="wrong token")
-                return False
-            else:
-                self._answer(message, error=f"{message.command[:60]!r} before initialize and attach")
-                return False
-
-    def _right_token(self, request: Request) -> bool:
-        try:
-            given = convert(request.arguments, AttachArguments).token
-        except WireError:
-            return False
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
-
-    def _read(self) -> None:
-        peer = self._peer
-        assert peer is not None
-        while True:
-            try:
-                body = self._framer.next()
-            except WireError as error:
-                self._send_raw_error(str(error))
-                return
-            if body is None:
-                self._wait_readable(peer)
-                data = peer.recv(65536)
-                if not data:
-                    return
-                self._framer.feed(data)
-                continue
-            try:
-                message = parse(body)
-            except WireError as error:
-                self._send_raw_error(str(error))
-                continue
-            if isinstance(message, Request) and self._dispatch(message):
-                return
 
     def _dispatch(self, request: Request) -> bool:
         """Answer a request or queue it for the stopped thread. Returns True on disconnect."""
         command = request.command
         if command == "disconnect":
-            self._answer(request)
+            self._peer.answer(request)
             self._released = not convert(request.arguments, DisconnectArguments).terminateDebuggee
             if self._released:
                 self._release()
@@ -337,19 +220,19 @@ class Server:
             with self._changed:
                 host = self._host
                 self._pause_wanted = host is None
-            self._answer(request)
+            self._peer.answer(request)
             if host is not None:
                 host.pause()
                 self._break_in_later()
         elif command == "configurationDone":
-            self._answer(request)
+            self._peer.answer(request)
             with self._changed:
                 self._ready = True
                 for name, body in self._backlog:
-                    self._send_event(name, body)
+                    self._peer.event(name, body)
                 self._backlog.clear()
         elif command == "initialize":
-            self._answer(request, CAPABILITIES)
+            self._peer.answer(request, CAPABILITIES)
         elif command in _JOBS:
             with self._changed:
                 waits = self._stopped or not self._seen_stop
@@ -357,9 +240,9 @@ class Server:
                     self._jobs.append(request)
                     self._changed.notify_all()
             if not waits:
-                self._answer(request, error=RUNNING)
+                self._peer.answer(request, error=RUNNING)
         else:
-            self._answer(request, error=f"unknown request {command[:60]!r}")
+            self._peer.answer(request, error=f"unknown request {command[:60]!r}")
         return False
 
     def _break_in_later(self) -> None:
@@ -398,45 +281,11 @@ class Server:
             self._changed.notify_all()
         deadline.join()
 
-    # ---- sending, from any thread
-
-    def _answer(self, request: Request, body: object = None, error: str = "") -> None:
-        self._send(lambda seq: Response(seq, request.seq, not error, request.command, error, body_of(body)))
-
-    def _send_raw_error(self, text: str) -> None:
-        self._send(lambda seq: Response(seq, 0, False, "", text))
-
-    def _send_event(self, name: str, body: object) -> None:
-        self._send(lambda seq: Event(seq, name, body_of(body)))
-
-    def _send(self, make: "Callable[[int], Response | Event]") -> None:
-        peer = self._peer
-        if peer is None or os.getpid() != self._pid:
-            return
-        with self._sending, contextlib.suppress(OSError):
-            self._seq += 1
-            peer.sendall(frame(make(self._seq)))
-
 
 def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
-
-
-def _close_after_fork(server: Server) -> None:
-    """Close the sockets in forked workers, else they keep the connection open after the program's end."""
-    reference = weakref.ref(server)
-
-    def close() -> None:
-        alive = reference()
-        if alive is not None:
-            for sock in (alive._listener, alive._peer):
-                if sock is not None:
-                    with contextlib.suppress(OSError):
-                        sock.close()
-
-    os.register_at_fork(after_in_child=close)
 
 
 __all__ = ["RUNNING", "Host", "Server"]
