@@ -10,9 +10,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from backpropdbg.errors import RecordingError
@@ -30,15 +29,15 @@ from backpropdbg.keep import Keep
 from backpropdbg.trace import lay
 from backpropdbg.trace.batch import Batch, Entry
 from backpropdbg.trace.file import Names
-from backpropdbg.trace.format import About, Ended, Known, encoder, lost
+from backpropdbg.trace.format import About, Ended, Known
 from backpropdbg.trace.reader import Reader
+from backpropdbg.trace.rows import Rows
 
 T = TypeVar("T")
 SOON = 0.2  # seconds until what happened is in the file
 MANY_BYTES = 8 * 2**20  # that wait are written at once
 MOST_BYTES = 64 * 2**20  # may wait; then the program does
 _EVENT_BYTES = 2000
-_MOST_STATES = 64
 # Around these a program may have got other modules, frozen parameters or optimizers.
 _TELLING = (IterationStarted, LossComputed, BackwardStarted, StepStarted, Paused, ProgramFinished)
 
@@ -69,27 +68,6 @@ class InFile:
         return self.writer.load(self.number, make)
 
 
-class _OwnStored:
-    """One tensor as the transaction sees it that is going on."""
-
-    kept = True
-
-    def __init__(self, db: sqlite3.Connection, number: int) -> None:
-        self._db, self._number = db, number
-
-    def facts(self) -> Facts:
-        (facts,) = self._db.execute("SELECT facts FROM tensors WHERE id = ?", (self._number,)).fetchone()
-        return msgspec.msgpack.decode(facts, type=Facts)
-
-    def pack(self) -> Packed | None:
-        (data,) = self._db.execute("SELECT bytes FROM data WHERE id = ?", (self._number,)).fetchone()
-        return Packed(self.facts().form, data)
-
-    def load(self, make: Callable[[Packed], T]) -> T | None:
-        packed = self.pack()
-        return make(packed) if packed is not None else None
-
-
 class Writer:
     """Writes one recording.
 
@@ -117,19 +95,15 @@ class Writer:
         self._db = lay.new_file(path, about)
         self._held = lay.hold(path)
         self._pid = os.getpid()
-        self._encode = encoder(self._number)
+        self._rows = Rows(self._db, keep, self._number, make)
         self._changed = threading.Condition()
         self._using = threading.Lock()  # the database
         self._batch = Batch()
         self._added = self._written = 0
         self._hurry = self._closing = False
         self._tensors = 0
-        self._iteration = self._writing = 0
-        self._bytes = self._printed = 0
-        self._sources: dict[str, int] = {}
+        self._iteration = 0
         self._known = Known()
-        self._states: dict[bytes, int] = {}
-        self._make = make
         self._reader = Reader(lay.reading(path), make, path)
         _not_after_fork(self)
         self._thread = threading.Thread(target=self._run, name="backpropdbg-file", daemon=True)
@@ -262,7 +236,7 @@ class Writer:
                 upto = self._added
             try:
                 with self._using:
-                    self._write(batch)
+                    self._rows.write(batch)
             except Exception as error:  # whatever it is, it must neither show in the program nor stop it
                 self._fail(error)
             with self._changed:
@@ -273,85 +247,9 @@ class Writer:
 
     def _fail(self, error: Exception) -> None:
         self.alive = False
-        with contextlib.suppress(sqlite3.Error):
-            self._db.rollback()
+        self._rows.undo()
         reason = lay.reason(error, self.path)
         self._say(f"{self.path}: the recording ends here: {reason}; the program runs on")
-
-    def _write(self, batch: Batch) -> None:
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        for entry in batch.events:
-            if entry.event.iteration != self._writing:
-                self._let_go()
-                self._writing = entry.event.iteration
-                row = entry.event.iteration, entry.position
-                db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", row)
-            for held in entry.fresh:
-                self._write_tensor(held)
-            db.executemany("UPDATE data SET shown = ? WHERE id = ?", [(self._writing, n) for n in entry.again])
-        rows = [(entry.position, *self._row(entry.event)) for entry in batch.events]
-        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
-        printed = batch.printed(self._printed)
-        db.executemany("INSERT INTO output (position, total, stream, text) VALUES (?, ?, ?, ?)", printed)
-        self._printed = printed[-1][1] if printed else self._printed
-        for position, known in batch.known:
-            self._write_known(position, known)
-        for path, text in lay.sources(_paths(batch), self._sources):
-            db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?)", (path, text))
-        self._let_go()
-        db.execute("COMMIT")
-
-    def _row(self, event: Event) -> tuple[int, str, bytes]:
-        try:
-            return event.iteration, type(event).__name__, self._encode(event)
-        except Exception as error:  # a name or a number that no file holds: the rest goes on
-            instead = lost(event, error)
-            return event.iteration, type(instead).__name__, self._encode(instead)
-
-    def _write_tensor(self, held: Held) -> None:
-        stored = self._of(held)
-        assert stored is not None
-        packed = held.pack() if self.keep.size != 0 else None
-        if packed is not None and self.keep.size is not None and len(packed.data) > self.keep.size:
-            packed = None
-        # What is kept can be measured when it is let go, if ever.
-        facts = msgspec.msgpack.encode(held.facts(measure=packed is None))
-        self._db.execute("INSERT INTO tensors VALUES (?, ?)", (stored.number, facts))
-        if packed is not None:
-            size = len(packed.data)
-            self._db.execute("INSERT INTO data VALUES (?, ?, ?, ?)", (stored.number, self._writing, size, packed.data))
-            self._bytes += size
-
-    def _write_known(self, position: int, known: Known) -> None:
-        body = msgspec.msgpack.encode(known)
-        if body not in self._states:
-            if len(self._states) >= _MOST_STATES:
-                self._states.clear()
-            self._states[body] = self._db.execute("INSERT INTO states (body) VALUES (?)", (body,)).lastrowid or 0
-        self._db.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", (position, self._states[body]))
-
-    def _let_go(self) -> None:
-        """Let the bytes go that the policy has no room for: of the oldest iterations that show them."""
-        keep, db = self.keep, self._db
-        if keep.last is not None:
-            old = db.execute("SELECT id, size FROM data WHERE shown <= ?", (self._writing - keep.last,))
-            self._delete(old.fetchall(), 0)
-        while keep.size is not None and self._bytes > keep.size:
-            oldest = db.execute("SELECT id, size FROM data ORDER BY shown, id LIMIT 64").fetchall()
-            if not oldest:
-                break
-            self._delete(oldest, keep.size)
-
-    def _delete(self, rows: Sequence[Any], down_to: int) -> None:
-        """Measure these tensors and let them go, as many as it takes."""
-        for number, size in rows:
-            facts = self._make(_OwnStored(self._db, number)).facts()
-            self._db.execute("UPDATE tensors SET facts = ? WHERE id = ?", (msgspec.msgpack.encode(facts), number))
-            self._db.execute("DELETE FROM data WHERE id = ?", (number,))
-            self._bytes -= size
-            if self._bytes <= down_to:
-                break
 
     # -- what was let go, or forgotten, elsewhere ------------------------------------------------
 
@@ -388,13 +286,6 @@ class Writer:
     def start(self, number: int) -> int | None:
         """Position of an iteration's first event; None where it is not known."""
         return self._reading().start(number)
-
-
-def _paths(batch: Batch) -> list[str]:
-    """The files that these events name."""
-    places = [getattr(entry.event, "where", None) for entry in batch.events]
-    places += [use.where for entry in batch.events for use in getattr(entry.event, "uses", ())]
-    return list(dict.fromkeys([place.path for place in places if place is not None]))
 
 
 def _not_after_fork(writer: Writer) -> None:
