@@ -38,7 +38,7 @@ def two_threads() -> None:
 
 def test_it_is_said_where_a_backward_begins_and_nothing_false_after():
     situations = []
-    seen = play(two_threads, *["step"] * 18, look=lambda debugger: situations.append(debugger.situation_now()))
+    seen = play(two_threads, *["step"] * 18, look=lambda debugger: situations.append(debugger.situation()))
     begun = [s for s in situations if s.event == "BackwardStarted"]
     assert [any(SAID in line for line in s.explanation) for s in begun] == [False, True, True]
     told = " ".join(line for s in situations for line in s.explanation)

@@ -98,7 +98,7 @@ def test_another_focus_sees_the_same_past(focus):
             for position in sorted(there, reverse=True):
                 debugger.execute(f"goto {position}")
                 debugger._at(debugger._walk)
-                seen[position] = plain(debugger.situation_now())
+                seen[position] = plain(debugger.situation())
             debugger._walk = None
             return ""
         return "step"

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
-from msgspec.structs import replace
-
-from backpropdbg.debugger import expressions, hits, mute, past, turning
+from backpropdbg.debugger import drawing, expressions, hits, mute, past, turning
 from backpropdbg.debugger.breakpoints import Breakpoint
-from backpropdbg.debugger.describe import describe, source, undrawable, window
+from backpropdbg.debugger.describe import window
 from backpropdbg.debugger.known import Known
 from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.naming import Names
@@ -197,7 +195,7 @@ class Debugger:
                 position, self._walk, self.frame = self._walk, None, None
                 self._paused.clear()
                 self._at(position)
-            self._wait(self._drawable(self.stop.position))
+            self._wait(drawing.drawable(self))
             if self._walk is None:
                 return
 
@@ -221,14 +219,6 @@ class Debugger:
                 if result.moves:
                     return self._walk is None
         return False
-
-    def _drawable(self, position: int) -> Situation:
-        """The situation of a stop. A failure of ours must not reach the program: it is shown in place of the stop."""
-        try:
-            return self.situation_now()
-        except Exception as error:
-            made = undrawable(self.trace[position], position, error, self.title, self.reason)
-            return replace(made, seed=self.seed, focus=self.focus, newest=self.present, recorded=self.recorded)
 
     def _focus_something(self) -> None:
         names = self.known.parameters()
@@ -278,31 +268,11 @@ class Debugger:
     def refresh(self) -> None:
         """Look at the present stop anew, after the focus or the element changed."""
         self._at(self.stop.position)
-        self._redraw(self.situation_now())
-
-    def situation_now(self) -> Situation:
-        """The present stop as a value."""
-        made = describe(
-            self.stop, self.title, self.seed, self.program.optimizer(), self.known.parameters(), self.reason
-        )
-        frame = self.selected_frame()
-        shown = made.source
-        if frame is not None:
-            shown = source(self.trace, Line(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
-        return replace(
-            made,
-            explanation=(*self.notes, *made.explanation),
-            source=shown,
-            displays=tuple(self.displayed(text) for text in self.displays.values()),
-            names=self.known.aliases(self.focus) if self.focus else (),
-            newest=self.present,
-            recorded=self.recorded,
-            printed=self.trace.printed.count(self.stop.position),
-        )
+        self._redraw(drawing.situation(self))
 
     def situation(self) -> Situation | None:
         """The present stop, None while the program runs."""
-        return self.situation_now() if self._stop is not None else None
+        return drawing.situation(self) if self._stop is not None else None
 
     def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
         """The cells of one matrix of the present stop."""
@@ -419,13 +389,6 @@ class Debugger:
         """Value of an expression at the present stop; parameter: whose tensors are meant, if not the focused one's."""
         stop = self.look(self.stop.position, parameter) if parameter else self.stop
         return self.value(text, stop, self.selected_frame())
-
-    def displayed(self, text: str) -> str:
-        """An expression and its value, on one line."""
-        try:
-            return f"{text} = {' '.join(self.program.show(self.evaluate(text)).split())}"
-        except CommandError as e:
-            return str(e)
 
     def value(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
         """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""

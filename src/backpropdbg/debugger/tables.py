@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from backpropdbg.debugger import drawing
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
 from backpropdbg.debugger.words import fused_note, line_of
@@ -74,7 +75,7 @@ def parameters(d: Debugger) -> str:
 
 def overview(d: Debugger) -> str:
     """Where we are."""
-    s = d.situation_now()
+    s = drawing.situation(d)
     loss = "" if s.loss is None else f", loss {shown(s.loss)}"
     focus = f"focus {' = '.join(s.names)} {list(s.shape)}"
     return f"iteration {s.iteration}, {s.phase}, {s.where}{loss}, {focus}, {s.optimizer}"

@@ -6,6 +6,7 @@ from backpropdbg.debugger import watch as watching
 from backpropdbg.debugger.breakpoints import Breakpoint
 from backpropdbg.debugger.commands.table import command, end_collecting
 from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.drawing import displayed
 from backpropdbg.debugger.locations import Location
 from backpropdbg.errors import CommandError
 
@@ -126,11 +127,11 @@ def recheck(d: Debugger, text: str) -> str:
 def display(d: Debugger, text: str) -> str:
     """display [EXPR]: show its value at each stop; without EXPR, list all that is shown."""
     if not text:
-        return "\n".join(f"{n}: {d.displayed(shown)}" for n, shown in d.displays.items()) or "nothing is displayed"
+        return "\n".join(f"{n}: {displayed(d, shown)}" for n, shown in d.displays.items()) or "nothing is displayed"
     number = max(d.displays, default=0) + 1
     d.displays[number] = text
     d.refresh()
-    return f"{number}: {d.displayed(text)}"
+    return f"{number}: {displayed(d, text)}"
 
 
 @command(arguments.display_number)

@@ -1,0 +1,50 @@
+"""What a face gets to see of the debugger at a stop: the situation, with what only the debugger knows of it."""
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from backpropdbg.debugger.describe import describe, source, undrawable
+from backpropdbg.errors import CommandError
+from backpropdbg.events import Location
+from backpropdbg.situation import Situation
+
+if TYPE_CHECKING:
+    from backpropdbg.debugger.core import Debugger
+
+
+def situation(d: "Debugger") -> Situation:
+    """The stop that is looked at, as a value."""
+    made = describe(d.stop, d.title, d.seed, d.program.optimizer(), d.known.parameters(), d.reason)
+    frame = d.selected_frame()
+    shown = made.source
+    if frame is not None:
+        shown = source(d.trace, Location(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
+    return replace(
+        made,
+        explanation=(*d.notes, *made.explanation),
+        source=shown,
+        displays=tuple(displayed(d, text) for text in d.displays.values()),
+        names=d.known.aliases(d.focus) if d.focus else (),
+        newest=d.present,
+        recorded=d.recorded,
+        printed=d.trace.printed.count(d.stop.position),
+    )
+
+
+def drawable(d: "Debugger") -> Situation:
+    """The same. A failure of ours must not reach the program: it is shown in place of the stop."""
+    try:
+        return situation(d)
+    except Exception as error:
+        position = d.stop.position
+        made = undrawable(d.trace[position], position, error, d.title, d.reason)
+        return replace(made, seed=d.seed, focus=d.focus, newest=d.present, recorded=d.recorded)
+
+
+def displayed(d: "Debugger", text: str) -> str:
+    """An expression and its value, on one line."""
+    try:
+        return f"{text} = {' '.join(d.program.show(d.evaluate(text)).split())}"
+    except CommandError as e:
+        return str(e)
