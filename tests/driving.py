@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backpropdbg.beside import Beside
+from backpropdbg.child.beside import Beside
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.demo.dynamic_net import DynamicNet, DynamicPolynomial
 from backpropdbg.events import Anomaly, BackwardUse, Event

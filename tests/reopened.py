@@ -8,9 +8,9 @@ import torch
 from driving import debugged, make_net, seed
 from msgspec.structs import replace
 
+from backpropdbg.child.opened import OpenedProgram, open_file
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.events import IterationStarted
-from backpropdbg.opened import OpenedProgram, open_file
 from backpropdbg.situation import Situation
 
 Windows = dict[str, Any]

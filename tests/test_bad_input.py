@@ -130,7 +130,7 @@ def test_a_wrong_third_line_does_not_even_import_torch(tmp_path: Path) -> None:
     path.write_text("demo\nstep\nfrobnicate\nquit\n")
     code = (
         "import sys\nfrom backpropdbg.cli import main\nassert main(sys.argv[1:]) == 2\n"
-        "assert not {'torch', 'textual', 'multiprocessing', 'backpropdbg.program'} & set(sys.modules)\n"
+        "assert not {'torch', 'textual', 'multiprocessing', 'backpropdbg.child.program'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, "replay", str(path)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

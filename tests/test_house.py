@@ -16,13 +16,13 @@ FACES = {"backpropdbg.console", "backpropdbg.tui"}
 SCREEN = {"textual", "rich"}
 ENDS = {
     "backpropdbg.demo",
-    "backpropdbg.program",
+    "backpropdbg.child.program",
     "backpropdbg.cli",
-    "backpropdbg.recorder",
-    "backpropdbg.looking",
+    "backpropdbg.child.recorder",
+    "backpropdbg.child.looking",
 }
 INSIDE = {f"backpropdbg.{room}" for room in ("probe", "trace", "debugger", "wire")}
-TALES = {"backpropdbg.report", "backpropdbg.recording", "backpropdbg.recorded"}
+TALES = {"backpropdbg.report", "backpropdbg.api.recording", "backpropdbg.api.recorded"}
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "multiprocessing"}
 
 # What the modules of a room must never import, directly or through others.
@@ -40,17 +40,17 @@ NEVER = {
     "probe": {*SCREEN, *FACES, *ENDS, *TALES, *INSIDE} - {"backpropdbg.probe"},
     # The child collects without a screen and the parent shows without torch: neither needs what the other one has.
     "report": {"torch", "textual", *FACES, *ENDS, *INSIDE, *TALES} - {"backpropdbg.report"},
-    "recorded": {"torch", *SCREEN, *FACES, *ENDS, *INSIDE, "backpropdbg.recording"},
+    "api/recorded": {"torch", *SCREEN, *FACES, *ENDS, *INSIDE, "backpropdbg.api.recording"},
     # It puts probe and trace together, the probe (and with it torch) only once a recording begins.
-    "recording": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.debugger", "backpropdbg.wire"},
-    "told": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS, *TALES},
+    "api/recording": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.debugger", "backpropdbg.wire"},
+    "api/told": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS, *TALES},
     # A recording has it loaded once it is shown: the one way from there to what the debugger says.
-    "notebook": {"torch", "textual", *FACES, *ENDS, *TALES, "backpropdbg.probe", "backpropdbg.wire"},
+    "api/notebook": {"torch", "textual", *FACES, *ENDS, *TALES, "backpropdbg.probe", "backpropdbg.wire"},
     "wire": {"torch", *SCREEN, *FACES, *ENDS, "backpropdbg.probe", "backpropdbg.trace", "backpropdbg.debugger"},
     "console": {"torch", "textual", "backpropdbg.tui", "backpropdbg.probe", "backpropdbg.demo"},
     "tui": {"torch", "backpropdbg.console", "backpropdbg.probe", "backpropdbg.trace", "backpropdbg.debugger"},
-    "cli": {"torch", *SCREEN, *FACES, *INSIDE, "backpropdbg.demo", "backpropdbg.program"},
-    "demo": {*SCREEN, *FACES, *INSIDE, "backpropdbg.events", "backpropdbg.program", "backpropdbg.cli"},
+    "cli": {"torch", *SCREEN, *FACES, *INSIDE, "backpropdbg.demo", "backpropdbg.child.program"},
+    "demo": {*SCREEN, *FACES, *INSIDE, "backpropdbg.events", "backpropdbg.child.program", "backpropdbg.cli"},
 }
 
 
@@ -60,7 +60,9 @@ def module_of(path: Path) -> str:
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(SOURCE).with_suffix("").parts[0]
+    """The folder, or the module itself where it has rules of its own."""
+    own = path.relative_to(SOURCE).with_suffix("").as_posix()
+    return own if own in NEVER else own.split("/")[0]
 
 
 def imports(text: str) -> Iterator[str]:
@@ -112,17 +114,17 @@ def test_textual_lives_in_the_tui_only():
 
 def test_no_room_imports_a_face_but_the_command_line_and_set_trace_start_them():
     for face in FACES:
-        starts = {"cli.py", "tracing.py"} if face == "backpropdbg.console" else {"cli.py"}
+        starts = {"cli.py", "api"} if face == "backpropdbg.console" else {"cli.py"}
         assert {name.split("/")[0] for name in importers({face})} == {face.rpartition(".")[2], *starts}
 
 
 def test_nothing_about_the_demo_is_known_outside_of_its_caller():
-    assert {name.split("/")[0] for name in importers({"backpropdbg.demo"})} == {"demo", "launch.py"}
+    assert {name.split("/")[0] for name in importers({"backpropdbg.demo"})} == {"demo", "child"}
 
 
 def test_a_recording_alone_shows_itself_in_a_notebook():
-    assert importers({"backpropdbg.notebook"}) == {"recording.py", "recorded.py"}
-    assert not {name for name in loaded("backpropdbg.recording") if below(name, {"backpropdbg.debugger", "rich"})}
+    assert importers({"backpropdbg.api.notebook"}) == {"api/recording.py", "api/recorded.py"}
+    assert not {name for name in loaded("backpropdbg.api.recording") if below(name, {"backpropdbg.debugger", "rich"})}
 
 
 def test_nothing_is_pickled():
@@ -178,7 +180,7 @@ def test_all_rooms_but_probe_and_demo_open_without_torch():
 
 
 def test_the_public_api_loads_torch_only_once_something_is_recorded():
-    found = loaded("backpropdbg", "backpropdbg.recording", "backpropdbg.report.collect", "backpropdbg.report.read")
+    found = loaded("backpropdbg", "backpropdbg.api.recording", "backpropdbg.report.collect", "backpropdbg.report.read")
     assert {name for name in found if below(name, {"torch", *SCREEN, *FACES, "backpropdbg.probe"})} == set()
 
 

@@ -13,8 +13,8 @@ from driving import fold, probed
 from programs import Copies, Model, forward, random_program
 from torch import nn
 
+from backpropdbg.api.recorded import Ledger
 from backpropdbg.events import BackwardFinished, BackwardStarted, StepFinished, StepStarted
-from backpropdbg.recorded import Ledger
 
 PROGRAMS = int(os.environ.get("BACKPROPDBG_PROGRAMS", "50"))
 FIRST = int(os.environ.get("BACKPROPDBG_FIRST", "0"))

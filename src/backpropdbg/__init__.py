@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import os
 
-    from backpropdbg.recording import Recorder, Recording
+    from backpropdbg.api.recording import Recorder, Recording
 
 __all__ = ["open_trace", "record", "set_trace"]
 
@@ -31,7 +31,7 @@ def record(
         track: record only parameters, or those of modules, whose names match one of these (globs).
         keep: bytes of tensors to keep; what is older says that it was not kept.
     """
-    from backpropdbg.recording import Recorder
+    from backpropdbg.api.recording import Recorder
 
     return Recorder(model, optimizer, track, keep)
 
@@ -46,8 +46,8 @@ def open_trace(path: "str | os.PathLike[str]") -> "Recording":
     """
     import os
 
-    from backpropdbg.opened import open_file
-    from backpropdbg.recording import Saved
+    from backpropdbg.api.recording import Saved
+    from backpropdbg.child.opened import open_file
 
     return Saved(open_file(os.fspath(path)))
 
@@ -58,6 +58,6 @@ def set_trace() -> None:
     From the prompt, `step`, `next`, `until LOC` … go on through autograd, `detach` goes on without a debugger, and
     `quit` ends the program.
     """
-    from backpropdbg.tracing import stop_here
+    from backpropdbg.api.tracing import stop_here
 
     stop_here()

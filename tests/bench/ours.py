@@ -13,7 +13,7 @@ from driving import writer
 from timing import Timed, seconds
 from workloads import Loop
 
-from backpropdbg.beside import Beside
+from backpropdbg.child.beside import Beside
 from backpropdbg.events import BackwardUse, Event
 from backpropdbg.keep import Keep
 from backpropdbg.probe.hooks import Policy, Probe

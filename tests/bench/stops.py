@@ -19,7 +19,7 @@ from rows import Row
 from timing import Timed, interleave, seconds
 from workloads import Loop, dynamic_net, recurrent
 
-from backpropdbg.beside import Beside
+from backpropdbg.child.beside import Beside
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.probe.hooks import Probe
 from backpropdbg.situation import Situation

@@ -21,11 +21,11 @@ import plain
 import torch
 from driving import Policy, Probe, make_net, seed, writer
 
-from backpropdbg.beside import Beside
+from backpropdbg.child.beside import Beside
+from backpropdbg.child.opened import OpenedProgram, open_file
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.events import handles
 from backpropdbg.keep import EVERYTHING, Keep
-from backpropdbg.opened import OpenedProgram, open_file
 from backpropdbg.trace.history import Trace
 
 SIZES = {"demo (5 wide)": (16, 4, 5, 3), "100 wide": (16, 64, 100, 16), "1024 wide": (16, 64, 1024, 16)}

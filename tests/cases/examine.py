@@ -14,10 +14,10 @@ from driving import debugged
 from torch import Tensor
 
 import backpropdbg
+from backpropdbg.api.recorded import Ledger
 from backpropdbg.probe import frames
 from backpropdbg.probe.hooks import Policy, Probe
 from backpropdbg.probe.known import last_look, optimized, shapes
-from backpropdbg.recorded import Ledger
 from backpropdbg.report.collect import Collector
 from backpropdbg.report.read import Report
 

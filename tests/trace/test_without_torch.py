@@ -10,7 +10,7 @@ import pytest
 from driving import OPTIMIZERS
 from reopened import lived, looked_at, train_with
 
-import backpropdbg.opened as opened
+import backpropdbg.child.opened as opened
 from backpropdbg.cli import main
 from backpropdbg.errors import RecordingError
 
@@ -53,8 +53,8 @@ def test_without_torch_every_stop_shows_the_same(tmp_path, no_torch, optimizer):
 
 
 def test_without_torch_an_expression_says_what_it_needs(tmp_path, no_torch):
+    from backpropdbg.child.opened import OpenedProgram, open_file
     from backpropdbg.debugger.core import Debugger
-    from backpropdbg.opened import OpenedProgram, open_file
 
     path, said = str(tmp_path / "run.bptrace"), []
     lived(path, lambda: train_with(OPTIMIZERS["sgd"], "module", 1), WEIGHT)
@@ -76,7 +76,7 @@ import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *more: None if name == "torch" else find(name, *more)
 from backpropdbg.debugger.core import Debugger
-from backpropdbg.opened import OpenedProgram, open_file
+from backpropdbg.child.opened import OpenedProgram, open_file
 trace = open_file(sys.argv[1])
 left = [f"goto {n}" for n in range(1, len(trace))]
 shown = []

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from backpropdbg.child.opened import tensor_of
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.events import Event, Paused
 from backpropdbg.held import Facts, Held, Packed, Stored
-from backpropdbg.opened import tensor_of
 from backpropdbg.trace.opening import Opened
 
 SAME, DIFFER = 0, 1

@@ -8,7 +8,7 @@ from backpropdbg.events import Held
 
 
 class Program(Protocol):
-    """The real one is `backpropdbg.beside.Beside`."""
+    """The real one is `backpropdbg.child.beside.Beside`."""
 
     def parameters(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""

@@ -201,7 +201,7 @@ def default_command() -> list[str]:
         *flags,
         *(["-u"] if getattr(sys.stdout, "write_through", False) else []),
         "-m",
-        "backpropdbg.program",
+        "backpropdbg.child.program",
     ]
 
 

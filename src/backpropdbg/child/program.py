@@ -13,14 +13,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-from backpropdbg.beside import Beside
-from backpropdbg.launch import Launch, launch
-from backpropdbg.looking import look
-from backpropdbg.recorder import Recorder, new_file
+from backpropdbg.child.beside import Beside
+from backpropdbg.child.launch import Launch, launch
+from backpropdbg.child.looking import look
+from backpropdbg.child.recorder import Recorder, new_file
+from backpropdbg.child.tee import Heard
+from backpropdbg.child.tracebacks import clean, clean_all_that_is_printed
+from backpropdbg.child.when_imported import when_imported
 from backpropdbg.situation import Situation
-from backpropdbg.tee import Heard
-from backpropdbg.tracebacks import clean, clean_all_that_is_printed
-from backpropdbg.when_imported import when_imported
 from backpropdbg.wire.server import Server
 
 
@@ -59,7 +59,7 @@ class _Debugging:
         self._heard = Heard()
 
     def begin(self) -> None:
-        from backpropdbg import attached
+        from backpropdbg.child import attached
         from backpropdbg.debugger.core import Debugger
         from backpropdbg.probe.hooks import Policy, Probe
         from backpropdbg.trace.history import DEFAULT_BUDGET, Trace

@@ -13,9 +13,9 @@ from oracle import module_net, state_of, untied_partials
 from rich.console import Console
 
 import backpropdbg
+from backpropdbg.api.notebook import MOST_STOPS, film, html_table
 from backpropdbg.errors import RecordingError
 from backpropdbg.figures import cell_text, number_text
-from backpropdbg.notebook import MOST_STOPS, film, html_table
 from backpropdbg.pages.page import page
 from backpropdbg.situation import Row
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from backpropdbg.api.recorded import Ledger, Update
+from backpropdbg.child.tracebacks import clean
 from backpropdbg.errors import RecordingError, UsageError
 from backpropdbg.events import (
     Anomaly,
@@ -20,12 +22,10 @@ from backpropdbg.events import (
     StepFinished,
     StepStarted,
 )
-from backpropdbg.recorded import Ledger, Update
 from backpropdbg.trace.format import Known
 from backpropdbg.trace.history import Trace
 from backpropdbg.trace.opening import Opened
 from backpropdbg.trace.saving import save
-from backpropdbg.tracebacks import clean
 
 _EVENTFUL = (ForwardUse, LossComputed, BackwardStarted, StepStarted, ManualUpdate)
 _MOST_NAMES = 12
@@ -126,12 +126,12 @@ class Recording:
         return page(self._film(focus))
 
     def _repr_html_(self) -> str:
-        from backpropdbg.notebook import inline
+        from backpropdbg.api.notebook import inline
 
         return inline(self._film(""))
 
     def _film(self, focus: str) -> Any:
-        from backpropdbg.notebook import film
+        from backpropdbg.api.notebook import film
 
         with self._lock:
             name = _find(self._aliases, focus) if focus else ""

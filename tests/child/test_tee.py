@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from backpropdbg.tee import tee
+from backpropdbg.child.tee import tee
 
 
 def listen(monkeypatch):
@@ -54,7 +54,7 @@ def test_a_stream_that_is_none_is_left_alone(monkeypatch, stream):
 
 FORKED = """
 import os
-from backpropdbg.tee import tee
+from backpropdbg.child.tee import tee
 
 heard = []
 tee(lambda stream, text: heard.append(text))

@@ -3,9 +3,9 @@
 import sys
 from typing import Any
 
+from backpropdbg.child.opened import OpenedProgram, open_file
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.errors import RecordingError
-from backpropdbg.opened import OpenedProgram, open_file
 from backpropdbg.situation import Situation
 from backpropdbg.wire.server import Server
 

@@ -11,7 +11,7 @@ import traceback
 from types import CodeType, TracebackType
 from typing import Any
 
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = os.path.join(_OURS, "demo") + os.sep
 _MODULE = os.path.join("torch", "nn", "modules", "module.py")
 _OVERRIDES = os.path.join("torch", "overrides.py")

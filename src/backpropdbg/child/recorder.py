@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from backpropdbg.beside import Beside
+from backpropdbg.child.beside import Beside
+from backpropdbg.child.launch import Launch
+from backpropdbg.child.tee import Heard
 from backpropdbg.errors import RecordingError
 from backpropdbg.events import Event, ProgramFinished
 from backpropdbg.keep import Keep
-from backpropdbg.launch import Launch
-from backpropdbg.tee import Heard
 from backpropdbg.trace.format import About, Known
 from backpropdbg.trace.lay import versions
 from backpropdbg.trace.writer import Writer

@@ -2,7 +2,7 @@
 
 import sys
 
-from backpropdbg import attached
+from backpropdbg.child import attached
 from backpropdbg.events import Location
 
 
@@ -16,7 +16,7 @@ def stop_here() -> None:
 
 def _start() -> object:
     """Put a debugger with a plain prompt beside the program, in its own process."""
-    from backpropdbg.beside import Beside
+    from backpropdbg.child.beside import Beside
     from backpropdbg.console.inline import Inline, say, title
     from backpropdbg.debugger.core import Debugger
     from backpropdbg.probe.hooks import Probe

@@ -85,7 +85,7 @@ class OpenedProgram:
         if self._evaluates is None:
             if find_spec("torch") is None:
                 raise CommandError("an expression needs torch, which is not installed here")
-            from backpropdbg.beside import Beside
+            from backpropdbg.child.beside import Beside
             from backpropdbg.probe.hooks import Probe
 
             self._evaluates = Beside(Probe(lambda event: None))

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from backpropdbg import ledger
+from backpropdbg.api.told import ledger_rows, update_rows
 from backpropdbg.errors import RecordingError
 from backpropdbg.events import (
     Accumulated,
@@ -23,7 +24,6 @@ from backpropdbg.events import (
 )
 from backpropdbg.report.changes import change
 from backpropdbg.situation import Row
-from backpropdbg.told import ledger_rows, update_rows
 
 Tensor = Any  # a torch.Tensor: this module opens without torch
 
@@ -195,12 +195,12 @@ class Ledger:
         return f"ledger of {' = '.join(self.names) or self.parameter}"
 
     def _repr_html_(self) -> str:
-        from backpropdbg.notebook import html_table
+        from backpropdbg.api.notebook import html_table
 
         return html_table(self._title(), self.rows)
 
     def __rich__(self) -> object:
-        from backpropdbg.notebook import rich_table
+        from backpropdbg.api.notebook import rich_table
 
         return rich_table(self._title(), self.rows)
 
@@ -280,12 +280,12 @@ class Update:
         return f"update of {self.parameter}{' by hand' if self._by_hand else ''}"
 
     def _repr_html_(self) -> str:
-        from backpropdbg.notebook import html_table
+        from backpropdbg.api.notebook import html_table
 
         return html_table(self._title(), self.rows)
 
     def __rich__(self) -> object:
-        from backpropdbg.notebook import rich_table
+        from backpropdbg.api.notebook import rich_table
 
         return rich_table(self._title(), self.rows)
 

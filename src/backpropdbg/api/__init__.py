@@ -1,0 +1,1 @@
+"""What the public functions give: recordings as tensors, how they show themselves, and `set_trace()`."""
