@@ -31,6 +31,7 @@ NEVER = {
     "errors": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "events": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "situation": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
+    "palette": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     "figures": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS},
     # It draws what it is given, so that console, recordings and notebooks may all have a page made.
     "pages": {"torch", *SCREEN, *INSIDE, *FACES, *ENDS, *TALES},

@@ -29,13 +29,13 @@ def _demo(given: argparse.Namespace) -> int:
         return _web(given, options)
     seen = given.served or (sys.stdout.isatty() and sys.stdin.isatty())
     if seen and not (given.tour or given.cast or given.html):
-        return _show(options, None, 1.0)
+        return _show(options, given.theme)
     script = _tour(options)
     if given.cast or given.html:
         return _write(script, given, 1.0)
     if seen:  # who saw it to its end may look around
         lines = script.lines[:-1] if script.lines[-1].text == "quit" else script.lines
-        return _show(script.options, replace(script, lines=lines), 1.0)
+        return _show(script.options, given.theme, replace(script, lines=lines))
     from backpropdbg.console.replay import replay
 
     return replay(script)
@@ -67,7 +67,7 @@ def _web(given: argparse.Namespace, options: dict[str, object]) -> int:
     demo = options["demo"]
     assert isinstance(demo, dict)
     words = [sys.executable, "-m", "backpropdbg", "demo", "--served", *(["--tour"] if given.tour else [])]
-    words += ["--keep", str(options["keep"]), *demo_words(demo)]
+    words += ["--theme", given.theme, "--keep", str(options["keep"]), *demo_words(demo)]
     serve(words, given.host, given.port, lambda text: print(text, flush=True))
     return 0
 
@@ -88,14 +88,14 @@ def _replay(given: argparse.Namespace) -> int:
         raise UsageError("argument --play: needs a terminal; leave it out to print the session")
     if given.format != "text":
         raise UsageError("argument --format: jsonl is for replay without --play")
-    return _show(script.options, script, given.play)
+    return _show(script.options, given.theme, script, given.play)
 
 
 def _run(given: argparse.Namespace) -> int:
     options = program(given, given.words)
     commands = checked("run", [*([f"until {given.until}"] if given.until else []), *given.commands])
     if sys.stdout.isatty() and sys.stdin.isatty() and not given.prompt:
-        return _show(options, None, 1.0, commands)
+        return _show(options, given.theme, first=commands)
     from backpropdbg.console import live
 
     return live.end_like((live.prompt if given.prompt else live.run_through)(options, commands))
@@ -143,7 +143,7 @@ def _open(given: argparse.Namespace) -> int:
     if given.prompt:
         return live.prompt(options, commands)
     if sys.stdout.isatty() and sys.stdin.isatty():
-        return _show(options, None, 1.0, commands)
+        return _show(options, given.theme, first=commands)
     if commands:
         from backpropdbg.console.replay import replay
         from backpropdbg.console.script import Line, Script
@@ -173,7 +173,13 @@ def checked(name: str, commands: Sequence[str]) -> list[str]:
     return list(commands)
 
 
-def _show(options: dict[str, object], script: "Script | None", speed: float, first: Sequence[str] = ()) -> int:
+def _show(
+    options: dict[str, object],
+    theme: str,
+    script: "Script | None" = None,
+    speed: float = 1.0,
+    first: Sequence[str] = (),
+) -> int:
     from backpropdbg.wire.client import ChildSession
     from backpropdbg.wire.process import Streams
 
@@ -185,7 +191,7 @@ def _show(options: dict[str, object], script: "Script | None", speed: float, fir
 
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
-        app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code)
+        app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code, theme=theme)
         app.run()
         if app.raised and script is None:
             sys.stderr.write("".join(app.last_words))
@@ -206,10 +212,10 @@ def _write(script: "Script", given: argparse.Namespace, speed: float) -> int:
         if path:
             check_target(path, endings, option)
     code = write_page(script, given.html) if given.html else 0
-    return code or (_cast(script, given.cast, speed) if given.cast else 0)
+    return code or (_cast(script, given.cast, speed, given.theme) if given.cast else 0)
 
 
-def _cast(script: "Script", path: str, speed: float) -> int:
+def _cast(script: "Script", path: str, speed: float, theme: str) -> int:
     from backpropdbg.console.filming import told, write
     from backpropdbg.pages.cast import asciicast
     from backpropdbg.wire.client import ChildSession
@@ -220,7 +226,7 @@ def _cast(script: "Script", path: str, speed: float) -> int:
         session.prepare()
         from backpropdbg.tui.cast import SIZE, play_to_tape
 
-        tape, code, failed = play_to_tape(session, [(line.text, line.number) for line in script.lines], speed)
+        tape, code, failed = play_to_tape(session, [(line.text, line.number) for line in script.lines], speed, theme)
     finally:
         session.close()
     if failed:

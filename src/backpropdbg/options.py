@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from backpropdbg.errors import RecordingError, UsageError
 from backpropdbg.keep import Keep, keep_of, size_of
+from backpropdbg.palette import PALETTES
 
 DEFAULT_KEEP = "1GB"
 DEFAULT_FILE_KEEP = Keep()
@@ -105,6 +106,10 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     _add_record(parser)
 
 
+def _add_theme(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--theme", choices=list(PALETTES), default="dark", help="colours of the screen (dark)")
+
+
 def _add_record(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", metavar="FILE", default=argparse.SUPPRESS, help="write a recording, too")
 
@@ -121,7 +126,7 @@ def recorded(path: str, keep: Keep = DEFAULT_FILE_KEEP) -> dict[str, object]:
 
 
 # Options of `demo` that say how to show it, not what it trains.
-_NOT_OF_THE_DEMO = {"command", "keep", "record", "tour", "cast", "html", "web", "host", "port", "served"}
+_NOT_OF_THE_DEMO = {"command", "keep", "record", "tour", "cast", "html", "web", "host", "port", "served", "theme"}
 
 
 def options_of(given: argparse.Namespace) -> dict[str, object]:
@@ -221,7 +226,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     _add_run_options(parser)
 
 
-_TAKE_ONE = {"--keep", "--record", "--track", "--until", "-c", "--iterations", "--format", "-o", "--fail-on"}
+_TAKE_ONE = {"--keep", "--record", "--track", "--until", "-c", "--iterations", "--format", "-o", "--fail-on", "--theme"}
 
 
 def split(words: Sequence[str], anywhere: bool) -> tuple[list[str], list[str]]:
@@ -251,6 +256,7 @@ def split(words: Sequence[str], anywhere: bool) -> tuple[list[str], list[str]]:
 
 def _add_shows(demo: argparse.ArgumentParser) -> None:
     """Ways to show the demo."""
+    _add_theme(demo)
     demo.add_argument("--tour", action="store_true", help="answer the question on the screen; space pauses")
     demo.add_argument("--html", metavar="FILE", help="write the tour as one HTML page")
     demo.add_argument("--cast", metavar="FILE", help="write the tour as an asciinema recording")
@@ -276,6 +282,7 @@ def build() -> argparse.ArgumentParser:
     run.add_argument("--prompt", action="store_true", help="a plain prompt in place of the screen")
     _add_run_options(run)
     _add_record(run)
+    _add_theme(run)
     tells = "run a script of yours, then tell what its gradients did"
     report = commands.add_parser("report", help=tells, allow_abbrev=False, usage=usage)
     _add_report_options(report)
@@ -290,6 +297,7 @@ def build() -> argparse.ArgumentParser:
     look.add_argument("file", metavar="FILE", help="a .bptrace file")
     look.add_argument("-c", dest="commands", action="append", default=[], metavar="COMMAND", help="carry out first")
     look.add_argument("--prompt", action="store_true", help="a plain prompt in place of the screen")
+    _add_theme(look)
     diff = commands.add_parser("diff", help="where two recordings part, and by how much", allow_abbrev=False)
     diff.add_argument("a", metavar="A", help="a .bptrace file")
     diff.add_argument("b", metavar="B", help="another one")
@@ -299,4 +307,5 @@ def build() -> argparse.ArgumentParser:
     replay.add_argument("--html", metavar="FILE", help="write it as one HTML page, to be stepped through in a browser")
     replay.add_argument("--cast", metavar="FILE", help="write what --play would show as an asciinema recording")
     replay.add_argument("--play", type=_speed, metavar="SPEED", help="play it on the screen, 1 is normal speed")
+    _add_theme(replay)
     return parser

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from backpropdbg.console import keyboard
-from backpropdbg.console.replay import Printer, Replay, carry_out
+from backpropdbg.console.replay import FOR_A_SCREEN, Printer, Replay, carry_out
 from backpropdbg.console.script import Script
 from backpropdbg.errors import UsageError
 from backpropdbg.pages.film import COLS, ROWS, Film, Pieces, Remark
@@ -15,7 +15,6 @@ from backpropdbg.wire.session import Cells, Ended, Printed, ProgramOutput, Resul
 
 MOST_PRINTED = 5_000
 ON_THE_PAGE = (["ledger"], ["info", "ledger"])
-FOR_A_SCREEN = ("sleep", "screenshot")
 
 
 class Camera(Printer):

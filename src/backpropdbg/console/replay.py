@@ -18,6 +18,7 @@ from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result
 
 __all__ = ["Printer", "Replay", "Script", "carry_out", "parse", "replay"]
 
+FOR_A_SCREEN = ("sleep", "screenshot", "theme")  # or with a viewer's time
 FINE, FAILED, RAISED, INTERRUPTED, PIPE_CLOSED = 0, 1, 3, 130, 141
 
 
@@ -150,7 +151,7 @@ class Replay:
             self.printer.say(" ".join(shlex.split(line.text, comments=True)[1:]))
             return True
         self.printer.echo(line.text)
-        if word in ("sleep", "screenshot"):  # there is nobody to wait for, and no screen
+        if word in FOR_A_SCREEN:
             self.printer.result(line.text, f"({word}: nothing to do without a screen)", True)
             return True
         if word == "restart":

@@ -7,6 +7,7 @@ import shlex
 
 from backpropdbg.debugger.locations import parse_location
 from backpropdbg.errors import CommandError
+from backpropdbg.palette import PALETTES
 
 
 def nothing(text: str) -> None:
@@ -83,6 +84,12 @@ def seconds(text: str) -> None:
         valid = False
     if not valid:
         raise CommandError(f"{text!r} is no number of seconds; e.g. 0.5")
+
+
+def theme(text: str) -> None:
+    """A theme of the screen, or none."""
+    if text and text not in PALETTES:
+        raise CommandError(f"{text!r} is no theme; it is one of {', '.join(PALETTES)}")
 
 
 def quoted(text: str) -> None:

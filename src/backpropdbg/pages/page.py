@@ -10,6 +10,7 @@ import msgspec
 from backpropdbg.figures import clean
 from backpropdbg.pages.film import Film
 from backpropdbg.pages.view import View, view
+from backpropdbg.palette import DARK, LIGHT, Palette
 
 MOST_BYTES = 8 * 2**20
 
@@ -43,8 +44,18 @@ def left_out(count: int, more: bool) -> str:
     return f"{count} more are left out" if count else ""
 
 
+def colours() -> str:
+    """Return the palettes as variables of the style sheet: the reader's browser says which of the two it would like."""
+    return f"{_variables(DARK)}@media (prefers-color-scheme: light) {{ {_variables(LIGHT)} }}\n"
+
+
+def _variables(palette: Palette) -> str:
+    named = [f"--{name.replace('_', '-')}: {colour};" for name, colour in palette.colours.items()]
+    return f":root {{ {' '.join(named)} }}\n"
+
+
 def _fill(data: View) -> str:
-    style, script = _read("page.css"), _read("page.js")
+    style, script = colours() + _read("page.css"), _read("page.js")
     parts = {
         "TITLE": escape(data["title"]),
         "POLICY": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'",

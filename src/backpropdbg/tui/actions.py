@@ -62,7 +62,7 @@ class Actions(Face):
         word = line.split()[0] if line else ""
         if word in ("interrupt", "i") and self.running:
             self.action_interrupt()
-        elif word in ("quit", "q", "restart", "screenshot") or (word and not self.busy):
+        elif word in ("quit", "q", "restart", "screenshot", "theme") or (word and not self.busy):
             self.take_over()
             self.send(line)
         elif self.walking:
@@ -219,6 +219,10 @@ class Actions(Face):
         """Save the screen."""
         result = self.screenshot_result("screenshot", ())
         self.base.query_one(Results).show(result.text, "hint" if result.ok else "error")
+
+    def action_theme(self) -> None:
+        """Take the next theme."""
+        self.hint(self.theme_result("")[0])
 
     def action_pause(self) -> None:
         """Pause the player, or let it go on."""

@@ -59,9 +59,15 @@ class DebuggerApp(Actions):
     BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     def __init__(
-        self, session: wire.Session, script: Script | None = None, speed: float = 1.0, own_code: bool = False
+        self,
+        session: wire.Session,
+        script: Script | None = None,
+        speed: float = 1.0,
+        own_code: bool = False,
+        theme: str = "dark",
     ) -> None:
         super().__init__(session)
+        self.theme = theme
         self.own_code = own_code
         self.raised = False
         self.printed = Printed()
@@ -89,6 +95,11 @@ class DebuggerApp(Actions):
             yield CommandLine(id="command")
             yield Static(id="tabs")
         yield Static(id="keys")
+
+    def redraw(self) -> None:
+        """Draw all anew, the keys and tabs too."""
+        super().redraw()
+        self.fit(self.size.width, self.size.height)
 
     def on_mount(self) -> None:
         """Paint at once, and start the program."""

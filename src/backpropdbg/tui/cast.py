@@ -82,8 +82,8 @@ class TapedPlayer(Player):
 class TapedApp(DebuggerApp):
     """The app before nobody. drawn: how often it was."""
 
-    def __init__(self, session: Session, script: Script, speed: float) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, script: Script, speed: float, theme: str) -> None:
+        super().__init__(session, theme=theme)
         self.tape = Tape()
         self.drawn = 0
         self.player = TapedPlayer(self, script, speed)
@@ -116,9 +116,11 @@ class TapedApp(DebuggerApp):
             await asyncio.sleep(TICK)
 
 
-def play_to_tape(session: Session, script: Script, speed: float, size: tuple[int, int] = SIZE) -> tuple[Tape, int, str]:
+def play_to_tape(
+    session: Session, script: Script, speed: float, theme: str = "dark", size: tuple[int, int] = SIZE
+) -> tuple[Tape, int, str]:
     """Play a script. Returns the tape, the exit code, and what failed or ""."""
-    app = TapedApp(session, script, speed)
+    app = TapedApp(session, script, speed, theme)
     app.run(size=size, mouse=False)
     assert app.player is not None
     app.tape.note("x", str(app.return_code or 0))

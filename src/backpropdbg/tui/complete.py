@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from backpropdbg.palette import PALETTES
 from backpropdbg.situation import Situation
 
 # The debugger's command table is beside the program; a test compares.
@@ -10,7 +11,7 @@ COMMANDS = (
     "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element", "enable",
     "end", "expect", "finish", "focus", "goto", "graph", "help", "ignore", "info", "ledger", "list", "mute", "next",
     "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot", "set", "sleep", "source", "step",
-    "tbreak", "timeline", "track", "undisplay", "unmute", "until", "up", "watch", "whatis", "where", "why",
+    "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until", "up", "watch", "whatis", "where", "why",
 )  # fmt: skip
 PLACES = ("forward", "backward", "accumulate", "update", "iteration", "nan")
 NAMES = (
@@ -23,6 +24,7 @@ FIXED = {
     "info": SUBJECTS,
     "restart": ("--to HERE",),
     "set": ("partial =",),
+    "theme": tuple(PALETTES),
 }
 
 

@@ -5,25 +5,51 @@ from textual.widgets import Static
 
 from backpropdbg.situation import Situation
 from backpropdbg.tui import paint
+from backpropdbg.tui.themes import Painted
 
 MOST = 4
 
 
-class Explanation(Static):
-    """The explanation pane."""
+def explanation_text(situation: Situation) -> Text:
+    """Return the sentences, the proof that backward left the weights alone, and what is displayed."""
+    colours = paint.now()
+    text = Text("\n").join(Text(paint.clean(line), colours.plain) for line in situation.explanation)
+    if situation.proof:
+        text.append("\n" if text else "")
+        text.append(f"Weights: {paint.clean(situation.proof)}.", colours.dim)
+    for line in situation.displays[:MOST]:
+        text.append(f"\n{paint.clean(line)}", colours.accent)
+    if len(situation.displays) > MOST:
+        text.append(f"\n{len(situation.displays) - MOST} more: display lists them", colours.dim)
+    return text
+
+
+class Explanation(Static, Painted):
+    """The explanation pane.
+
+    Attributes:
+        shown: the stop that is explained, or the line that stands in its place. alarm: that line is bad news.
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.shown: Situation | str = ""
+        self.alarm = False
 
     def show(self, situation: Situation) -> None:
-        """Draw the sentences, the proof that backward left the weights alone, and what is displayed."""
-        text = Text("\n").join(Text(paint.clean(line), paint.PLAIN) for line in situation.explanation)
-        if situation.proof:
-            text.append("\n" if text else "")
-            text.append(f"Weights: {paint.clean(situation.proof)}.", paint.DIM)
-        for line in situation.displays[:MOST]:
-            text.append(f"\n{paint.clean(line)}", paint.ACCENT)
-        if len(situation.displays) > MOST:
-            text.append(f"\n{len(situation.displays) - MOST} more: display lists them", paint.DIM)
-        self.update(text)
+        """Explain a stop."""
+        self.shown, self.alarm = situation, False
+        self.redraw()
 
     def say(self, line: str, alarm: bool = False) -> None:
         """Draw one line, in red where it is bad news."""
-        self.update(Text(paint.clean(line), f"bold {paint.ALARM}" if alarm else paint.PLAIN))
+        self.shown, self.alarm = line, alarm
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the sentences."""
+        if isinstance(self.shown, str):
+            style = f"bold {paint.now().alarm}" if self.alarm else paint.now().plain
+            self.update(Text(paint.clean(self.shown), style))
+        else:
+            self.update(explanation_text(self.shown))

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from rich.text import Text
 from textual import work
-from textual.app import App
-from textual.screen import Screen
 from textual.widgets import Static
 
 from backpropdbg.situation import Matrix, Situation
@@ -16,6 +14,7 @@ from backpropdbg.tui.header import Header
 from backpropdbg.tui.paint import clean
 from backpropdbg.tui.player import Player, words_of
 from backpropdbg.tui.results import Results
+from backpropdbg.tui.themes import Themed
 from backpropdbg.wire import session as wire
 
 TO_HERE = ["--to", "HERE"]
@@ -25,7 +24,7 @@ ENDED = "the program has ended: R restarts it, q quits"
 NOTHING_RUNS = "this is a recording: nothing runs here"
 
 
-class Face(App[None]):
+class Face(Themed):
     """What there is to know of the program, and what is told to it.
 
     Attributes:
@@ -56,11 +55,6 @@ class Face(App[None]):
         self.captioned = ""
 
     @property
-    def base(self) -> Screen[object]:
-        """The screen with the panes, also while the help lies over it."""
-        return self.screen_stack[0]
-
-    @property
     def busy(self) -> bool:
         """True while a step key has to wait."""
         return self.running or self.waiting
@@ -84,7 +78,7 @@ class Face(App[None]):
         raise NotImplementedError
 
     def send(self, line: str) -> None:
-        """Send one command line, or do what only the app can: quit, restart and screenshot."""
+        """Send one command line, or do what only the app can: quit, restart, screenshot and theme."""
         words = [] if self.body.takes(line) else words_of(line)
         self.base.query_one("#prompt-word", Static).update(self.prompt)
         if words[:1] in (["quit"], ["q"]):
@@ -97,6 +91,9 @@ class Face(App[None]):
                 self.do_restart(to_here=words[1:] == TO_HERE)
         elif words[:1] == ["screenshot"]:
             self.receive(self.screenshot_result(line, words))
+        elif words[:1] == ["theme"]:
+            text, ok = self.theme_result(" ".join(words[1:]))
+            self.receive(wire.Result(line, text, ok=ok))
         else:
             self.session.command(line)
 

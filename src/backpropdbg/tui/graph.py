@@ -61,7 +61,9 @@ def collapsed(groups: Sequence[list[GraphNode]]) -> list[list[GraphNode]]:
 
 def state_style(state: str) -> str:
     """Return the style of a node that is done, here or pending."""
-    return {"here": f"bold #101216 on {paint.STRONG}", "done": paint.ACCENT}.get(state, paint.DIM)
+    return {"here": f"bold {paint.now().on_accent} on {paint.now().strong}", "done": paint.now().accent}.get(
+        state, paint.now().dim
+    )
 
 
 def cell(group: Sequence[GraphNode], line: str) -> Text:
@@ -71,15 +73,15 @@ def cell(group: Sequence[GraphNode], line: str) -> Text:
         for node in group:
             if node.partial:
                 text.append("  " if text else "")
-                style = f"bold {paint.STRONG}" if "here" in (node.forward, node.backward) else paint.ACCENT
+                style = f"bold {paint.now().strong}" if "here" in (node.forward, node.backward) else paint.now().accent
                 norm = paint.number_text(node.partial_norm, digits=2)
                 value = norm if node.partial_state == "value" else paint.WORDS[node.partial_state]
-                text.append(f"{node.partial} {value}", style if node.partial_state == "value" else paint.DIM)
+                text.append(f"{node.partial} {value}", style if node.partial_state == "value" else paint.now().dim)
         return text
     text.append("[" if len(group) > 1 else "")
     for n, node in enumerate(group):
         state = node.forward if line == "fwd" else node.backward
-        text.append(" | " if n else "", paint.DIM)
+        text.append(" | " if n else "", paint.now().dim)
         star = "*" if state == "here" and len(group) > 1 else ""
         text.append(paint.clean(node.label) + star, state_style(state))
     text.append("]" if len(group) > 1 else "")
@@ -115,10 +117,10 @@ def graph_text(situation: Situation, width: int) -> Text:
         marked = here if name == ("fwd" if situation.phase == "forward" else "bwd") else None
         line = joined(cells[name], starts, name, marked)
         if marked is not None and total + 16 <= room:
-            line.append("    you are here", f"bold {paint.STRONG}")
+            line.append("    you are here", f"bold {paint.now().strong}")
         if total > room:
             line = cropped(line, offset, room, total, name != "grad")
-        out.append(Text(f"{name:<{PREFIX}}", paint.DIM, no_wrap=True) + line)
+        out.append(Text(f"{name:<{PREFIX}}", paint.now().dim, no_wrap=True) + line)
     return Text("\n", no_wrap=True).join(out)
 
 
@@ -136,10 +138,10 @@ def joined(cells: Sequence[Text], starts: Sequence[int], name: str, marked: int 
             gap = "]" + gap[1:]
         if n and n == marked:
             gap = gap[:-1] + "["
-        line.append(gap, paint.DIM)
+        line.append(gap, paint.now().dim)
         line.append_text(text)
     if marked is not None and marked == len(cells) - 1:
-        line.append("]", paint.DIM)
+        line.append("]", paint.now().dim)
     return line
 
 
@@ -147,8 +149,8 @@ def cropped(line: Text, offset: int, room: int, total: int, arrows: bool) -> Tex
     """Return what there is room for, with arrows at the ends that go on."""
     shown = line[offset : offset + room]
     if offset and arrows:
-        shown = Text("< ", paint.ACCENT) + shown[2:]
-    return shown[: room - 2] + Text(" >", paint.ACCENT) if offset + room < total and arrows else shown
+        shown = Text("< ", paint.now().accent) + shown[2:]
+    return shown[: room - 2] + Text(" >", paint.now().accent) if offset + room < total and arrows else shown
 
 
 class Graph(Widget):

@@ -5,9 +5,10 @@ from textual.widgets import Static
 
 from backpropdbg.situation import Situation
 from backpropdbg.tui import paint
+from backpropdbg.tui.themes import Painted
 
 
-class Header(Static):
+class Header(Static, Painted):
     """Name, program, iteration, phase, place, loss, seed and optimizer.
 
     Attributes:
@@ -23,10 +24,14 @@ class Header(Static):
     def show(self, situation: Situation | None, status: str) -> None:
         """Draw a stop, or `status` in place of its phase."""
         self.situation, self.status = situation, status
-        self.update(self.text())
+        self.redraw()
 
     def on_resize(self) -> None:
         """Draw what the new width has room for."""
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the line."""
         self.update(self.text())
 
     def text(self) -> Text:
@@ -45,27 +50,27 @@ class Header(Static):
         """Return the parts of the line by name."""
         stop = self.situation
         if stop is None:
-            return {"status": Text(self.status, f"bold {paint.ACCENT}")}
-        found = {"program": Text(paint.clean(stop.program), paint.PLAIN)}
-        found["iteration"] = Text(f"iteration {stop.iteration}", paint.PLAIN)
-        colour = paint.ALARM if self.status else badge_colour(stop)
+            return {"status": Text(self.status, f"bold {paint.now().accent}")}
+        found = {"program": Text(paint.clean(stop.program), paint.now().plain)}
+        found["iteration"] = Text(f"iteration {stop.iteration}", paint.now().plain)
+        colour = paint.now().alarm if self.status else badge_colour(stop)
         found["phase"] = Text(self.status or stop.phase.upper(), f"bold {colour}")
-        found["where"] = Text(paint.clean(stop.where), f"bold {paint.STRONG}")
+        found["where"] = Text(paint.clean(stop.where), f"bold {paint.now().strong}")
         if stop.loss is not None:
             odd = stop.loss in ("NaN", "Infinity", "-Infinity")
-            found["loss"] = Text("loss ", paint.PLAIN)
-            found["loss"].append(loss_text(stop), f"bold {paint.ALARM}" if odd else paint.PLAIN)
+            found["loss"] = Text("loss ", paint.now().plain)
+            found["loss"].append(loss_text(stop), f"bold {paint.now().alarm}" if odd else paint.now().plain)
         if stop.seed is not None:
-            found["seed"] = Text(f"seed {stop.seed}", paint.PLAIN)
+            found["seed"] = Text(f"seed {stop.seed}", paint.now().plain)
         if stop.optimizer:
-            found["optimizer"] = Text(paint.clean(stop.optimizer), paint.PLAIN)
+            found["optimizer"] = Text(paint.clean(stop.optimizer), paint.now().plain)
         return found
 
 
 def badge_colour(situation: Situation | None) -> str:
     """Return the colour of the present, or of what was recorded."""
     recorded = situation is not None and (situation.past or situation.recorded)
-    return paint.PAST if recorded else paint.ACCENT
+    return paint.now().past if recorded else paint.now().accent
 
 
 def badge(situation: Situation | None) -> Text:
@@ -74,7 +79,7 @@ def badge(situation: Situation | None) -> Text:
     if situation is not None and (situation.past or situation.recorded):
         when = "RECORDING" if situation.recorded else "PAST"
         word = f"{when} event {situation.position} of {situation.newest}"
-    return Text(f" {word} ", f"bold #101216 on {badge_colour(situation)}", no_wrap=True)
+    return Text(f" {word} ", f"bold {paint.now().on_accent} on {badge_colour(situation)}", no_wrap=True)
 
 
 def loss_text(situation: Situation) -> str:

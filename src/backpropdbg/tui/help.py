@@ -42,6 +42,7 @@ t          timeline: left, right, home, end and clicks choose an iteration
 1 2 3 4    matrices, source, output, timeline (on a small screen)
 page up, page down  scroll results, else the ledger, else the output
 space      pause a playing script; a step key takes over, space goes on with it
+T          theme: dark, light, contrast
 ctrl+s     save the screen as backpropdbg.svg     y  copy the ledger (tab-separated)
 q  quit             ? or F1  these keys
 
@@ -61,8 +62,8 @@ def key_line(width: int, kind: str = "live") -> Text:
     text = Text(" ", no_wrap=True)
     for entry in entries:
         key, _, word = entry.rpartition("=")
-        text.append(key.replace("/", " "), f"bold {paint.ACCENT}")
-        text.append(f" {word.replace('_', ' ')}  ", paint.PLAIN)
+        text.append(key.replace("/", " "), f"bold {paint.now().accent}")
+        text.append(f" {word.replace('_', ' ')}  ", paint.now().plain)
     return text
 
 
@@ -70,7 +71,7 @@ def tab_line(number: int) -> Text:
     """Return the line that names the tabs of a small screen, with the open one marked."""
     text = Text(" ", no_wrap=True)
     for n, word in enumerate(TABS, 1):
-        style = f"bold #101216 on {paint.ACCENT}" if n == number else paint.DIM
+        style = f"bold {paint.now().on_accent} on {paint.now().accent}" if n == number else paint.now().dim
         text.append(f"[{n} {word}]" if n == number else f" {n} {word} ", style)
         text.append(" ")
     return text

@@ -40,6 +40,7 @@ BINDINGS = [
     Binding("pageup", "page(-1)", show=False),
     Binding("pagedown", "page(1)", show=False),
     Binding("ctrl+s", "picture", show=False, priority=True),
+    Binding("T", "theme", show=False),
     Binding("q", "quit", show=False),
     Binding("ctrl+q", "quit", show=False, priority=True),
 ]

@@ -12,6 +12,7 @@ from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
 from backpropdbg.tui.select import next_parameter
 from backpropdbg.tui.story import bar_room, block_lines, story_heading
+from backpropdbg.tui.themes import Painted
 
 FEW = 4
 
@@ -20,7 +21,7 @@ def heading(situation: Situation, width: int) -> Text:
     """Return the line of column titles."""
     cosine = "cos(sum)" if situation.cosine_to.startswith("final") else "cos(run)"
     line = f"  {'term':<{width}}{'norm':>9}  {cosine:>8}  {element_name(situation.focus, situation.element):>9}"
-    return Text(line, paint.DIM, no_wrap=True)
+    return Text(line, paint.now().dim, no_wrap=True)
 
 
 def term_text(row: Row) -> str:
@@ -37,22 +38,22 @@ def term_width(situation: Situation) -> int:
 def row_text(row: Row, width: int) -> Text:
     """Return one row as aligned text."""
     absent = row.state != "value"
-    base = f"bold {paint.STRONG}" if row.here or row.kind in ("running", "grad") else paint.PLAIN
+    base = f"bold {paint.now().strong}" if row.here or row.kind in ("running", "grad") else paint.now().plain
     if absent and not row.here:
-        base = f"italic {paint.DIM}" if row.state == "pending" else paint.DIM
-    line = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.STRONG}")
+        base = f"italic {paint.now().dim}" if row.state == "pending" else paint.now().dim
+    line = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.now().strong}")
     line.append(f"{term_text(row)[:width]:<{width}}", base)
     norm = paint.WORDS[row.state] if absent else paint.number_text(row.norm)
     if absent:
         line.append(f"{norm:>9}", base)
-        line.append(f"  {paint.clean(row.note)}".rstrip(), f"italic {paint.DIM}")
+        line.append(f"  {paint.clean(row.note)}".rstrip(), f"italic {paint.now().dim}")
         return line
     line.append(f"{norm:>9}  {paint.cosine_text(row):>8}", base)
     value = row.element
     style = "" if value is None else f"bold {paint.sign_colour(value)}"
     line.append(f"  {paint.number_text(value, signed=True):>9}", style)
     if row.note:
-        line.append(f"  {paint.clean(row.note)}", paint.PLAIN)
+        line.append(f"  {paint.clean(row.note)}", paint.now().plain)
     line.rstrip()
     return line
 
@@ -80,18 +81,18 @@ def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tu
         blocks.append(situation.update)
     for n, block in enumerate(blocks):
         if n:
-            lines.append(Text(f"  update, {situation.optimizer}".rstrip(", "), paint.ACCENT, no_wrap=True))
+            lines.append(Text(f"  update, {situation.optimizer}".rstrip(", "), paint.now().accent, no_wrap=True))
         rows = folded(block)
         drawn = [row_text(row, width) for row in rows]
         if story:
             drawn = block_lines(rows, [term_text(row) for row in rows], width, story)
         for row, text in zip(rows, drawn, strict=True):
             if row.kind == "running" and lines and ruled:
-                lines.append(Text("  " + "-" * (width + 30), paint.DIM, no_wrap=True))
+                lines.append(Text("  " + "-" * (width + 30), paint.now().dim, no_wrap=True))
             here = len(lines) if row.here else here
             lines.append(text)
     if not situation.ledger:
-        lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.DIM))
+        lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.now().dim))
     return lines, here
 
 
@@ -105,7 +106,7 @@ def ledger_table(situation: Situation) -> str:
     return "\n".join("\t".join(paint.clean(text).replace("\n", " ") for text in line) for line in lines) + "\n"
 
 
-class Ledger(ScrollView, can_focus=False):
+class Ledger(ScrollView, Painted, can_focus=False):
     """The ledger pane: titles that stay, rows that scroll.
 
     Attributes:
@@ -137,11 +138,15 @@ class Ledger(ScrollView, can_focus=False):
         self.titles = (story_heading if self.story else heading)(situation, term_width(situation))
         self.draw()
 
+    def redraw(self) -> None:
+        """Draw the same stop."""
+        if self.situation is not None:
+            self.show(self.situation)
+
     def toggle(self) -> None:
         """Change between norms and the story of the selected element."""
         self.story = not self.story
-        if self.situation is not None:
-            self.show(self.situation)
+        self.redraw()
 
     def draw(self) -> None:
         """Draw the rows; where they would not all fit, without the line above the sum."""

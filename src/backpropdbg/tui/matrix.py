@@ -69,9 +69,9 @@ def matrix_text(matrix: Matrix, window: Window, element: Sequence[int], width: i
     marked = selected_cell(matrix, window, element)
     out = Text(" " * margin, no_wrap=True)
     for n in range(columns):
-        out.append(f"{window.col0 + n * window.col_step:>{cell}}", paint.DIM)
+        out.append(f"{window.col0 + n * window.col_step:>{cell}}", paint.now().dim)
     for r, row in enumerate(rows):
-        out.append(f"\n{window.row0 + r * window.row_step:>{margin}}", paint.DIM)
+        out.append(f"\n{window.row0 + r * window.row_step:>{margin}}", paint.now().dim)
         for c, value in enumerate(row[:columns]):
             style = paint.shade(value, window.scale_vmax)
             if marked == (r, c):
@@ -190,7 +190,7 @@ class MatrixPane(Widget):
         if self.matrix is None:
             return Text("")
         if self.matrix.state != "value":
-            return Text(paint.WORDS[self.matrix.state], f"italic {paint.DIM}")
+            return Text(paint.WORDS[self.matrix.state], f"italic {paint.now().dim}")
         if self.window_shown is None:
-            return Text("...", paint.DIM)
+            return Text("...", paint.now().dim)
         return matrix_text(self.matrix, self.window_shown, self.element, self.size.width, self.size.height)

@@ -20,11 +20,6 @@ MOST_WAITING = 2**22
 # Terminal control sequences (colours, cursor moves, titles), whole and cut off at the end of what arrived.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60}[ -/]?|\][^\x07\x1b]{0,200})?\Z")
-STYLES = {
-    "stdout": Style(color=paint.PLAIN),
-    "stderr": Style(color=paint.POSITIVE),
-    "end": Style(color=paint.ALARM, bold=True),
-}
 
 
 class Printed:
@@ -61,6 +56,14 @@ def wrap(text: str, width: int) -> list[str]:
     if not text.isascii():
         return chop_cells(text, width) or [""]
     return [text[start : start + width] for start in range(0, len(text), width)] or [""]
+
+
+def style(stream: str) -> Style:
+    """Return the style of what "stdout", "stderr" or "end" says."""
+    colours = paint.now()
+    if stream == "end":
+        return Style(color=colours.alarm, bold=True)
+    return Style(color=colours.positive if stream == "stderr" else colours.plain)
 
 
 class OutputPane(ScrollView, can_focus=False):
@@ -141,4 +144,4 @@ class OutputPane(ScrollView, can_focus=False):
         if at >= len(self.rows):
             return Strip.blank(width, ground)
         stream, text = self.rows[at]
-        return Strip([Segment(text, ground + STYLES.get(stream, STYLES["stdout"]))]).crop_extend(0, width, ground)
+        return Strip([Segment(text, ground + style(stream))]).crop_extend(0, width, ground)

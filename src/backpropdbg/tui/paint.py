@@ -1,43 +1,55 @@
-"""The colours of the screen; numbers as text are those of every face."""
+"""The colours of the screen, which are those of the theme; numbers as text are those of every face."""
 
 import math
+from functools import lru_cache
 
 from rich.style import Style
 
 from backpropdbg.figures import WORDS, cell_text, clean, cosine_text, number_text
+from backpropdbg.palette import DARK, Palette, contrast, ink, mix
 from backpropdbg.situation import Number, as_float
 
-__all__ = ["WORDS", "cell_text", "clean", "cosine_text", "number_text", "shade", "sign_colour"]
+__all__ = ["WORDS", "cell_text", "clean", "cosine_text", "now", "number_text", "shade", "sign_colour", "use"]
 
-POSITIVE = "#e69f00"
-NEGATIVE = "#56b4e9"
-ACCENT = "#5eead4"
-PAST = "#c4a7ff"
-DIM = "#80858f"
-PLAIN = "#d6d9de"
-STRONG = "#ffffff"
-ALARM = "#ff6b6b"
-GROUND = (17, 19, 23)
-SCREEN = "#{:02x}{:02x}{:02x}".format(*GROUND)
+SHADES = 64
+
+_now = DARK
+
+
+def now() -> Palette:
+    """Return the palette of the theme. Ask each time that something is drawn: it changes while the screen is up."""
+    return _now
+
+
+def use(palette: Palette) -> None:
+    """Draw with this palette from now on; the app does so when the theme changes."""
+    global _now
+    _now = palette
 
 
 def sign_colour(value: Number) -> str:
     """Return the colour of a number's sign: orange up, sky down, red for a non-finite one."""
     v = as_float(value)
     if not math.isfinite(v):
-        return ALARM
-    return PLAIN if v == 0 else (POSITIVE if v > 0 else NEGATIVE)
+        return _now.alarm
+    return _now.plain if v == 0 else (_now.positive if v > 0 else _now.negative)
 
 
 def shade(value: Number, vmax: float) -> Style:
     """Return the style of a cell on a symmetric scale that ends at `vmax`."""
     v = as_float(value)
     if not math.isfinite(v):
-        return Style(color="#ffffff", bgcolor="#b00020", bold=True)
-    weight = min(1.0, abs(v) / vmax) * 0.85 if vmax > 0 else 0.0
-    hue = POSITIVE if v > 0 else NEGATIVE
-    parts = [int(hue[i : i + 2], 16) for i in (1, 3, 5)]
-    mixed = [round(g + (p - g) * weight) for g, p in zip(GROUND, parts, strict=True)]
-    light = 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2]
-    ground = "#{:02x}{:02x}{:02x}".format(*mixed)
-    return Style(color="#0b0c0f" if light > 105 else "#e8eaee", bgcolor=ground)
+        return Style(color=_now.on_odd, bgcolor=_now.odd, bold=True)
+    weight = min(1.0, abs(v) / vmax) if vmax > 0 else 0.0
+    return _cell(_now, v > 0, round(weight * SHADES))
+
+
+@lru_cache(maxsize=1024)
+def _cell(palette: Palette, up: bool, step: int) -> Style:
+    """Return the style of one shade out of `SHADES`, or of the nearest one that text can be read on."""
+    hue = palette.up if up else palette.down
+    for near in sorted(range(SHADES + 1), key=lambda n: abs(n - step)):
+        ground = mix(palette.ground, hue, near / SHADES)
+        if contrast(ink(ground), ground) >= palette.contrast:
+            break
+    return Style(color=ink(ground), bgcolor=ground)

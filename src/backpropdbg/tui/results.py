@@ -5,12 +5,12 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from backpropdbg.tui import paint
+from backpropdbg.tui.themes import Painted
 
 TALL = 3
-KINDS = {"result": paint.PLAIN, "error": f"bold {paint.ALARM}", "hint": f"italic {paint.DIM}"}
 
 
-class Results(VerticalScroll, can_focus=False):
+class Results(VerticalScroll, Painted, can_focus=False):
     """The results area: as tall as its text, to a limit; gone when empty."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -25,10 +25,16 @@ class Results(VerticalScroll, can_focus=False):
         self.text, self.kind = paint.clean(text).rstrip("\n"), kind
         self.display = bool(self.text)
         self.set_class(kind == "error", "error")
-        self.body.update(Text(self.text, KINDS[kind]))
+        self.redraw()
         self.scroll_home(animate=False)
         self.screen.set_class(self.text.count("\n") >= TALL, "tall-results")
         self.call_after_refresh(self.tell_more)
+
+    def redraw(self) -> None:
+        """Draw the text in the colour of its kind."""
+        colours = paint.now()
+        kinds = {"result": colours.plain, "error": f"bold {colours.alarm}", "hint": f"italic {colours.dim}"}
+        self.body.update(Text(self.text, kinds[self.kind]))
 
     def tell_more(self) -> None:
         """Say on the frame where not all of the text shows."""

@@ -4,20 +4,34 @@ from functools import lru_cache
 from pathlib import PurePath
 from textwrap import dedent
 
+from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
+from backpropdbg.palette import Palette
 from backpropdbg.situation import Source
 from backpropdbg.tui import paint
 
 
 @lru_cache(maxsize=64)
-def coloured(lines: tuple[str, ...]) -> tuple[Text, ...]:
+def coloured(lines: tuple[str, ...], palette: Palette) -> tuple[Text, ...]:
     """Return Python lines with colours, without the indentation that they share."""
-    from rich.syntax import Syntax  # takes time to import, and nothing needs it before the first stop
+    from pygments import token  # takes time to import, and nothing needs it before the first stop
+    from rich.syntax import ANSISyntaxTheme, Syntax
 
+    colours = {
+        token.Token: palette.plain,
+        token.Keyword: palette.accent,
+        token.Operator.Word: palette.accent,
+        token.Name.Function: palette.strong,
+        token.Name.Class: palette.strong,
+        token.String: palette.positive,
+        token.Number: palette.negative,
+        token.Comment: palette.dim,
+    }
+    theme = ANSISyntaxTheme({kind: Style(color=colour) for kind, colour in colours.items()})
     code = dedent("\n".join(paint.clean(line) for line in lines))
-    text = Syntax(code, "python", theme="monokai", background_color=paint.SCREEN).highlight(code)
+    text = Syntax(code, "python", theme=theme).highlight(code)
     return tuple(text.split("\n", allow_blank=True))[: len(lines)]
 
 
@@ -27,10 +41,10 @@ def source_text(source: Source, height: int) -> Text:
     start = max(0, min(at - height // 2, len(source.lines) - height))
     margin = len(str(source.first + len(source.lines)))
     out = Text(no_wrap=True)
-    for n, line in list(enumerate(coloured(source.lines)))[start : start + max(1, height)]:
+    for n, line in list(enumerate(coloured(source.lines, paint.now())))[start : start + max(1, height)]:
         out.append("\n" if out else "")
-        out.append("> " if n == at else "  ", f"bold {paint.ALARM}")
-        out.append(f"{source.first + n:>{margin}} ", f"bold {paint.STRONG}" if n == at else paint.DIM)
+        out.append("> " if n == at else "  ", f"bold {paint.now().alarm}")
+        out.append(f"{source.first + n:>{margin}} ", f"bold {paint.now().strong}" if n == at else paint.now().dim)
         out.append_text(line)
     return out
 
@@ -54,5 +68,5 @@ class SourcePane(Widget):
     def render(self) -> Text:
         """Return the lines that fit."""
         if self.source is None:
-            return Text("no source here", f"italic {paint.DIM}")
+            return Text("no source here", f"italic {paint.now().dim}")
         return source_text(self.source, self.size.height)

@@ -53,8 +53,8 @@ def bar_text(bar: Bar | None, low: float, high: float, width: int) -> Text:
         cells[first : last + 1] = ("+" if up else "-") * (last - first + 1)
     if cells[zero] == " " or cells.count(" ") < width - 1:  # what one cell holds is not hidden
         cells[zero] = "|"
-    text = Text("".join(cells), f"bold {paint.POSITIVE if up else paint.NEGATIVE}")
-    text.stylize(paint.DIM, zero, zero + 1)
+    text = Text("".join(cells), f"bold {paint.now().positive if up else paint.now().negative}")
+    text.stylize(paint.now().dim, zero, zero + 1)
     return text
 
 
@@ -71,17 +71,19 @@ def block_lines(rows: Sequence[Row], terms: Sequence[str], width: int, room: int
 
 def line(row: Row, term: str, bar: Text, width: int) -> Text:
     """Return one row."""
-    text = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.STRONG}")
+    text = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.now().strong}")
     strong = row.here or row.kind in ("running", "grad")
-    text.append(f"{term[:width]:<{width}}", f"bold {paint.STRONG}" if strong else paint.PLAIN)
+    text.append(f"{term[:width]:<{width}}", f"bold {paint.now().strong}" if strong else paint.now().plain)
     if row.state != "value":
-        text.append(f"{paint.WORDS[row.state]:>{VALUE}}", f"italic {paint.DIM}")
+        text.append(f"{paint.WORDS[row.state]:>{VALUE}}", f"italic {paint.now().dim}")
     else:
         style = "" if row.element is None else f"bold {paint.sign_colour(row.element)}"
         text.append(f"{paint.number_text(row.element, signed=True):>{VALUE}}", style)
     text.append("  ").append_text(bar)
     if row.note:
-        text.append(f"  {paint.clean(row.note)}", paint.PLAIN if row.state == "value" else f"italic {paint.DIM}")
+        text.append(
+            f"  {paint.clean(row.note)}", paint.now().plain if row.state == "value" else f"italic {paint.now().dim}"
+        )
     text.rstrip()
     return text
 
@@ -90,7 +92,7 @@ def story_heading(situation: Situation, width: int) -> Text:
     """Return the line of titles. width: of the terms."""
     name = element_name(situation.focus, situation.element)
     how = "each begins where the sum before it ended"
-    return Text(f"  {'term':<{width}}{name:>{VALUE}}  {how}", paint.DIM, no_wrap=True)
+    return Text(f"  {'term':<{width}}{name:>{VALUE}}  {how}", paint.now().dim, no_wrap=True)
 
 
 def bar_room(width: int, terms: int) -> int:

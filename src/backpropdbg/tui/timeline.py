@@ -22,10 +22,6 @@ BARS = " ⣀⣤⣶⣿"
 FULL = len(BARS) - 1
 WIDE_RANGE = 20.0
 ABSENT: dict[State, str] = {"none": "-", "pending": "?", "not computed": "x", "not kept": "~"}
-DIM, PLAIN, ACCENT = Style(color=paint.DIM), Style(color=paint.PLAIN), Style(color=paint.ACCENT)
-ALARM, PAST = Style(color=paint.ALARM, bold=True), Style(color=paint.PAST, bold=True)
-STRONG = Style(color=paint.STRONG, bold=True)
-HERE = Style(bgcolor="#39404d")
 
 
 def heights(values: Sequence[float | None], most: int) -> list[int | None]:
@@ -109,6 +105,11 @@ def words(timeline: Timeline) -> list[str]:
     return [span, "; ".join(wrong + stopped), number(moment.loss), "", norm, str(moment.uses)]
 
 
+def style(name: str) -> Style:
+    """Return the style of text in one of the theme's colours, e.g. "dim"; what calls for a look is bold."""
+    return Style(color=getattr(paint.now(), name), bold=name in ("alarm", "strong") or None)
+
+
 class TimelinePane(Widget, can_focus=True):
     """The timeline: six lines, a column of one or two characters for each iteration, or for several.
 
@@ -137,7 +138,7 @@ class TimelinePane(Widget, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.timeline: Timeline | None = None
-        self.rows: list[tuple[str, Style]] = []
+        self.rows: list[tuple[str, str]] = []
         self.words = [""] * len(LABELS)
 
     @property
@@ -166,12 +167,12 @@ class TimelinePane(Widget, can_focus=True):
         upper, lower = loss_cells(moments)
         self.words = words(timeline)
         self.rows = [
-            (place_cells(timeline), STRONG),
-            (mark_cells(moments), ALARM),
-            (upper, ACCENT),
-            (lower, ACCENT),
-            (norm_cells(moments), PLAIN),
-            (use_cells(moments), PLAIN),
+            (place_cells(timeline), "strong"),
+            (mark_cells(moments), "alarm"),
+            (upper, "accent"),
+            (lower, "accent"),
+            (norm_cells(moments), "plain"),
+            (use_cells(moments), "plain"),
         ]
         self.refresh()
 
@@ -202,31 +203,32 @@ class TimelinePane(Widget, can_focus=True):
         width, ground = self.size.width, self.rich_style
         if y >= len(LABELS):
             return Strip.blank(width, ground)
-        title = STRONG if self.has_focus else PLAIN
-        segments = [Segment(f"{LABELS[y]:<{LABEL}}", ground + (DIM if y else title))]
+        title = style("strong" if self.has_focus else "plain")
+        segments = [Segment(f"{LABELS[y]:<{LABEL}}", ground + (style("dim") if y else title))]
         if self.timeline is not None:
             segments += self.cells(y, ground)
         used = sum(len(segment.text) for segment in segments)
         gap = LABEL + self.room - used
         segments.append(Segment(("─" if y == 0 else " ") * max(0, gap), ground + self.rule))
-        segments.append(Segment(f" {self.words[y]}", ground + (ALARM if y == 1 else PLAIN)))
+        segments.append(Segment(f" {self.words[y]}", ground + style("alarm" if y == 1 else "plain")))
         return Strip(segments).crop_extend(0, width, ground)
 
     @property
     def rule(self) -> Style:
         """The style of the line at the top, which tells where the keyboard is."""
-        return ACCENT if self.has_focus else DIM
+        return style("accent" if self.has_focus else "dim")
 
     def cells(self, y: int, ground: Style) -> list[Segment]:
         """Return the cells of one line; those of the stop's moment are set off."""
         assert self.timeline is not None
         here = column_of(self.timeline.moments, self.timeline.here)
-        text, style = self.rows[y]
+        text, colour = self.rows[y]
+        marked = Style(bgcolor=paint.now().selected)
         pad = ("─" if y == 0 else " ") * (self.step - 1)
         found = []
         for n, cell in enumerate(text):
-            shown = ALARM if cell == "!" else self.rule if cell == "─" else style
-            found.append(Segment(cell, ground + shown + (HERE if n == here else Style())))
+            shown = self.rule if cell == "─" else style("alarm" if cell == "!" else colour)
+            found.append(Segment(cell, ground + shown + (marked if n == here else Style())))
             if pad:
                 found.append(Segment(pad, ground + self.rule))
         return found

@@ -5,6 +5,7 @@ import shlex
 from backpropdbg.debugger import arguments
 from backpropdbg.debugger.commands.table import Check, command, enter
 from backpropdbg.debugger.core import Debugger
+from backpropdbg.palette import PALETTES
 
 
 def _face(name: str, help_text: str, check: Check, *aliases: str) -> None:
@@ -23,6 +24,7 @@ def say(d: Debugger, text: str) -> str:
 
 _face("sleep", "sleep S: wait S seconds, in scripts.", arguments.seconds)
 _face("screenshot", "screenshot FILE: save the screen as SVG.", arguments.something)
+_face("theme", f"theme [NAME]: the colours of the screen: {', '.join(PALETTES)}, or the next.", arguments.theme)
 _face("source", "source FILE: run the commands of another script.", arguments.something)
 _face(
     "restart",
