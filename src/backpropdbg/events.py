@@ -264,6 +264,13 @@ class Anomaly(Struct, frozen=True):
     error: str
 
 
+class Damaged(Struct, frozen=True):
+    """What stands for an event of a recording that can't be read; no program has it happen."""
+
+    iteration: int
+    why: str
+
+
 class Paused(Struct, frozen=True):
     """The program asked to stop here, or was interrupted between two events. why: "set_trace()" or "interrupted"."""
 
@@ -295,6 +302,7 @@ Event = (
     | ManualUpdate
     | IterationStarted
     | Anomaly
+    | Damaged
     | Paused
     | ProgramFinished
 )

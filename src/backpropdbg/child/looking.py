@@ -30,9 +30,7 @@ def look(server: Server, path: str) -> int:
         OpenedProgram(trace), trace, server.wait_at_stop, about.title, about.seed, about.focus, redraw, say, True
     )
     server.serve(debugger)
-    if trace.damage:
-        debugger.notes.append(trace.damage)
-    elif trace.ended is None:
+    if not trace.damage and trace.ended is None:
         debugger.notes.append("This recording has no end: it is still being written, or its program was killed.")
     try:
         debugger.open()

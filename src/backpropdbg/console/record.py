@@ -92,12 +92,14 @@ def overview(path: str) -> tuple[str, str]:
         f"it ends in iteration {trace[len(trace) - 1].iteration}: {ended}",
         _kept(trace),
     ]
+    trace.check()
     if os.path.exists(path + "-wal"):
         lines.append(f"keep {path}-wal beside it: the newest events are in there")
     return "\n".join(filter(None, lines)), trace.damage
 
 
 def _kept(trace: Opened) -> str:
-    (every,) = trace.reader.row("SELECT count(*) FROM tensors")
-    (kept,) = trace.reader.row("SELECT count(*) FROM data")
+    every, kept = trace.reader.count_tensors()
+    if every is None or kept is None:
+        return "its tensors can't be counted"
     return f"{kept} of {every} tensors are kept, of the others their statistics" if kept < every else f"{every} tensors"

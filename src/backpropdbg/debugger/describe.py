@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from backpropdbg.debugger.explain import explain
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import norm, state_of
+from backpropdbg.errors import BackpropdbgError
 from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,
@@ -60,7 +61,8 @@ def describe(
 
 def undrawable(event: Event, position: int, error: Exception, program: str, reason: str) -> Situation:
     """What is shown in place of a stop that we fail to draw: such a failure must not reach the program."""
-    line = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
+    ours = isinstance(error, BackpropdbgError)
+    line = str(error) if ours else f"internal error: {type(error).__name__}: {error}".splitlines()[0]
     return Situation(
         position, event.iteration, "forward", type(event).__name__, "this stop can't be drawn", program, None, None,
         "", "", (), (), (), (), (), (), "running sum", (), None, (line,), "", reason,

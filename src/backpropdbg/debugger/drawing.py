@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from backpropdbg.debugger.describe import describe, source, undrawable
 from backpropdbg.errors import CommandError
-from backpropdbg.events import Location
+from backpropdbg.events import Damaged, Location
 from backpropdbg.situation import Situation
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def situation(d: "Debugger") -> Situation:
         shown = source(d.trace, Location(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
     return replace(
         made,
-        explanation=(*d.notes, *made.explanation),
+        explanation=(*d.notes, *_damage(d), *made.explanation),
         source=shown,
         displays=tuple(displayed(d, text) for text in d.displays.values()),
         names=d.known.aliases(d.focus) if d.focus else (),
@@ -30,6 +30,14 @@ def situation(d: "Debugger") -> Situation:
         recorded=d.recorded,
         printed=d.trace.printed.count(d.stop.position),
     )
+
+
+def _damage(d: "Debugger") -> tuple[str, ...]:
+    """What can't be read of a recording, as far as it matters at this stop."""
+    found = d.trace.news(d.stop.position)
+    if d.recorded and any(isinstance(e, Damaged) for e in d.stop.events) and not isinstance(d.stop.event, Damaged):
+        found += ("An event of this iteration can't be read: what is told here may lack it.",)
+    return found
 
 
 def drawable(d: "Debugger") -> Situation:

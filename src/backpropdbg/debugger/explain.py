@@ -11,6 +11,7 @@ from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,
     BackwardUse,
+    Damaged,
     ForwardUse,
     GradChanged,
     GradCleared,
@@ -114,6 +115,11 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return ("An iteration begins.",)
         case Anomaly() as e:
             return (f"backpropdbg failed to record something here: {e.error}", "The program goes on, untouched.")
+        case Damaged() as e:
+            return (
+                f"This event of the recording can't be read: {e.why}.",
+                "What is told of this iteration may lack it; the others are whole.",
+            )
         case ProgramFinished() as e:
             return (f"The program ended with exit code {e.code}." if e.code else "The program ran to its end.",)
 

@@ -197,6 +197,7 @@ class Stop:
         return {
             "GradCleared": "zero_grad" if getattr(self.event, "where", None) is not None else "gradients cleared",
             "Anomaly": "internal error",
+            "Damaged": "an event that is damaged",
             "BackwardStarted": "backward begins",
             "BackwardFinished": "backward is over",
             "StepStarted": "before optimizer.step()",

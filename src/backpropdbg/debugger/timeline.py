@@ -15,6 +15,7 @@ from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,
     BackwardUse,
+    Damaged,
     Event,
     ForwardUse,
     GradChanged,
@@ -134,7 +135,7 @@ def _anomaly(events: Sequence[Event], loss: object, size: object) -> str:
         return "the loss is not finite"
     if isinstance(size, str):
         return "the gradient is not finite"
-    return "not all was recorded" if any(isinstance(e, Anomaly) for e in events) else ""
+    return "not all was recorded" if any(isinstance(e, Anomaly | Damaged) for e in events) else ""
 
 
 def as_text(made: Timeline, focus: str) -> str:

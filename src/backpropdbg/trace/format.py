@@ -1,7 +1,8 @@
 """The file of a recording: one SQLite database. Its tables, and how events are written in it and read back.
 
 A body is msgpack, never pickle: an event's fields by name, each tensor by its number in the table `tensors`. Bytes of
-tensors stand in `data` until the policy lets them go; what is known of them stays in `tensors`.
+tensors stand in `data` until the policy lets them go; what is known of them stays in `tensors`. `crc` is the CRC-32 of
+the bytes that it stands behind: a flipped bit must not show as another number.
 """
 
 from collections.abc import Callable
@@ -16,18 +17,18 @@ from backpropdbg.events import Anomaly, Event, ForwardUse
 from backpropdbg.held import Held
 
 APPLICATION_ID = 0x62707464  # "bptd"
-VERSION = 1
+VERSION = 2
 ENDING = ".bptrace"
 
 # What a file of ours has in sqlite_schema, and nothing else: the name of each table or index, and its very text.
 SCHEMA = {
     "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
     "events": "CREATE TABLE events (position INTEGER PRIMARY KEY, iteration INTEGER NOT NULL, kind TEXT NOT NULL,"
-    " body BLOB NOT NULL)",
+    " body BLOB NOT NULL, crc INTEGER NOT NULL)",
     "iterations": "CREATE TABLE iterations (number INTEGER PRIMARY KEY, start INTEGER NOT NULL)",
-    "tensors": "CREATE TABLE tensors (id INTEGER PRIMARY KEY, facts BLOB NOT NULL)",
+    "tensors": "CREATE TABLE tensors (id INTEGER PRIMARY KEY, facts BLOB NOT NULL, crc INTEGER NOT NULL)",
     "data": "CREATE TABLE data (id INTEGER PRIMARY KEY, shown INTEGER NOT NULL, size INTEGER NOT NULL,"
-    " bytes BLOB NOT NULL)",
+    " bytes BLOB NOT NULL, crc INTEGER NOT NULL)",
     "data_by_shown": "CREATE INDEX data_by_shown ON data (shown, size)",
     "output": "CREATE TABLE output (number INTEGER PRIMARY KEY, position INTEGER NOT NULL, total INTEGER NOT NULL,"
     " stream TEXT NOT NULL, text BLOB NOT NULL)",

@@ -167,6 +167,10 @@ class Trace:
         linecache.checkcache(path)
         return linecache.getlines(path)
 
+    def news(self, position: int) -> tuple[str, ...]:
+        """What there is to say of the history itself at a position; of one in memory, nothing."""
+        return ()
+
     def _drop_tensors(self) -> None:
         while self._bytes > self._budget and self._kept:
             key = next(iter(self._kept))

@@ -36,19 +36,30 @@ class Opened(Trace):
         self.path = path
         self.printed = self.reader = Reader(_open(path), make, path)
         self.about, self.ended = self.reader.about(), self.reader.ended()
-        self.damage = ""
+        self._news: dict[int, list[str]] = {}
         self._known: tuple[int, Known] | None = None
-        try:
-            self._first, self._end = self.reader.reach()
-            if self._end:
-                self.reader.check(self._first)
-                self.reader.check(self._end - 1)
-        except RecordingError as error:
-            self._first, self._end = _readable(self.reader)
-            where = f"after event {self._end - 1}" if self._end else "from its first event on"
-            self.damage = f"{path} is damaged {where}: {str(error).rpartition(': ')[2]}"
+        self._first, self._end = self.reader.extent()
         if not self._end:
             raise RecordingError(self.damage or f"{path}: nothing was recorded")
+
+    @property
+    def damage(self) -> str:
+        """What was found to be damaged so far, in one line; "" where nothing was."""
+        found = self.reader.damage
+        more = f"; and so are {len(found) - 1} more of its parts" if len(found) > 1 else ""
+        return next((f"{self.path} is damaged: {what}: {why}{more}" for what, why in found.items()), "")
+
+    def news(self, position: int) -> tuple[str, ...]:
+        """What was found to be damaged since this was asked for another position; one line for each part."""
+        found = [f"{self.path} is damaged: {what}: {why}" for what, why in self.reader.damage.items()]
+        told = sum(len(lines) for lines in self._news.values())
+        self._news.setdefault(position, []).extend(found[told:])
+        return tuple(self._news[position])
+
+    def check(self) -> None:
+        """Read all events, so that `damage` tells of them all."""
+        for position in range(self._first, self._end):
+            self[position]
 
     def __len__(self) -> int:
         return self._end
@@ -98,23 +109,9 @@ class Opened(Trace):
 
     def refresh(self) -> None:
         """See what was added since, by whoever records it."""
-        if not self.damage:
+        with contextlib.suppress(RecordingError):  # of a damaged one we see no more than before
             self._first, self._end = self.reader.reach()
             self.ended = self.reader.ended()
-
-
-def _readable(reader: Reader) -> tuple[int, int]:
-    """First position, and that after the last, of the events before the damage."""
-    with contextlib.suppress(RecordingError):
-        first = reader.row("SELECT position FROM events ORDER BY position LIMIT 1")
-        if first is not None:
-            end: int = first[0]
-            with contextlib.suppress(RecordingError):
-                while end - first[0] < 2**40:
-                    reader.check(end)
-                    end += 1
-            return first[0], end
-    return 0, 0
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -171,6 +168,10 @@ def _checked(db: sqlite3.Connection, path: str) -> sqlite3.Connection:
             f"{path} is of a newer backpropdbg (format {version}; this one reads {VERSION}): update it"
         )
     found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT 100").fetchall()
+    if 0 < version < VERSION:
+        raise RecordingError(
+            f"{path} is of an older backpropdbg (format {version}; this one reads {VERSION}): record it again"
+        )
     if version < 1 or dict(found) != SCHEMA or len(found) != len(SCHEMA):
         raise RecordingError(f"{path} is damaged, or no recording: its tables are not ours")
     _limit_time(db)

@@ -1,7 +1,9 @@
 """A recording as it is read: events by position, decoded when asked for; of what was decoded, a little is kept."""
 
+import contextlib
 import sqlite3
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,7 +12,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from backpropdbg.errors import RecordingError
-from backpropdbg.events import Event
+from backpropdbg.events import Damaged, Event
 from backpropdbg.held import Facts, Held, Packed, Stored
 from backpropdbg.trace.format import About, Ended, Known, decoder
 
@@ -21,6 +23,9 @@ _MOST_CACHED = 64 * 2**20  # bytes of tensors
 _MOST_TEXTS = 1_000
 _LAST_TEXT = "SELECT max(number) FROM output WHERE position <= ?"
 _MOST_EVENTS = 2**40
+_MOST_DAMAGE = 1000
+_LEAST_ROW = 10  # bytes of an event in the file
+_EVENTS = "SELECT position, iteration, kind, body, crc FROM events"
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
 
 
@@ -47,20 +52,31 @@ class _InFile:
 
 
 class Reader:
-    """Reads one file. Everything raises RecordingError where the file is damaged.
+    """Reads one file. What is damaged of it does not hide the rest.
+
+    A `Damaged` stands for an event that can't be read, a tensor whose bytes are damaged is not kept. All else
+    raises RecordingError where it is damaged.
 
     Args:
         db: an open database whose tables are ours. make: a handle to a tensor in the file. name: for messages.
+
+    Attributes:
+        damage: what was found to be damaged, and how.
     """
 
     def __init__(self, db: sqlite3.Connection, make: Callable[[Stored], Held], name: str) -> None:
         self.db, self._make, self._name = db, make, name
+        self.damage: dict[str, str] = {}
         self._lock = threading.RLock()
         self._decode = decoder(self._held)
         self._handles: WeakValueDictionary[int, Held] = WeakValueDictionary()
         self._blocks: OrderedDict[int, list[Event]] = OrderedDict()
         self._tensors: OrderedDict[tuple[int, object], tuple[Any, int]] = OrderedDict()
         self._cached = 0
+        self._sound: set[int] = set()  # tensors whose bytes are what was written
+        self._damaged: set[int] = set()
+        self._packed: tuple[int, Packed] | None = None  # the newest that was read, and nobody made a tensor of
+        self._starts: dict[int, int] | None = None  # of iterations, where their table is damaged
 
     # -- rows ------------------------------------------------------------------------------------
 
@@ -88,6 +104,10 @@ class Reader:
         except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
             raise RecordingError(f"{self._name} is damaged: {str(error)[:200]}") from None
 
+    def _find_damaged(self, what: str, why: str) -> None:
+        if len(self.damage) < _MOST_DAMAGE:
+            self.damage.setdefault(what, why)
+
     # -- events ----------------------------------------------------------------------------------
 
     def reach(self) -> tuple[int, int]:
@@ -96,21 +116,33 @@ class Reader:
         (low,), (high,) = (self.row(f"SELECT {end}(position) FROM events") for end in ("min", "max"))
         if low is None:
             return 0, 0
-        if not 0 <= low <= high < _MOST_EVENTS:
-            raise RecordingError(f"{self._name} is damaged: its events go from {low} to {high}")
+        self._check_reach(low, high)
         return low, high + 1
+
+    def _check_reach(self, low: int, high: int) -> None:
+        """No file has more events than it has room for."""
+        (pages,), (size,) = self.row("PRAGMA page_count"), self.row("PRAGMA page_size")
+        if not (0 <= low <= high < _MOST_EVENTS and (high - low) * _LEAST_ROW <= pages * size):
+            raise RecordingError(f"{self._name} is damaged: its events go from {low} to {high}")
+
+    def extent(self) -> tuple[int, int]:
+        """The same; up to where a file is damaged so that nobody knows what comes after that."""
+        try:
+            return self.reach()
+        except RecordingError as error:
+            why = str(error).rpartition(": ")[2]
+        first = end = 0
+        with self._lock, contextlib.suppress(RecordingError, *UNREADABLE):
+            for (position,) in self.db.execute("SELECT position FROM events ORDER BY position"):
+                if end and position != end:
+                    break
+                first, end = first if end else position, position + 1
+        self._find_damaged(f"what is after event {end - 1}", why)
+        return first, end
 
     def event(self, position: int) -> Event:
         """One event."""
         return self.events(position, position + 1)[0]
-
-    def check(self, position: int) -> None:
-        """Raise RecordingError where an event can't be read; no tensor is made."""
-        row = self.row("SELECT kind, body FROM events WHERE position = ?", position)
-        try:
-            decoder(lambda number: Held())(*row)
-        except (RecordingError, TypeError) as error:
-            raise RecordingError(f"{self._name} is damaged at event {position}: {error}") from None
 
     def events(self, start: int, end: int) -> list[Event]:
         """Those from `start` on, before `end`."""
@@ -132,42 +164,84 @@ class Reader:
             return block
 
     def _read(self, first: int, size: int) -> list[Event]:
-        """As many of a run of events as can be read. Raises RecordingError where they are less than `size`."""
+        """A run of events: as many as the file has of a block, and at least `size`."""
         block: list[Event] = []
-        error = "it is missing"
-        text = (
-            "SELECT position, iteration, kind, body FROM events WHERE position >= ? AND position < ? ORDER BY position"
-        )
-        try:
-            for position, iteration, kind, body in self.db.execute(text, (first, first + _BLOCK)):
-                if position != first + len(block):
-                    break
-                event = self._decode(kind, body)
-                if event.iteration != iteration:
-                    raise RecordingError("it is of two iterations at once")
-                block.append(event)
-        except (RecordingError, TypeError, *UNREADABLE) as found:
-            error = str(found)
-        if len(block) < size:
-            raise RecordingError(f"{self._name} is damaged at event {first + len(block)}: {error}")
+        found = {row[0]: row[1:] for row in self._rows_of(first, first + _BLOCK)}
+        while len(block) < size or first + len(block) in found:
+            position = first + len(block)
+            try:
+                block.append(self._event(found.get(position)))
+            except (RecordingError, TypeError) as error:
+                why = str(error)
+                self._find_damaged(f"event {position}", why)
+                number = block[-1].iteration if block else self._iteration_at(position)
+                block.append(Damaged(number, why))
         return block
+
+    def _rows_of(self, start: int, end: int) -> list[Any]:
+        """The rows of all events from `start` on, before `end`, that can be read."""
+        with contextlib.suppress(RecordingError):
+            return self.rows(f"{_EVENTS} WHERE position >= ? AND position < ?", start, end)
+        found = []
+        for position in range(start, end):
+            with contextlib.suppress(RecordingError):
+                found += self.rows(f"{_EVENTS} WHERE position = ?", position)
+        return found
+
+    def _event(self, row: Any) -> Event:
+        if row is None:
+            raise RecordingError("it is missing")
+        iteration, kind, body, crc = row
+        if zlib.crc32(body) != crc:
+            raise RecordingError("its checksum is another one")
+        event = self._decode(kind, body)
+        if event.iteration != iteration:
+            raise RecordingError("it is of two iterations at once")
+        return event
+
+    def _iteration_at(self, position: int) -> int:
+        """The iteration that an event of unknown contents belongs to."""
+        with contextlib.suppress(RecordingError):
+            row = self.row("SELECT number FROM iterations WHERE start <= ? ORDER BY start DESC LIMIT 1", position)
+            return 1 if row is None else self._whole(row[0])
+        return 1
 
     def start(self, iteration: int) -> int | None:
         """The first position of an iteration; None where it is not known."""
-        row = self.row("SELECT start FROM iterations WHERE number = ?", iteration)
-        return None if row is None else self._whole(row[0])
+        if self._starts is None:
+            with contextlib.suppress(RecordingError):
+                row = self.row("SELECT start FROM iterations WHERE number = ?", iteration)
+                return None if row is None else self._whole(row[0])
+        return self._found_starts().get(iteration)
 
     def span(self, iteration: int) -> tuple[int, int] | None:
         """The first position of an iteration, and that of the next one (or a very large one); None where unknown."""
         start = self.start(iteration)
         if start is None:
             return None
-        (following,) = self.row("SELECT min(start) FROM iterations WHERE start > ?", start)
-        return start, following if following is not None else 2**62
+        if self._starts is None:
+            with contextlib.suppress(RecordingError):
+                (following,) = self.row("SELECT min(start) FROM iterations WHERE start > ?", start)
+                return start, following if following is not None else 2**62
+        return start, min((other for other in self._found_starts().values() if other > start), default=2**62)
 
     def iterations(self) -> list[int]:
         """Numbers of all iterations, the oldest first."""
-        return [self._whole(number) for (number,) in self.rows("SELECT number FROM iterations ORDER BY start")]
+        if self._starts is None:
+            with contextlib.suppress(RecordingError):
+                return [self._whole(number) for (number,) in self.rows("SELECT number FROM iterations ORDER BY start")]
+        return list(self._found_starts())
+
+    def _found_starts(self) -> dict[int, int]:
+        """Where each iteration starts, found in the events since the table of it is damaged."""
+        if self._starts is None:
+            self._find_damaged("the table of iterations", "it was made anew from the events")
+            first, end = self.extent()
+            self._starts = {}
+            for start in range(first, end, _BLOCK):
+                for position, event in enumerate(self.events(start, min(start + _BLOCK, end)), start):
+                    self._starts.setdefault(event.iteration, position)
+        return self._starts
 
     def find(self, kinds: list[str]) -> list[tuple[int, int]]:
         """Position and iteration of every event of one of these kinds."""
@@ -183,27 +257,62 @@ class Reader:
             held = self._handles[number] = self._make(_InFile(self, number))
         return held
 
+    def count_tensors(self) -> tuple[int | None, int | None]:
+        """How many there are, and of how many the file has the bytes; None where that can't be read."""
+        counts: list[int | None] = [None, None]
+        for n, table in enumerate(("tensors", "data")):
+            try:
+                (counts[n],) = self.row(f"SELECT count(*) FROM {table}")
+            except RecordingError as error:
+                self._find_damaged(f"the table {table}", str(error).rpartition(": ")[2])
+        return counts[0], counts[1]
+
     def has(self, number: int) -> bool:
         """True while the file has the bytes of a tensor."""
-        row = self.row("SELECT size FROM data WHERE id = ?", number)
-        return row is not None and type(row[0]) is int and self.facts(number).form.fits(row[0])
+        if number in self._sound:
+            return self.row("SELECT 1 FROM data WHERE id = ?", number) is not None
+        return self.pack(number) is not None
 
     def facts(self, number: int) -> Facts:
         """What is known of a tensor."""
-        row = self.row("SELECT facts FROM tensors WHERE id = ?", number)
+        row = self.row("SELECT facts, crc FROM tensors WHERE id = ?", number)
         if row is None:
             raise RecordingError(f"{self._name} is damaged: tensor {number} is missing")
+        if not isinstance(row[0], bytes) or zlib.crc32(row[0]) != row[1]:
+            raise RecordingError(f"{self._name} is damaged: what is known of tensor {number} has another checksum")
         return self._body(row[0], Facts)
 
     def pack(self, number: int) -> Packed | None:
-        """The bytes of a tensor; None where they are gone."""
+        """The bytes of a tensor; None where they are gone, or damaged."""
+        with self._lock:
+            if self._packed is not None and self._packed[0] == number:
+                return self._packed[1]
+            packed = self._bytes(number) if number not in self._damaged else None
+            if packed is not None:
+                self._sound.add(number)
+                self._packed = (number, packed) if len(packed.data) < _MOST_CACHED else None
+            return packed
+
+    def _bytes(self, number: int) -> Packed | None:
         form = self.facts(number).form
-        row = self.row("SELECT bytes FROM data WHERE id = ?", number)
-        if row is None:
+        try:
+            row = self.row("SELECT bytes, crc FROM data WHERE id = ?", number)
+            if row is None:
+                return None
+            data, crc = row
+            if not isinstance(data, bytes) or not form.fits(len(data)):
+                raise RecordingError("they have another size than it says")
+            if zlib.crc32(data) != crc:
+                raise RecordingError("their checksum is another one")
+        except RecordingError as error:
+            self._lose(number, str(error))
             return None
-        if not isinstance(row[0], bytes) or not form.fits(len(row[0])):
-            raise RecordingError(f"{self._name} is damaged: tensor {number} has another size than it says")
-        return Packed(form, row[0])
+        return Packed(form, data)
+
+    def _lose(self, number: int, why: str) -> None:
+        self._sound.discard(number)
+        self._damaged.add(number)
+        self._find_damaged(f"the bytes of tensor {number}", why)
 
     def load(self, number: int, make: Callable[[Packed], T]) -> T | None:
         """The tensor that `make` makes of its bytes; None where they are gone."""
@@ -218,7 +327,9 @@ class Reader:
             try:
                 found = make(packed)
             except (RuntimeError, ValueError, TypeError, MemoryError) as error:
-                raise RecordingError(f"{self._name} is damaged: tensor {number}: {str(error)[:200]}") from None
+                self._lose(number, str(error)[:200])
+                return None
+            self._packed = None
             self._cache((number, make), found, packed.form.nbytes)
             return found
 
@@ -234,8 +345,12 @@ class Reader:
     def known(self, position: int) -> Known:
         """What was known of the program at a position."""
         latest = "SELECT state FROM known WHERE position <= ? ORDER BY position DESC LIMIT 1"
-        row = self.row(f"SELECT body FROM states WHERE id = ({latest})", position)
-        return self._body(row[0], Known) if row is not None else Known()
+        try:
+            row = self.row(f"SELECT body FROM states WHERE id = ({latest})", position)
+            return self._body(row[0], Known) if row is not None else Known()
+        except RecordingError as error:
+            self._find_damaged("what was known of the program", str(error).rpartition(": ")[2])
+            return Known()
 
     def about(self) -> About:
         """What was recorded."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -78,7 +79,7 @@ class Rows:
                 self._write_tensor(held)
             db.executemany("UPDATE data SET shown = ? WHERE id = ?", [(self._writing, n) for n in entry.again])
         rows = [(entry.position, *self._row(entry.event)) for entry in batch.events]
-        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
+        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
         printed = batch.printed(self._printed)
         db.executemany("INSERT INTO output (position, total, stream, text) VALUES (?, ?, ?, ?)", printed)
         self._printed = printed[-1][1] if printed else self._printed
@@ -89,12 +90,13 @@ class Rows:
         self._let_go()
         db.execute("COMMIT")
 
-    def _row(self, event: Event) -> tuple[int, str, bytes]:
+    def _row(self, event: Event) -> tuple[int, str, bytes, int]:
         try:
-            return event.iteration, type(event).__name__, self._encode(event)
+            body = self._encode(event)
         except Exception as error:  # a name or a number that no file holds: the rest goes on
-            instead = lost(event, error)
-            return event.iteration, type(instead).__name__, self._encode(instead)
+            event = lost(event, error)
+            body = self._encode(event)
+        return event.iteration, type(event).__name__, body, zlib.crc32(body)
 
     def _write_tensor(self, held: Held) -> None:
         number = self._number(held)
@@ -104,10 +106,11 @@ class Rows:
             packed = None
         # What is kept can be measured when it is let go, if ever.
         facts = msgspec.msgpack.encode(held.facts(measure=packed is None))
-        self._db.execute("INSERT INTO tensors VALUES (?, ?)", (number, facts))
+        self._db.execute("INSERT INTO tensors VALUES (?, ?, ?)", (number, facts, zlib.crc32(facts)))
         if packed is not None:
             size = len(packed.data)
-            self._db.execute("INSERT INTO data VALUES (?, ?, ?, ?)", (number, self._writing, size, packed.data))
+            row = number, self._writing, size, packed.data, zlib.crc32(packed.data)
+            self._db.execute("INSERT INTO data VALUES (?, ?, ?, ?, ?)", row)
             self._bytes += size
 
     def _write_known(self, position: int, known: Known) -> None:
@@ -133,8 +136,9 @@ class Rows:
     def _delete(self, rows: Sequence[Any], down_to: int) -> None:
         """Measure these tensors and let them go, as many as it takes."""
         for number, size in rows:
-            facts = self._make(_OwnStored(self._db, number)).facts()
-            self._db.execute("UPDATE tensors SET facts = ? WHERE id = ?", (msgspec.msgpack.encode(facts), number))
+            facts = msgspec.msgpack.encode(self._make(_OwnStored(self._db, number)).facts())
+            row = facts, zlib.crc32(facts), number
+            self._db.execute("UPDATE tensors SET facts = ?, crc = ? WHERE id = ?", row)
             self._db.execute("DELETE FROM data WHERE id = ?", (number,))
             self._bytes -= size
             if self._bytes <= down_to:
