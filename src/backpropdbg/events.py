@@ -110,6 +110,23 @@ class GradCleared(Struct, frozen=True):
     where: Location | None
 
 
+class Followed(Struct, frozen=True):
+    """A tensor that is no leaf, and that somebody asked for: it has uses, a sum of its own, and no `.grad`.
+
+    Attributes:
+        node: of autograd, which computed it. leaves: what its sum flows on to.
+        many: how many tensors of this name the forward has computed by now.
+        mixed: its sum is not that of its uses alone: a hook of the program's is on it, or the backward begins at it.
+        retained: the program asked torch to keep its sum as `.grad`.
+    """
+
+    node: str
+    leaves: tuple[str, ...]
+    many: int = 1
+    mixed: bool = False
+    retained: bool = False
+
+
 class BackwardStarted(Struct, frozen=True):
     """An engine run begins.
 
@@ -118,6 +135,7 @@ class BackwardStarted(Struct, frozen=True):
         hooked: parameters with tensor hooks of the program's, which may change what is accumulated.
         maximized: parameters that the optimizer moves up their gradient.
         several: other threads train, too; what is in `.grad` and in the weights may be theirs.
+        computed: of the names in `uses` and `weights`, those that are no leaves.
     """
 
     iteration: int
@@ -132,6 +150,7 @@ class BackwardStarted(Struct, frozen=True):
     hooked: tuple[str, ...] = ()
     maximized: tuple[str, ...] = ()
     several: bool = False
+    computed: dict[str, Followed] = {}
 
 
 class BackwardUse(Struct, frozen=True):
@@ -155,6 +174,8 @@ class PartialEdited(Struct, frozen=True):
 
 class GroupSummed(Struct, frozen=True):
     """The sum of the uses that share a cast or view reached the leaf, as one term, added in the dtype of the group.
+
+    Where `group` is 0, `parameter` is computed, and this is the sum of all its uses, which flows on to its leaves.
 
     Attributes:
         numbers: of the uses. node: name of the cast or view. dtype: that the engine added in, e.g. "bfloat16".
@@ -249,12 +270,14 @@ class IterationStarted(Struct, frozen=True):
 
     Attributes:
         optimizer: the one that is known, in one line; "" where there is none yet.
+        computed: names that are followed, of tensors that are no leaves.
     """
 
     iteration: int
     weights: dict[str, Held]
     grads: dict[str, Held | None]
     optimizer: str = ""
+    computed: tuple[str, ...] = ()
 
 
 class Anomaly(Struct, frozen=True):

@@ -17,6 +17,7 @@ from backpropdbg.events import (
     BackwardStarted,
     BackwardUse,
     Event,
+    Followed,
     GradChanged,
     GradCleared,
     GroupSummed,
@@ -39,6 +40,7 @@ class Run(Struct):
         hooked: a hook of the program's on the parameter may change what is accumulated.
         several: other threads train, too, and may write `.grad` meanwhile.
         originals: what was computed where the user let another partial flow on, by use number.
+        followed: the parameter is no leaf but computed: it has no `.grad`. flowed: then, the sum that flowed on.
     """
 
     number: int
@@ -53,6 +55,8 @@ class Run(Struct):
     hooked: bool = False
     several: bool = False
     originals: dict[int, Held] = {}
+    followed: Followed | None = None
+    flowed: Held | None = None
 
     @property
     def partials(self) -> list[Held]:
@@ -118,8 +122,15 @@ class Run(Struct):
         return self.carried.plus(total) if self.carried.kept else None
 
     def exact(self) -> bool | None:
-        """True where the running sum is `.grad` bit for bit; None where that can't be known, or another changed it."""
+        """True where the running sum is `.grad` bit for bit; None where that can't be known, or another changed it.
+
+        Of what is computed: where it is what flows on.
+        """
         running = self.running()
+        if self.followed is not None:
+            if running is None or self.flowed is None or not self.flowed.kept:
+                return None
+            return running.same_bits(self.flowed) or (None if self.followed.mixed else False)
         if self.grad is None or running is None or not self.grad.kept:
             return None
         return running.same_bits(self.grad) or (None if self.hooked or self.several else False)
@@ -159,6 +170,7 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                 uses = tuple(u for u in event.uses if u.parameter == parameter)
                 run = Run(event.run, event.carried.get(parameter), uses, event.accumulates)
                 run.hooked, run.several = parameter in event.hooked, event.several
+                run.followed = event.computed.get(parameter)
                 ledger.runs.append(run)
                 if uses and event.accumulates:  # what changed it before is carried into this run
                     ledger.changed, ledger.changes = None, 0
@@ -172,8 +184,10 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
                         run.edit(use, event.partial)
             case GroupSummed() if event.parameter == parameter:
                 for run in ledger.runs:
-                    if run.number == event.run:
+                    if run.number == event.run and event.group:
                         run.arrive_together(event.group, event.total)
+                    elif run.number == event.run:
+                        run.flowed = event.total
             case Accumulated() if event.parameter == parameter:
                 for run in list(ledger.runs):
                     if run.number == event.run:

@@ -102,6 +102,7 @@ class Ledger:
         self._events = _until_update(parameter, events)
         self._ledger = ledger.fold(parameter, self._events)
         self._concerned = [run for run in self._ledger.runs if run.uses or run.grad is not None]
+        self._followed = next((run.followed for run in self._concerned if run.followed is not None), None)
         self._written = [run for run in self._concerned if run.grad is not None]
 
     @property
@@ -125,6 +126,11 @@ class Ledger:
         if self._concerned:
             return self.runs[0].carried
         return _tensor(self._ledger.runs[0].carried, "what was carried in") if self._ledger.runs else None
+
+    @property
+    def flows_to(self) -> tuple[str, ...]:
+        """Of a tensor that is no leaf but computed, the parameters that its sum flows on to; it has no `.grad`."""
+        return self._followed.leaves if self._followed is not None else ()
 
     @property
     def running(self) -> Tensor | None:
@@ -162,7 +168,7 @@ class Ledger:
                 found.append(how)
         if left is not None:
             found.append(change(left, self._grad))
-        elif self._concerned:
+        elif self._concerned and self._followed is None:
             found.append("not accumulated")
         return tuple(dict.fromkeys(filter(None, found)))
 
@@ -181,7 +187,13 @@ class Ledger:
 
     @property
     def exact(self) -> bool | None:
-        """True: the running sum equals `.grad` bit for bit. None: `labels` says why not. False: nothing says why."""
+        """True: the running sum equals `.grad` bit for bit. None: `labels` says why not. False: nothing says why.
+
+        Of what is computed: whether it equals what flows on.
+        """
+        if self._followed is not None:
+            found = {run.exact() for run in self._concerned}
+            return False if False in found else None if None in found else True
         if any(run.exact() is False for run in self._written):
             return False
         return True if self._written and not self.labels else None
@@ -209,7 +221,8 @@ class Update:
     """How the newest step, or the program by hand, moved one parameter.
 
     Attributes:
-        skipped: why no optimizer moved it: "no gradient", "in no optimizer that stepped", "no optimizer stepped";
+        skipped: why no optimizer moved it: "no gradient", "in no optimizer that stepped", "no optimizer stepped",
+            "computed from other parameters";
             "" where one did.
 
     Args:
@@ -235,12 +248,14 @@ class Update:
                 self._before = self._after = event.before.get(name)
                 self._recipe, self._by_hand = event.recipes.get(name, self._recipe), False
                 self.skipped = "" if event.grads[name] is not None else "no gradient"
-            case StepStarted() if self._recipe is None:
+            case StepStarted() if self._recipe is None and not self.skipped.startswith("computed"):
                 self.skipped = "in no optimizer that stepped"
             case StepFinished() if name in event.after:
                 self._before, self._after = self._before or event.after[name], event.after[name]
             case ManualUpdate() if name in event.weights and self._recipe is None:
                 self._after, self._by_hand = event.weights[name], True
+            case BackwardStarted() if name in event.computed:
+                self.skipped = "computed from other parameters"
             case BackwardStarted() | IterationStarted() if name in event.weights and self._before is None:
                 self._before = self._after = event.weights[name]
 

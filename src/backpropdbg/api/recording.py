@@ -173,7 +173,8 @@ class Running(Recording):
         super().__init__(Trace(keep, statistics=False), {}, frozenset())
         self._probe: Any = Probe(self._append, Policy(track=track, graph=False))
         meet(self._probe, model, optimizer)
-        if track and model is not None and not self._probe.names.all():
+        self._probe.computed.settle()
+        if track and model is not None and not (self._probe.names.all() or self._probe.computed.active):
             known = _some([name for name, _ in model.named_parameters()])
             name = type(model).__name__
             raise UsageError(f"record(track={list(track)}) matches nothing in {name}; there are: {known}")
@@ -189,7 +190,8 @@ class Running(Recording):
         """Remember them while their tensors live."""
         names = self._probe.names
         more = event.carried if isinstance(event, BackwardStarted) else event.grads
-        for name in dict.fromkeys((*names.all(), *more)):
+        followed = event.computed if isinstance(event, (IterationStarted, BackwardStarted)) else ()
+        for name in dict.fromkeys((*names.all(), *more, *followed)):
             if name not in self._aliases:
                 self._aliases[name] = names.aliases(name)
 

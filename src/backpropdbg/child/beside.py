@@ -17,11 +17,11 @@ class Beside:
 
     def parameters(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.all()
-        return names
+        return (*names, *self._probe.computed.names())
 
     def named(self) -> dict[str, tuple[str, ...]]:
         names: dict[str, tuple[str, ...]] = self._probe.names.named()
-        return names
+        return {**names, **{name: () for name in self._probe.computed.names()}}
 
     def modules(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.modules()
@@ -38,6 +38,10 @@ class Beside:
     def meet(self, text: str) -> bool:
         met: bool = self._probe.names.meet(text)
         return met
+
+    def follow(self, text: str) -> tuple[str, bool] | None:
+        found: tuple[str, bool] | None = self._probe.computed.ask(text)
+        return found
 
     def frozen(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.frozen()

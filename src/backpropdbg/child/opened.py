@@ -74,6 +74,9 @@ class OpenedProgram:
     def meet(self, text: str) -> bool:
         return False  # nothing more can become known
 
+    def follow(self, text: str) -> tuple[str, bool] | None:
+        return None  # nor followed
+
     def frozen(self) -> tuple[str, ...]:
         return self._trace.known(self._last).frozen
 

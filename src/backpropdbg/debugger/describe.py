@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from backpropdbg.debugger.explain import explain
+from backpropdbg.debugger.rows import ledger_rows, moved_note, update_rows
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import norm, state_of
 from backpropdbg.errors import BackpropdbgError
@@ -46,8 +47,8 @@ def describe(
         element=stop.element,
         parameters=tuple(parameters),
         graph=graph(stop),
-        ledger=stop.rows(),
-        update=stop.update_rows(),
+        ledger=ledger_rows(stop),
+        update=update_rows(stop),
         cosine_to="final sum" if stop.final else "running sum",
         matrices=matrices(stop),
         source=source(stop.trace, stop.location(), stop.where()),
@@ -99,7 +100,7 @@ def matrices(stop: Stop) -> tuple[Matrix, ...]:
         lost: State = "not kept" if stop.before is not None and stop.after is not None else later
         return (
             _matrix("before", "weight before", stop.before, "none", "weight"),
-            _matrix("delta", "difference", stop.delta, lost, "delta", stop.moved_note()),
+            _matrix("delta", "difference", stop.delta, lost, "delta", moved_note(stop)),
             _matrix("after", "weight after", stop.after, later, "weight"),
         )
     run = stop.run

@@ -2,6 +2,7 @@
 
 import math
 
+from backpropdbg.debugger import followed
 from backpropdbg.debugger.locations import not_finite
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import cancelled_part, fused_note, line_of, percent
@@ -77,7 +78,9 @@ def _explain(stop: Stop) -> tuple[str, ...]:
         case ForwardUse() as e:
             return _forward(stop, e)
         case LossComputed() as e:
-            unused = (f"This forward did not use {stop.focus} at all.",) if stop.uses == 0 else ()
+            unused = (
+                (f"This forward did not use {stop.focus} at all.",) if stop.uses == 0 and stop.followed is None else ()
+            )
             return (f"{e.name} returned the loss. No gradient of it exists yet: backward starts from here.", *unused)
         case GradCleared() as e:
             return _cleared(stop, e)
@@ -85,6 +88,8 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return _backward(stop, e)
         case BackwardUse() as e:
             return _use(stop, e)
+        case GroupSummed(group=0) as e:
+            return followed.summed(stop, e)
         case GroupSummed() as e:
             uses = " + ".join(f"A{n}" for n in reversed(e.numbers))
             first = f"These uses of {e.parameter} share one cast or view ({e.node}): {uses}, added in {e.dtype}."
@@ -105,6 +110,8 @@ def _explain(stop: Stop) -> tuple[str, ...]:
         case StepStarted() as e:
             return _before_step(stop, e)
         case StepFinished():
+            if stop.followed is not None:
+                return (followed.why(stop.focus, stop.followed),)
             newest = next((e for e in reversed(stop.events) if isinstance(e, StepStarted)), None)
             if newest is not None and stop.focus not in newest.grads:
                 return (f"{stop.focus} is in no group of the optimizer that stepped, so this step did not move it.",)
@@ -171,12 +178,17 @@ def _begins(stop: Stop, e: BackwardStarted) -> tuple[str, ...]:
     n, fused = len(uses), next((use for use in uses if use.fused), None)
     if fused is not None:
         return (f"Backward begins. {stop.focus}: {fused_note(fused)}.",)
+    if n == 0 and stop.followed is not None:
+        return (f"Backward begins. {followed.unseen(stop)}",)
     if n == 0:
         used = any(isinstance(e, ForwardUse) and stop.focus in e.parameters for e in stop.events)
         none = "none of its uses is in this graph" if used or len(stop.ledger.runs) > 1 else "unused in this iteration"
         return (f"Backward begins. {stop.focus}: {none}, so no gradient will reach it.",)
+    known = e.computed.get(stop.focus)
+    more = () if known is None else (followed.what_it_is(stop.focus, known), followed.others(stop.focus, known))
     shown = "1 use" if n == 1 else f"{n} uses"
-    return (f"Backward begins at the loss and walks to the inputs. {stop.focus} has {shown} in this graph.",)
+    first = f"Backward begins at the loss and walks to the inputs. {stop.focus} has {shown} in this graph."
+    return (first, *filter(None, more))
 
 
 def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
@@ -194,7 +206,9 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.total > 1 and e.order == 1 and e.use.place == e.use.total:
         first += ": backward walks from the loss, so the last use comes first"
     held = "None" if stop.grad is None else "what it was"
-    if stop.run is not None and not stop.run.accumulates:
+    if stop.followed is not None:
+        last = f"It is no leaf: the sum goes to {stop.followed.node or 'the node that computed it'}, not into a .grad."
+    elif stop.run is not None and not stop.run.accumulates:
         last = f".grad stays {held}: this is autograd.grad(), which hands the sum to its caller."
     elif e.use.total > 1:
         every = "both" if e.use.total == 2 else f"all {e.use.total}"
@@ -260,6 +274,8 @@ def _finished(e: BackwardFinished) -> tuple[str, ...]:
 def _before_step(stop: Stop, e: StepStarted) -> tuple[str, ...]:
     if e.closure:
         return ("step(closure) begins: it runs forward and backward itself, then moves the weights.",)
+    if stop.followed is not None:
+        return (followed.why(stop.focus, stop.followed),)
     if stop.focus not in e.grads:
         return (f"{stop.focus} is in no group of this optimizer: step() will not move it.",)
     if stop.grad is None:

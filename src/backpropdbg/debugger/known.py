@@ -57,6 +57,13 @@ class Known:
             self.learn()
         return met
 
+    def follow(self, text: str) -> tuple[str, bool] | None:
+        """Follow what this names, where that is a tensor computed from parameters; see `Program.follow`."""
+        found = self._program.follow(text)
+        if found is not None:
+            self.learn()
+        return found
+
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules."""
         return self._program.modules()

@@ -14,7 +14,7 @@ class Program(Protocol):
         """Names of all parameters that are tracked."""
 
     def named(self) -> dict[str, tuple[str, ...]]:
-        """The same, each with all of its names, itself first."""
+        """The same, each with all of its names, itself first; without any where it is computed and no leaf."""
 
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules."""
@@ -27,6 +27,12 @@ class Program(Protocol):
 
     def meet(self, text: str) -> bool:
         """Learn the names of a module that the program holds and never called, where this means it or a part of it."""
+
+    def follow(self, text: str) -> tuple[str, bool] | None:
+        """Follow what this names, where that is no leaf but a tensor computed from some; None where it names none.
+
+        Return its name, and whether that begins in this iteration, not in the next.
+        """
 
     def frozen(self) -> tuple[str, ...]:
         """Names of the parameters that require no gradient."""

@@ -1,17 +1,16 @@
 """One position of the trace, seen from one parameter: the facts that a screen is made of."""
 
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
-from backpropdbg.debugger.words import cancelled_part, edited_note, fused_note, norm, percent, state_of, use_details
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
     BackwardStarted,
     BackwardUse,
     Event,
+    Followed,
     ForwardUse,
     GradChanged,
     GradCleared,
@@ -26,10 +25,9 @@ from backpropdbg.events import (
     ProgramFinished,
     StepFinished,
     StepStarted,
-    Use,
 )
-from backpropdbg.ledger import Ledger, Run, cancelled, fold, newest_grad
-from backpropdbg.situation import Phase, Row, State, number
+from backpropdbg.ledger import Ledger, Run, fold, newest_grad
+from backpropdbg.situation import Phase
 from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
@@ -80,6 +78,15 @@ class Stop:
             return self.started.optimizer
         begun = self._last(IterationStarted)
         return begun.optimizer if begun is not None else ""
+
+    @cached_property
+    def followed(self) -> Followed | None:
+        """What is known of the focus where it is no leaf but computed; None where it is a parameter."""
+        begun = (e for e in reversed(self.events) if isinstance(e, BackwardStarted) and self.focus in e.computed)
+        newest = next(begun, None)
+        if newest is not None:
+            return newest.computed[self.focus]
+        return Followed("", ()) if self.trace.names_at(self.position).get(self.focus) == () else None
 
     @property
     def several(self) -> bool:
@@ -224,110 +231,18 @@ class Stop:
                 if run.number == self.event.run:
                     run.edit(self.event.use, partial)
 
-    # -- the ledger ------------------------------------------------------------------------------
-
-    def rows(self) -> tuple[Row, ...]:
-        run = self.run
-        if run is None:
-            rows = [Row("carried", "carried in", "", "pending")]
-            rows += [Row("partial", f"A{n}", detail, "pending") for n, detail in reversed(self._forward_uses())]
-            left = "" if self.grad is None or self._cleared else "left by an earlier backward"
-            last = self._row("grad", ".grad", "", self.grad, note=left)
-            return (*rows, Row("running", "running sum", "", "pending"), last)
-        rows = []
-        for r in self.ledger.runs:
-            prefix = f"run {r.number}: " if len(self.ledger.runs) > 1 else ""
-            rows.append(self._row("carried", prefix + "carried in", "", r.carried))
-            rows += self._partials(r)
-        absent: State = "none" if run.finished or not run.uses else "pending"
-        if run.lost:
-            rows.append(Row("running", "running sum", "", "not kept"))
-        else:
-            rows.append(self._row("running", "running sum", "", self.running, absent, self._cancelled_in_all(run)))
-        if self.ledger.changes:
-            rows.append(
-                self._row("label", "changed", "", self.ledger.changed, note="after the backward, before the step")
-            )
-        here = isinstance(self.event, Accumulated) and self.event.parameter == self.focus
-        return (*rows, self._row("grad", ".grad", "", self.grad, note=self._grad_note(run), here=here))
+    # -- of the ledger ----------------------------------------------------------------------------
 
     @property
-    def _cleared(self) -> bool:
+    def cleared(self) -> bool:
         """True where `.grad` was set to None or zeros in this iteration."""
         return any(isinstance(e, GradCleared) and self.focus in e.grads for e in self.events)
-
-    def _cancelled_in_all(self, run: Run) -> str:
-        """How much of the pulls on the element the sum of the partials has lost."""
-        values = [self.value_at(p) for p in run.partials]
-        known = [v for v in values if v is not None]
-        lost = cancelled([abs(v) for v in known], sum(known)) if len(known) == len(values) else None
-        if lost is None:
-            return ""
-        return f"in all {percent(lost)} cancelled" if lost >= _NOISE else "the pulls add up"
-
-    def _grad_note(self, run: Run) -> str:
-        if not run.uses:
-            return "zeros from zero_grad" if self._cleared and self.grad is not None else "no use reached the loss"
-        if not run.accumulates:
-            return "this run doesn't accumulate"
-        if self.ledger.changes:
-            return "changed since the backward"
-        if run.hooked and run.grad is not None and run.exact() is None:
-            return "a hook of the program's on this parameter changed it"
-        if run.grad is None:
-            return "AccumulateGrad has not run" if not run.finished else "AccumulateGrad did not run"
-        return {True: "= running sum, bit for bit", False: "differs from the running sum", None: ""}[run.exact()]
-
-    def _partials(self, run: Run) -> list[Row]:
-        rows, seen, before = [], set(), 0.0
-        details = use_details([(use.number, use.module, use.call) for use in run.uses])
-        here_use = self._here_use(run)
-        for use, partial in run.arrived:
-            seen.add(use.number)
-            value = self.value_at(partial)
-            original = run.originals.get(use.number)
-            notes = [fused_note(use), edited_note(original), "" if value is None else self._pull(value, before)]
-            note = "; ".join(filter(None, notes))
-            name, detail = f"A{use.number}", details[use.number]
-            rows.append(self._row("partial", name, detail, partial, "not computed", note, use == here_use))
-            if original is not None:
-                rows.append(self._row("label", f"{name} was", "", original))
-            before += value or 0.0
-        missing: State = "not computed" if run.finished else "pending"
-        for use in reversed(run.uses):
-            if use.number not in seen:
-                rows.append(Row("partial", f"A{use.number}", details[use.number], missing, note=fused_note(use)))
-        return rows
-
-    def _forward_uses(self) -> list[tuple[int, str]]:
-        """Number and detail of the uses that the forward had so far."""
-        calls = [e for e in self.events if isinstance(e, ForwardUse) and self.focus in e.parameters]
-        uses = [(e.numbers[e.parameters.index(self.focus)], e.module, e.call) for e in calls]
-        return list(use_details(uses).items())
-
-    def _here_use(self, run: Run) -> Use | None:
-        """The use that this stop is about, where it is one of this run."""
-        event = self.event
-        if isinstance(event, (BackwardUse, PartialEdited)) and event.run == run.number:
-            return event.use
-        return None
 
     def value_at(self, held: Held | None) -> float | None:
         """The selected element; None where there is no tensor, or none with elements."""
         if held is None or not held.kept or 0 in held.shape or len(held.shape) != len(self.element):
             return None
         return held.at(self.element)
-
-    def _pull(self, value: float, before: float) -> str:
-        """Where this term alone would move the element, and how much of what came before it cancels."""
-        if value == 0:
-            return "no pull"
-        if math.isnan(value):
-            return ""
-        against = cancelled_part(value, before)
-        up = (value < 0) != self.maximized
-        pull = "pulls it up" if up else "pulls it down"
-        return f"{pull}, cancels {percent(against)}" if against >= _NOISE else pull
 
     @cached_property
     def maximized(self) -> bool:
@@ -341,36 +256,6 @@ class Stop:
         values = [value for p in earlier if (value := self.value_at(p)) is not None]
         return sum(values) if values and len(values) == len(earlier) else None
 
-    def _row(
-        self,
-        kind: str,
-        term: str,
-        detail: str,
-        held: Held | None,
-        absent: State = "none",
-        note: str = "",
-        here: bool = False,
-    ) -> Row:
-        state = state_of(held, absent)
-        if held is None:
-            return Row(kind, term, detail, state, note=note, here=here)
-        if not held.kept:
-            return Row(kind, term, detail, state, norm(held), note=note, here=here)
-        reference = self.reference
-        cosine = held.cosine(reference) if reference is not None else None
-        value = self.value_at(held)
-        return Row(
-            kind,
-            term,
-            detail,
-            state,
-            norm(held),
-            None if cosine is None else number(cosine),
-            None if value is None else number(value),
-            note,
-            here,
-        )
-
     @cached_property
     def reference(self) -> Held | None:
         """What the cosines are taken to: the running sum of the newest run."""
@@ -380,22 +265,3 @@ class Stop:
     def final(self) -> bool:
         """True once every partial of the newest run is in."""
         return self.run is not None and len(self.run.arrived) == len(self.run.uses)
-
-    def update_rows(self) -> tuple[Row, ...]:
-        """The terms of the update, their sum and the weights, in the update phase."""
-        if self.started is None or self.focus not in self.started.grads:
-            return ()
-        if self.stepped is None:
-            return (self._row("term", "before", "", self.before, here=True), Row("term", "after", "", "pending"))
-        rows = [self._row("term", "before", "", self.before)]
-        rows += [self._row("term", name, "", held, note=note) for name, held, note in self.terms]
-        here = isinstance(self.event, StepFinished)
-        absent: State = "none" if self.before is None or self.after is None else "not kept"
-        rows.append(self._row("term", "difference", "", self.delta, absent, self.moved_note(), here))
-        return (*rows, self._row("term", "after", "", self.after))
-
-    def moved_note(self) -> str:
-        """Whether the weight moved, by its bits."""
-        if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
-            return ""
-        return "did not move, bit for bit" if self.before.same_bits(self.after) else "after - before"

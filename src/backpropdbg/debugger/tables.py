@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from backpropdbg.debugger import drawing
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
+from backpropdbg.debugger.rows import ledger_rows, update_rows
 from backpropdbg.debugger.words import fused_note, line_of
 from backpropdbg.situation import Number, Row, as_float, element_name
 
@@ -46,8 +47,8 @@ def _cosine(row: Row) -> str:
 def ledger(d: Debugger) -> str:
     """The ledger of the focus, with the terms of the update once there are any."""
     at = element_name(d.focus, d.stop.element)
-    text = f"{d.names.title(d.focus)}\n" + table(d.stop.rows(), at)
-    update = d.stop.update_rows()
+    text = f"{d.names.title(d.focus)}\n" + table(ledger_rows(d.stop), at)
+    update = update_rows(d.stop)
     return text + ("\n" + table(update, at) if update else "")
 
 

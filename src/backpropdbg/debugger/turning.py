@@ -8,6 +8,7 @@ from backpropdbg.events import (
     Event,
     ForwardUse,
     GradCleared,
+    GroupSummed,
     StepFinished,
     StepStarted,
 )
@@ -22,6 +23,8 @@ def is_turning_point(event: Event, focus: str) -> bool:
             return use.parameter == focus
         case Accumulated() as e:
             return e.parameter == focus
+        case GroupSummed() as e:
+            return e.parameter == focus and not e.group
         case StepStarted() as e:
             return focus in e.grads
         case StepFinished() as e:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from functools import reduce
 
-from backpropdbg.debugger import tables
+from backpropdbg.debugger import followed, tables
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.explain import SEVERAL, changers, gradient_read
 from backpropdbg.debugger.explain import why as last_update
+from backpropdbg.debugger.rows import update_rows
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, percent
 from backpropdbg.errors import CommandError
@@ -36,9 +37,12 @@ def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
     if stop.weight is None or len(element) != len(stop.weight.shape):
         stop.element = tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
     at = element_name(name, stop.element)
+    known = d.look(d.stop.position, name).followed
+    if known is not None:
+        return followed.why(name, known)
     title = [d.names.title(name)] * (d.names.title(name) != name)
     when = [f"iteration {stop.event.iteration}:"] * (stop.event.iteration != d.stop.event.iteration)
-    rows = stop.update_rows() if stop.stepped is not None and stop.before is not None else ()
+    rows = update_rows(stop) if stop.stepped is not None and stop.before is not None else ()
     table = [tables.table(rows, at)] if rows else []
     if isinstance(stop.event, ManualUpdate):
         return "\n".join([*title, *when, _by_hand(d, stop)])

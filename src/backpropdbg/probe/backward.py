@@ -14,11 +14,13 @@ from backpropdbg.events import (
     BackwardFinished,
     BackwardStarted,
     BackwardUse,
+    Followed,
     GroupSummed,
     Held,
     PartialEdited,
     Use,
 )
+from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.numbers import Numbers
@@ -35,8 +37,8 @@ Removers = list[tuple[str, Callable[[], object]]]  # by the parameter that a hoo
 class Backward:
     """The runs of the autograd engine."""
 
-    def __init__(self, watch: Watch, forward: Forward, update: Update) -> None:
-        self.watch, self._forward, self._update = watch, forward, update
+    def __init__(self, watch: Watch, forward: Forward, update: Update, computed: Computed) -> None:
+        self.watch, self._forward, self._update, self._computed = watch, forward, update, computed
         self._watched: dict[int, frozenset[str]] = {}
         self._removers: list[Removers] = []
         self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
@@ -108,6 +110,7 @@ class Backward:
     @guarded
     def _begin(self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers) -> None:
         watch = self.watch
+        roots = [t for t in outputs if isinstance(t, Tensor)]
         edges = find_edges(outputs)
         if watch.names.narrowed:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
@@ -115,7 +118,8 @@ class Backward:
         names = [known[id(e.leaf)] for e in edges]
         uses = self._number(edges, names)
         leaves = {name: e.leaf for name, e in zip(names, edges, strict=True)}
-        roots = [t for t in outputs if isinstance(t, Tensor)]
+        found = self._computed.find(roots) if self._computed.active else []
+        further = [(one, self._number(one.edges, [one.name] * len(one.edges))) for one in found]
         reached = {use.parameter for use in uses}
         alone = [t for t in roots if t.grad_fn is None and t.requires_grad and watch.names.tracks(t)]
         reached |= {watch.names.of(t) for t in alone}
@@ -132,19 +136,21 @@ class Backward:
             watch.iteration,
             run,
             loss,
-            tuple(uses),
+            (*uses, *(use for _, more in further for use in more)),
             carried,
-            dict(watch.weights),
+            dict(watch.weights) | {one.name: one.value for one in found if one.value is not None},
             user_location(),
             self._forward.feeds(roots),
             accumulates,
             tuple([name for name in reached if leaves[name]._backward_hooks]),
             self._update.maximized(),
             not watch.alone,
+            {one.name: self._told(one) for one in found},
         )
         arrivals: dict[str, int] = {}
         for edge, use in zip(edges, uses, strict=True):
-            hook = edge.node.register_hook(self._edge_hook(edge, use, run, arrivals))
+            hooked = bool(edge.leaf._backward_hooks)
+            hook = edge.node.register_hook(self._edge_hook(edge, use, run, arrivals, edge.leaf.shape, hooked))
             removers.append((use.parameter, hook.remove))
         for node, members in _groups(edges, uses).items():
             hook = node.register_hook(self._group_hook(node.name(), members, run))
@@ -159,7 +165,9 @@ class Backward:
                 hook = leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run))
                 removers.append((name, hook.remove))
                 leaf._post_accumulate_grad_hooks.update(theirs)
-        del edges, roots, alone
+        for one, more in further:
+            self._hook_computed(one, more, run, arrivals, removers)
+        del edges, roots, alone, found, further
         watch.emit(started)
         if watch.names.narrowed:
             watch.settle()
@@ -194,13 +202,39 @@ class Backward:
             )
         return uses
 
+    def _told(self, one: Found) -> Followed:
+        leaves = tuple([self.watch.names.of(leaf) for leaf in one.leaves])
+        return Followed(one.node.name(), leaves, one.many, one.mixed, one.retained)
+
+    def _hook_computed(
+        self, one: Found, uses: list[Use], run: int, arrivals: dict[str, int], removers: Removers
+    ) -> None:
+        """On the uses of a tensor that is no leaf, and on the node that gets their sum."""
+        shape = torch.Size(one.node._input_metadata[one.output].shape)
+        for edge, use in zip(one.edges, uses, strict=True):
+            hook = edge.node.register_hook(self._edge_hook(edge, use, run, arrivals, shape, one.mixed))
+            removers.append((one.name, hook.remove))
+        name, output, numbers, node = one.name, one.output, tuple([use.number for use in uses]), one.node.name()
+
+        def all_arrived(grad_outputs: Gradients) -> None:
+            total = grad_outputs[output]
+            if not self.watch.off and total is not None:
+                self._group_arrived(total, total, name, 0, numbers, node, run)
+
+        removers.append((one.name, one.node.register_prehook(all_arrived).remove))
+
     # -- hooks -----------------------------------------------------------------------------------
 
     def _edge_hook(
-        self, edge: Edge, use: Use, run: int, arrivals: dict[str, int]
+        self,
+        edge: Edge,
+        use: Use,
+        run: int,
+        arrivals: dict[str, int],
+        shape: torch.Size,
+        changes_in_place: bool,
     ) -> Callable[[Gradients, Gradients], Gradients | None]:
-        slot, through, shape = edge.slot, edge.through, edge.leaf.shape
-        changes_in_place = bool(edge.leaf._backward_hooks)
+        slot, through = edge.slot, edge.through
 
         def partial_arrived(grad_inputs: Gradients, grad_outputs: Gradients) -> Gradients | None:
             if self.watch.off:

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
+from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
@@ -39,8 +40,8 @@ Segments = list[tuple[int, int, int]]
 class Forward:
     """The module calls and bare uses of this iteration."""
 
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
+    def __init__(self, watch: Watch, computed: Computed) -> None:
+        self.watch, self.computed = watch, computed
         self.calls: dict[int, ForwardUse] = {}
         self._made = 0
         self._segments: Segments = []
@@ -82,6 +83,8 @@ class Forward:
             return
         if new:
             watch.ranks = max(watch.ranks, ranks(module))
+        if new and self.computed.active:
+            self.computed.settle()
         self.begin(sequence(), new)
         if new:
             watch.emit(watch.state())
@@ -133,6 +136,8 @@ class Forward:
 
     @guarded
     def _leave(self, call: Call, output: Any, outermost: bool) -> None:
+        if self.computed.active:
+            self.computed.after_call(call.module, output)
         if call.module._parameters and torch.is_grad_enabled():
             self._use(call, output)
         if outermost and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
@@ -160,6 +165,11 @@ class Forward:
         """True where a module of torch's own is running: its call is the use."""
         calls = self.watch.here.calls
         return bool(calls) and _is_library(calls[-1].module)
+
+    @guarded
+    def see_variables(self) -> None:
+        """An operation is about to run: look at the variables that are followed."""
+        self.computed.look_at_variables()
 
     @guarded
     def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
@@ -321,6 +331,8 @@ class BareUses(TorchFunctionMode):
         forward = self._forward
         if self.idle or forward.watch.off or not torch.is_grad_enabled() or _elsewhere():
             return []
+        if forward.computed.variables:
+            forward.see_variables()
         if forward.is_inside_library():
             return []
         if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations

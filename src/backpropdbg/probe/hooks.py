@@ -15,6 +15,7 @@ from torch.optim.optimizer import (
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Event
 from backpropdbg.probe.backward import Backward
+from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.edit import fit
 from backpropdbg.probe.forward import BareUses, Forward
 from backpropdbg.probe.names import Names
@@ -37,9 +38,12 @@ class Probe:
 
     def __init__(self, sink: Callable[[Event], None], policy: Policy | None = None) -> None:
         self.watch = watch = Watch(sink, policy or Policy())
-        self.forward, self.update = Forward(watch), Update(watch)
-        self.backward = Backward(watch, self.forward, self.update)
-        watch.on_new_iteration = [room.new_iteration for room in (self.forward, self.backward, self.update)]
+        self.computed = Computed(watch, watch.policy.track)
+        self.forward, self.update = Forward(watch, self.computed), Update(watch)
+        self.backward = Backward(watch, self.forward, self.update, self.computed)
+        rooms = (self.computed, self.forward, self.backward, self.update)
+        watch.on_new_iteration = [room.new_iteration for room in rooms]
+        watch.followed = self.computed.names
         watch.settle, watch.detach = self._settle, self.detach
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []
@@ -113,7 +117,9 @@ class Probe:
     def track(self, globs: Iterable[str]) -> None:
         """Narrow from now on to the parameters, or those of the modules, whose names match; all without a glob."""
         watch = self.watch
+        globs = tuple(globs)
         watch.names.track(globs)
+        self.computed.track(globs)
         tracked = dict(watch.names.parameters())
         watch.let_go(tracked)
         self.backward.unhook(but=tracked)
@@ -123,7 +129,8 @@ class Probe:
         """See the forward only while something that is known is tracked, or nothing is known."""
         if not self._undo or not self.watch.policy.partials:
             return
-        self.watch.asleep = asleep = self.watch.names.narrowed and self.watch.names.idle
+        idle = self.watch.names.idle and not self.computed.active
+        self.watch.asleep = asleep = self.watch.names.narrowed and idle
         if asleep:
             while self._seeing:
                 self._seeing.pop()()

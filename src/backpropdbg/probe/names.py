@@ -219,6 +219,27 @@ class Names:
 
     # -- answers -----------------------------------------------------------------------------------
 
+    def modules_at(self, path: str) -> list[nn.Module]:
+        """The modules with a path; those with "" are the roots without a prefix."""
+        return [module for known, module in self._modules.pairs() if known == path]
+
+    def module_path(self, module: nn.Module) -> str | None:
+        """The path of a module; None where it is not known."""
+        return self._modules.get(module)
+
+    def living(self) -> list[nn.Module]:
+        """All modules that are known."""
+        return [module for _, module in self._modules.pairs()]
+
+    def without_variable(self, text: str) -> str:
+        """A name without the variable of its root, where that does not stand in the names of its parameters."""
+        for known, _ in self._leaves.pairs():
+            for also in known.also:
+                variable = also.removesuffix(known.names[0])
+                if variable and variable != also and text.startswith(variable):
+                    return text.removeprefix(variable)
+        return text
+
     def _is_learned(self, root: nn.Module) -> bool:
         return any(reference() is root for reference in self._roots)
 

@@ -116,6 +116,7 @@ class Watch:
         ranks: over how many processes the gradients are averaged.
         detach: lets the program go.
         settle: falls asleep or wakes up, as the names that are known now demand.
+        followed: names the tensors that are no leaves, and that somebody asked for.
     """
 
     def __init__(self, sink: Callable[[Event], None], policy: Policy) -> None:
@@ -136,6 +137,7 @@ class Watch:
         self.ranks = 1
         self.detach: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
+        self.followed: Callable[[], tuple[str, ...]] = tuple
         self.on_new_iteration: list[Callable[[], None]] = []
         self._threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
         self._inert = 0
@@ -259,7 +261,7 @@ class Watch:
         weights: dict[str, Held] = {**self.weights}
         grads: dict[str, Held | None] = {name: self.grads.get(name) for name, _ in self.names.parameters()}
         optimizer = summary(self.optimizer) if self.optimizer is not None else ""
-        return IterationStarted(self.iteration, weights, grads, optimizer)
+        return IterationStarted(self.iteration, weights, grads, optimizer, self.followed())
 
     def prune(self) -> None:
         """Forget calls and steps that a swallowed exception ended: torch calls no hook then."""

@@ -10,6 +10,7 @@ from backpropdbg.report.runs import Run, nonzero, norm
 from backpropdbg.situation import Number
 
 CANCELS = 0.9
+NO_LEAF = "no .grad: not a leaf"
 
 
 class Past:
@@ -120,10 +121,12 @@ class Account:
             where = "" if use.where is None else f" ({use.where.path}:{use.where.line})"
             self._look(partial, f"the partial of use #{use.number}{use.among}{where}")
 
-    def sums(self, number: int, total: Held) -> None:
-        """The total of a group reached the leaf."""
-        if number in self.runs:
+    def sums(self, number: int, total: Held, reaches: bool) -> None:
+        """The total of a group reached the leaf; else that of all uses of what is computed flows on."""
+        if number in self.runs and reaches:
             self.runs[number].add(total)
+        elif number in self.runs:
+            self.runs[number].flows_on(total)
 
     def accumulates(self, number: int, grad: Held, run: Run) -> None:
         """`.grad` was written; run: stands in where the leaf itself was the root of the backward."""
@@ -263,12 +266,16 @@ class Account:
     def _exact(self, runs: list[Run]) -> tuple[bool | None, tuple[str, ...]]:
         labels = list(self.labels)
         written = [run for run in runs if run.grad is not None]
-        if any(run.exact is False for run in written):
+        if any(run.exact is False for run in runs):
             return False, tuple(labels)
         if any(run.exact is None and run.hooked for run in written):
             labels.insert(0, "a hook of the program's")
         elif any(run.exact is None for run in written):
             labels.append("not compared")
+        elif runs and all(run.followed for run in runs):
+            return (False if any(run.exact is False for run in runs) else all(run.exact for run in runs) or None), (
+                NO_LEAF,
+            )
         elif runs and not written:
             labels.append("not accumulated")
         return (True if written and not labels else None), tuple(labels)

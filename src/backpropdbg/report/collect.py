@@ -13,6 +13,7 @@ from backpropdbg.events import (
     BackwardStarted,
     BackwardUse,
     Event,
+    Followed,
     ForwardUse,
     GradChanged,
     GradCleared,
@@ -78,6 +79,7 @@ class Collector:
         self._known: dict[str, str] = {}
         self._measured: dict[str, tuple[int, ...]] = {}
         self._alive: set[str] = set()
+        self._followed: dict[str, Followed] = {}
         self._optimizers = 0
         self._stepping = self._several = False
         self._begin(0)
@@ -141,7 +143,7 @@ class Collector:
             case BackwardStarted():
                 self._backward(event)
             case GroupSummed():
-                self._account(event.parameter).sums(event.run, event.total)
+                self._account(event.parameter).sums(event.run, event.total, bool(event.group))
             case Accumulated():
                 self._accumulated(event)
             case BackwardFinished():
@@ -189,7 +191,8 @@ class Collector:
         self._ran = self._eventful = self._open = True
         self._started[event.run] = event
         self._several = self._several or event.several
-        self._weigh(event.weights)
+        self._weigh({name: weight for name, weight in event.weights.items() if name not in event.computed})
+        self._followed.update(event.computed)
         within = self._outermost()
         uses: dict[str, list[int]] = {}
         for index, use in enumerate(event.uses):
@@ -197,6 +200,7 @@ class Collector:
         for name in event.carried.keys() | uses.keys():
             taken = tuple([event.uses[index] for index in uses.get(name, ())])
             run = Run(event.carried.get(name), taken, event.accumulates, name in event.hooked, within)
+            run.followed = event.computed.get(name)
             self._account(name).starts(event.run, run, event.loss)
 
     def _accumulated(self, event: Accumulated) -> None:
@@ -266,7 +270,8 @@ class Collector:
             self._past.setdefault(name, Past()).optimized = True
         self._optimizers = max(self._optimizers, optimizers, len(self._stepped))
         living, frozen, computed = self._names.all(), self._names.frozen(), self._names.non_leaves()
-        self._alive = {*living, *frozen, *computed}
+        self._alive = {*living, *frozen, *computed, *self._followed}
+        self._known.update(dict.fromkeys(self._followed, "computed"))
         self._known.update(dict.fromkeys(living, "parameter"))
         self._known.update(dict.fromkeys(frozen, "frozen"))
         for name in computed:
@@ -281,6 +286,8 @@ class Collector:
 
     def _flush(self) -> None:
         self._emit(self._batch())
+        self._alive -= {name for name in self._followed if name not in self._accounts}
+        self._followed = {}
         self._accounts = {}
         for name in self._past.keys() - self._alive:  # else a loop that makes a new leaf each time grows for ever
             for known in (self._past, self._known, self._aliases, self._measured):

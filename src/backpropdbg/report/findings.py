@@ -75,6 +75,8 @@ def _line(fact: Facts, found: tuple[Found, ...]) -> Line:
 def _whole(name: str, mine: list[Facts], received: set[str]) -> Iterator[Found]:
     """The findings that only all iterations together show."""
     last = mine[-1]
+    if last.kind == "computed":
+        return
     trained = any(fact.row.weight_moved or fact.optimized for fact in mine)
     if name in received and not trained and not last.replaced and not _NAMELESS.match(name):
         yield Found("no-optimizer", f"received a gradient, but {_who(last)}")

@@ -56,7 +56,7 @@ class Facts(Struct, frozen=True):
         row: without findings. found: those that this iteration shows by itself.
         cancelled: 1 - |sum| / sum of |partials|, the largest of its runs with at least two partials.
         weight_norm: of the weight at the beginning of the iteration.
-        kind: "parameter", "frozen" or "non-leaf".
+        kind: "parameter", "frozen", "non-leaf", or "computed" where such a one is followed.
         forward: an operation took it. received: a gradient of it was computed. ran: some backward ran.
         optimized: an optimizer that is known by now has it. optimizers: how many are known. stepped: one of them ran.
         twins: other parameters that had the same bits when the later one of the two was first seen.

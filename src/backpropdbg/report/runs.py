@@ -1,6 +1,6 @@
 """One run of the engine, as far as it concerns one parameter: of its tensors only the sum so far is kept."""
 
-from backpropdbg.events import Held, Use
+from backpropdbg.events import Followed, Held, Use
 from backpropdbg.ledger import cancelled
 from backpropdbg.situation import Number, number
 
@@ -30,6 +30,7 @@ class Run:
         self.grad: Held | None = None
         self.exact: bool | None = None
         self.over = False
+        self.followed: Followed | None = None
 
     def arrive(self, use: Use, partial: Held | None) -> None:
         """A partial; those of a group reach the leaf as the group's total."""
@@ -40,6 +41,11 @@ class Run:
     def add(self, term: Held) -> None:
         """A term reached the leaf: add it as the engine does."""
         self.total = term if self.total is None else self.total.plus(term)
+
+    def flows_on(self, total: Held) -> None:
+        """All its uses are in: what is computed hands their sum on."""
+        if self.total is not None and self.followed is not None and total.kept:
+            self.exact = self.total.same_bits(total) or (None if self.followed.mixed else False)
 
     def accumulated(self, grad: Held) -> None:
         """`.grad` was written: compare it with our own sum, which can go then."""

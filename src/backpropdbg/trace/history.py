@@ -214,7 +214,7 @@ class Trace:
         """The parameter that this partial reaches by itself; None for one of a group, or where another flows on."""
         event, following = self[position], self[position + 1]
         if isinstance(event, GroupSummed):
-            return event.parameter
+            return event.parameter if event.group else None  # else the sum of terms, and none itself
         assert isinstance(event, (BackwardUse, PartialEdited))
         replaced = isinstance(following, PartialEdited) and following.use == event.use
         return None if event.use.group or replaced else event.use.parameter

@@ -8,6 +8,7 @@ from types import FrameType
 from backpropdbg.debugger import arguments, tables
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
+from backpropdbg.debugger.followed import LATER
 from backpropdbg.debugger.locations import suggest
 from backpropdbg.debugger.timeline import as_text
 from backpropdbg.debugger.why import why as explain_why
@@ -121,10 +122,14 @@ def element(d: Debugger, text: str) -> str:
 
 @command(arguments.something)
 def focus(d: Debugger, text: str) -> str:
-    """focus PARAM: the parameter that the ledger and `next` are about."""
-    d.focus, d.element = d.names.parameter(text), None
+    """focus PARAM: the parameter that the ledger and `next` are about.
+    A tensor computed from parameters will do, too: layer.weight where it is parametrized, weight.bfloat16 for a copy of
+    autocast's, or a variable of the program's.
+    """
+    followed = d.known.follow(text) if d.names.known(text) is None and not d.in_past else None
+    d.focus, d.element = followed[0] if followed else d.names.parameter(text), None
     d.refresh()
-    return f"focus: {d.names.title(d.focus)}"
+    return f"focus: {d.names.title(d.focus)}" + (f"\n{d.focus} {LATER}" if followed and not followed[1] else "")
 
 
 @command(arguments.anything)
