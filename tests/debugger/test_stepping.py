@@ -751,7 +751,7 @@ WORDS = [
     *("watch", "commands", "end", "recheck", "display", "undisplay"),
     *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "focus", "why", "list", "where"),
     *("up", "down", "help", "set", "mute", "unmute", "track"),
-    *("say", "sleep", "screenshot", "source", "restart", "quit"),
+    *("say", "sleep", "screenshot", "theme", "source", "restart", "quit"),
 ]
 
 
