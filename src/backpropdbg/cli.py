@@ -3,6 +3,7 @@
 import argparse
 import atexit
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -67,7 +68,7 @@ def _web(given: argparse.Namespace, options: dict[str, object]) -> int:
     demo = options["demo"]
     assert isinstance(demo, dict)
     words = [sys.executable, "-m", "backpropdbg", "demo", "--served", *(["--tour"] if given.tour else [])]
-    words += ["--theme", given.theme, "--keep", str(options["keep"]), *demo_words(demo)]
+    words += [*(["--theme", given.theme] if given.theme else []), "--keep", str(options["keep"]), *demo_words(demo)]
     serve(words, given.host, given.port, lambda text: print(text, flush=True))
     return 0
 
@@ -160,6 +161,13 @@ def _diff(given: argparse.Namespace) -> int:
     return compare(given.a, given.b)
 
 
+def _keys(given: argparse.Namespace) -> int:
+    from backpropdbg.tui.config import sample
+
+    print(sample(), end="")
+    return 0
+
+
 def checked(name: str, commands: Sequence[str]) -> list[str]:
     """Return the commands to begin with. Raises UsageError for the first that can't be one."""
     if commands:
@@ -175,7 +183,7 @@ def checked(name: str, commands: Sequence[str]) -> list[str]:
 
 def _show(
     options: dict[str, object],
-    theme: str,
+    theme: str | None,
     script: "Script | None" = None,
     speed: float = 1.0,
     first: Sequence[str] = (),
@@ -188,10 +196,13 @@ def _show(
     try:
         session.prepare()  # the child imports torch while this process imports textual
         from backpropdbg.tui.app import DebuggerApp
+        from backpropdbg.tui.config import read
 
+        settings = read(os.environ)
+        settings = dataclasses.replace(settings, theme=theme or settings.theme)
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
-        app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code, theme=theme)
+        app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code, settings=settings)
         app.run()
         if app.raised and script is None:
             sys.stderr.write("".join(app.last_words))
@@ -212,7 +223,7 @@ def _write(script: "Script", given: argparse.Namespace, speed: float) -> int:
         if path:
             check_target(path, endings, option)
     code = write_page(script, given.html) if given.html else 0
-    return code or (_cast(script, given.cast, speed, given.theme) if given.cast else 0)
+    return code or (_cast(script, given.cast, speed, given.theme or "dark") if given.cast else 0)
 
 
 def _cast(script: "Script", path: str, speed: float, theme: str) -> int:
@@ -261,6 +272,7 @@ def _set_modes(fd: int, modes: "list[Any]") -> None:
 _COMMANDS = {
     "demo": _demo,
     "diff": _diff,
+    "keys": _keys,
     "open": _open,
     "record": _record,
     "replay": _replay,

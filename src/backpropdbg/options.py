@@ -107,7 +107,8 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_theme(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--theme", choices=list(PALETTES), default="dark", help="colours of the screen (dark)")
+    told = "colours of the screen (dark, or what the config file says)"
+    parser.add_argument("--theme", choices=list(PALETTES), help=told)
 
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
@@ -301,6 +302,7 @@ def build() -> argparse.ArgumentParser:
     diff = commands.add_parser("diff", help="where two recordings part, and by how much", allow_abbrev=False)
     diff.add_argument("a", metavar="A", help="a .bptrace file")
     diff.add_argument("b", metavar="B", help="another one")
+    commands.add_parser("keys", help="print a config file with every key and setting in it", allow_abbrev=False)
     replay = commands.add_parser("replay", help="run a script of commands", allow_abbrev=False)
     replay.add_argument("file", metavar="FILE", help="a .bpdb script")
     replay.add_argument("--format", choices=["text", "jsonl"], default="text", help="what goes to stdout")

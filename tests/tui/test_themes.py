@@ -13,6 +13,7 @@ import backpropdbg.tui
 from backpropdbg.palette import PALETTES, Palette, contrast
 from backpropdbg.tui import paint
 from backpropdbg.tui.app import DebuggerApp
+from backpropdbg.tui.config import Settings
 from backpropdbg.tui.results import Results
 from backpropdbg.wire.session import Ended, ProgramOutput
 
@@ -71,7 +72,7 @@ def pairs_on(app: DebuggerApp) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("size", [(120, 50), (80, 24)])
 async def test_what_is_drawn_can_be_read(palette: Palette, size: tuple[int, int]) -> None:
-    async with opened(size, theme=palette.name) as (app, session, pilot):
+    async with opened(size, settings=Settings(palette.name)) as (app, session, pilot):
         session.say(ProgramOutput("stdout", "out\n"), ProgramOutput("stderr", "err\n"))
 
         def check() -> None:
@@ -125,7 +126,7 @@ async def test_the_command_names_a_theme_and_says_which_there_are() -> None:
 
 
 async def test_the_theme_changes_while_the_program_runs_and_under_the_help() -> None:
-    async with opened(stop=None, theme="light") as (app, _, pilot):
+    async with opened(stop=None, settings=Settings("light")) as (app, _, pilot):
         await pilot.press("T")
         await until(pilot, lambda: app.theme == "contrast" and "starting" in screen(app))
         await pilot.press("question_mark", "question_mark", "colon", *"theme dark", "enter")
@@ -140,6 +141,6 @@ def test_the_style_sheet_has_no_colours_of_its_own() -> None:
 @pytest.mark.parametrize("name", PALETTES)
 async def test_no_color_draws_every_theme(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    async with opened(theme=name, stop=STOP) as (app, _, pilot):
+    async with opened(settings=Settings(name), stop=STOP) as (app, _, pilot):
         await pilot.press("T")
         await until(pilot, lambda: "theme" in app.query_one(Results).text and "-1.253" in screen(app))

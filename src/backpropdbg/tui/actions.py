@@ -7,6 +7,7 @@ from textual.widgets import Static
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.face import NOTHING_RUNS, Face
 from backpropdbg.tui.help import TABS, Help, tab_line
+from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger, ledger_table
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.matrix import MatrixPane
@@ -35,9 +36,9 @@ class Actions(Face):
         if self.running and not self.ended:
             self.session.interrupt()
         elif self.recorded:
-            self.hint(f"{NOTHING_RUNS}: q quits")
+            self.hint(f"{NOTHING_RUNS}: {shown('quit')} quits")
         else:
-            self.hint("the program is not running: q quits")
+            self.hint(f"the program is not running: {shown('quit')} quits")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave `:`, `b` and tab alone where they are text, or close the help."""
@@ -85,7 +86,8 @@ class Actions(Face):
             return
         name = next_parameter(self.situation.parameters, self.situation.focus, every)
         if name is None:
-            self.hint("no other parameter here" if every else "this module has no other parameter: shift+tab goes on")
+            on = f"this module has no other parameter: {shown('any-parameter')} goes on"
+            self.hint("no other parameter here" if every else on)
         else:
             self.send(f"focus {name}")
 
@@ -189,9 +191,9 @@ class Actions(Face):
         """Show true cells around the selected element, or all of a large tensor, pooled."""
         matrices = self.base.query_one(Matrices)
         if not matrices.zoom():
-            self.hint("every cell here is a true one already; z is for tensors that don't fit")
+            self.hint(f"every cell here is a true one already; {shown('zoom')} is for tensors that don't fit")
         else:
-            self.hint("true cells around the selected element: z shows all" if matrices.zoomed else "")
+            self.hint(f"true cells around the selected element: {shown('zoom')} shows all" if matrices.zoomed else "")
 
     def action_page(self, way: int) -> None:
         """Scroll the results where there are some, else the ledger, else the output."""
@@ -230,7 +232,7 @@ class Actions(Face):
             return
         if not self.player.paused:
             self.player.hold()
-            self.hint("paused: space goes on, a step key takes over")
+            self.hint(f"paused: {shown('pause')} goes on, a step key takes over")
         elif self.left_at is None or (self.situation is not None and self.situation.position == self.left_at):
             self.hint("")
             self.go_on()

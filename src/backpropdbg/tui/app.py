@@ -4,11 +4,9 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from typing import ClassVar
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container, Horizontal
 from textual.message import Message
 from textual.widgets import Static
@@ -16,11 +14,12 @@ from textual.widgets import Static
 from backpropdbg.situation import Situation
 from backpropdbg.tui.actions import Actions
 from backpropdbg.tui.command import CommandLine
+from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.header import Header
 from backpropdbg.tui.help import TABS, key_line, tab_line
-from backpropdbg.tui.keys import BINDINGS
+from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.output import OutputPane, Printed
@@ -32,6 +31,7 @@ from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
 TALL = 44
+NO_USE_YET = "the program runs; no parameter was used yet"
 WALKS = (["rs"], ["back"], ["rn"], ["rc"], ["goto", "now"])
 
 
@@ -56,7 +56,6 @@ class DebuggerApp(Actions):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
-    BINDINGS: ClassVar[list[BindingType]] = [*BINDINGS]
 
     def __init__(
         self,
@@ -64,10 +63,9 @@ class DebuggerApp(Actions):
         script: Script | None = None,
         speed: float = 1.0,
         own_code: bool = False,
-        theme: str = "dark",
+        settings: Settings | None = None,
     ) -> None:
-        super().__init__(session)
-        self.theme = theme
+        super().__init__(session, settings or Settings())
         self.own_code = own_code
         self.raised = False
         self.printed = Printed()
@@ -141,7 +139,7 @@ class DebuggerApp(Actions):
             if stream == "stderr":
                 self.last_words.append(text)
         if isinstance(heard.message, wire.ProgramOutput) and self.situation is None and not self.ended:
-            self.base.query_one(Explanation).say("the program runs; no parameter was used yet. : types into its input")
+            self.base.query_one(Explanation).say(f"{NO_USE_YET}. {shown('command')} types into its input")
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = self.walking = False
@@ -175,7 +173,8 @@ class DebuggerApp(Actions):
             self.hint("")
         if self.situation is None and self.player is None:
             use = f"use of {situation.focus}" if situation.focus else "use of a parameter"
-            self.hint(f"n goes to the next {use}, s to the next event of all; ? shows every key")
+            goes = f"{shown('next')} goes to the next {use}, {shown('step')} to the next event of all"
+            self.hint(f"{goes}; {shown('help')} shows every key")
         self.situation = situation
         self.base.set_class(situation.past or situation.recorded, "past")
         self.base.query_one("#prompt-word", Static).update(self.prompt)
@@ -235,7 +234,8 @@ class DebuggerApp(Actions):
         self.base.query_one(Header).show(self.situation, "ended")
         self.base.query_one(Matrices).answers = False
         self.base.query_one(Explanation).say(ended.cause, alarm=True)
-        self.hint("q quits" if self.recorded else "R restarts the program, q quits")
+        restarts = "" if self.recorded else f"{shown('restart')} restarts the program, "
+        self.hint(f"{restarts}{shown('quit')} quits")
         self.show_keys(self.size.width)
         output = self.base.query_one(OutputPane)
         output.open_line = False

@@ -11,6 +11,7 @@ from textual.geometry import Size
 from backpropdbg.pages.cast import Moment
 from backpropdbg.situation import Situation
 from backpropdbg.tui.app import DebuggerApp
+from backpropdbg.tui.config import Settings
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.player import PACE, Player, Script
 from backpropdbg.wire.session import Session
@@ -83,7 +84,7 @@ class TapedApp(DebuggerApp):
     """The app before nobody. drawn: how often it was."""
 
     def __init__(self, session: Session, script: Script, speed: float, theme: str) -> None:
-        super().__init__(session, theme=theme)
+        super().__init__(session, settings=Settings(theme))
         self.tape = Tape()
         self.drawn = 0
         self.player = TapedPlayer(self, script, speed)

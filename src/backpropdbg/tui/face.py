@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 from rich.text import Text
 from textual import work
+from textual.binding import BindingsMap
 from textual.widgets import Static
 
 from backpropdbg.situation import Matrix, Situation
+from backpropdbg.tui import keys
+from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.header import Header
+from backpropdbg.tui.keys import shown
 from backpropdbg.tui.paint import clean
 from backpropdbg.tui.player import Player, words_of
 from backpropdbg.tui.results import Results
@@ -20,7 +24,6 @@ from backpropdbg.wire import session as wire
 TO_HERE = ["--to", "HERE"]
 BAD_RESTART = "restart takes nothing, or --to HERE"
 GRACE = 1.9
-ENDED = "the program has ended: R restarts it, q quits"
 NOTHING_RUNS = "this is a recording: nothing runs here"
 
 
@@ -38,8 +41,11 @@ class Face(Themed):
         left: what the session says from now on is for others; detached: since the program is left to itself.
     """
 
-    def __init__(self, session: wire.Session) -> None:
-        super().__init__()
+    def __init__(self, session: wire.Session, settings: Settings) -> None:
+        super().__init__(settings.theme)
+        self.settings = settings
+        keys.use(settings.keys)
+        self._bindings = BindingsMap(keys.bindings())
         self.session = session
         self.situation: Situation | None = None
         self.exit_code = 0
@@ -111,10 +117,15 @@ class Face(Themed):
     def free(self) -> bool:
         """Return True where a command may be sent now; else say why not."""
         if self.ended:
-            self.hint("the recording is closed: q quits" if self.recorded else ENDED)
+            what = (
+                "the recording is closed"
+                if self.recorded
+                else f"the program has ended: {shown('restart')} restarts it,"
+            )
+            self.hint(f"{what}{':' * self.recorded} {shown('quit')} quits")
         elif self.busy:
             what = "looking through what was recorded" if self.walking else "the program is running"
-            self.hint(f"{what}: i interrupts it, q quits")
+            self.hint(f"{what}: {shown('interrupt')} interrupts it, {shown('quit')} quits")
         return not (self.busy or self.ended)
 
     def take_over(self) -> None:
@@ -157,7 +168,7 @@ class Face(Themed):
     def do_restart(self, to_here: bool = False) -> None:
         """Restart without blocking the screen; to_here: and run to the event of this stop."""
         if self.recorded:
-            self.hint(f"{NOTHING_RUNS}: q quits")
+            self.hint(f"{NOTHING_RUNS}: {shown('quit')} quits")
             return
         self.running, self.ended, self.waiting, self.exit_code = True, False, False, 0
         self.walking = False

@@ -1,4 +1,6 @@
-"""The help overlay and the footer line of keys."""
+"""The help overlay and the line of keys at the bottom; both name the keys that the user has."""
+
+from itertools import groupby
 
 from rich.text import Text
 from textual import events
@@ -7,74 +9,85 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from backpropdbg.tui import paint
+from backpropdbg.tui import keys, paint
 
 TABS = ("matrices", "source", "output", "timeline")
-KEYS = {
-    "live": "s=step n=next f=finish c=continue S/N/C=back b=break :=command tab=focus arrows=element R=restart",
-    "past": "s=step n=next f=finish c=continue S/N/C=back G=now g=goto :=command tab=focus arrows=element",
-    "over": "S/N/C=back g=goto R=restart :=command tab=focus arrows=element",
-    "ended": "R=restart :=command",
-    "timeline": "left/right=iteration home/end=oldest,_newest t=hide esc=back_to_the_keys",
-    "typing": "enter=run tab=complete up=history esc=back_to_the_keys help=all_commands",
+BACK = ("step-back next-back continue-back", "back")
+ELEMENT = (" ".join(f"element-{way}" for way in keys.ARROWS), "element")
+STEPS = (("step", "step"), ("next", "next"), ("finish", "finish"), ("continue", "continue"))
+RESTART, GOTO = ("restart", "restart"), ("goto", "goto")
+ELSE = (("command", "command"), ("parameter", "focus"), ELEMENT)
+# Actions, and the word that stands for them.
+LINES = {
+    "live": (*STEPS, BACK, ("break", "break"), *ELSE, RESTART),
+    "past": (*STEPS, BACK, ("now", "now"), GOTO, *ELSE),
+    "over": (BACK, GOTO, RESTART, *ELSE),
+    "ended": (RESTART, ("command", "command")),
 }
-LAST = ["?=help", "q=quit"]
+# The widgets' own, which are what they are.
+FIXED = {
+    "timeline": (("left right", "iteration"), ("home end", "oldest, newest")),
+    "typing": (("enter", "run"), ("tab", "complete"), ("up", "history"), ("esc", "back to the keys")),
+}
+LAST = (("help", "help"), ("quit", "quit"))
 # What a narrow screen has no room for goes first.
-LEAST = ("g=goto", "R=restart", "arrows=element", "tab=focus", "b=break", ":=command")
-HELP = """\
-s  step: the next event of any parameter or of the loop
-n  next turning point of the parameter: its uses, the sum, the update
-f  finish: to the end of the phase
-c  continue to the next breakpoint
-S  N  C    the same backwards, through what was recorded; s n c go on
-g  goto ...: an event or an iteration      G  back to now
-i  interrupt a running program (or ctrl+c); :detach lets it run on alone
-R  restart: same seed; breakpoints, focus and element kept (:restart --to HERE)
-
-b  break ...        :  command line (tab completes, up: history)      esc  leave it
-tab        the next parameter of the same module
-shift+tab  the next parameter of all
-arrows     the neighbouring element (or a click)      m  the next matrices
-enter      what each use adds to the element, as bars that add up; or norms
-> < !      the largest, smallest, first non-finite element of the first matrix
-z          zoom: true cells of a large tensor around the element
-t          timeline: left, right, home, end and clicks choose an iteration
-1 2 3 4    matrices, source, output, timeline (on a small screen)
-page up, page down  scroll results, else the ledger, else the output
-space      pause a playing script; a step key takes over, space goes on with it
-T          theme: dark, light, contrast
-ctrl+s     save the screen as backpropdbg.svg     y  copy the ledger (tab-separated)
-q  quit             ? or F1  these keys
-
+LEAST = ("goto", "restart", "element", "focus", "break", "command")
+NOTES = """\
 timeline: v the stop, N now; b breakpoint, ! not finite; gradient - None, ? pending
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
 orange +, blue -; a positive gradient pulls its element down.
-none of the keys while the program runs: then `:` types into its standard input"""
+none of the keys while the program runs: then {command} types into its standard input
+:restart --to HERE runs again up to this stop; :detach lets the program run on alone
+`backpropdbg keys` prints a file in which each of these keys can be changed"""
+
+
+def shown(actions: str) -> str:
+    """Return the first keys of some actions, e.g. "S N C"; the four arrows as "arrows"."""
+    found = [keys.shown(name) for name in actions.split() if keys.now()[name]]
+    return "arrows" if found == list(keys.ARROWS) else " ".join(found)
 
 
 def key_line(width: int, kind: str = "live") -> Text:
-    """Return the line of keys that fits, for a stop in the present ("live") or one of the other `KEYS`."""
-    entries = KEYS[kind].split() + ([] if kind in ("typing", "timeline") else LAST)
+    """Return the line of keys that fits, for a stop in the present ("live") or another one of those above."""
+    if kind in LINES:
+        have = [(shown(actions), word) for actions, word in (*LINES[kind], *LAST)]
+        entries = [(key, word) for key, word in have if key]
+    elif kind == "timeline":
+        entries = [*FIXED[kind], (keys.shown("timeline"), "hide"), (keys.shown("leave"), "back to the keys")]
+    else:
+        entries = [*FIXED[kind], ("help", "all commands")]
     for least in LEAST:
-        if sum(len(entry) + 2 for entry in entries) < width:
+        if sum(len(key) + len(word) + 3 for key, word in entries) < width:
             break
-        entries = [entry for entry in entries if entry != least]
+        entries = [entry for entry in entries if entry[1] != least]
     text = Text(" ", no_wrap=True)
-    for entry in entries:
-        key, _, word = entry.rpartition("=")
-        text.append(key.replace("/", " "), f"bold {paint.now().accent}")
-        text.append(f" {word.replace('_', ' ')}  ", paint.now().plain)
+    for key, word in entries:
+        text.append(key, f"bold {paint.now().accent}")
+        text.append(f" {word}  ", paint.now().plain)
     return text
 
 
 def tab_line(number: int) -> Text:
     """Return the line that names the tabs of a small screen, with the open one marked."""
-    text = Text(" ", no_wrap=True)
+    text, colours = Text(" ", no_wrap=True), paint.now()
     for n, word in enumerate(TABS, 1):
-        style = f"bold {paint.now().on_accent} on {paint.now().accent}" if n == number else paint.now().dim
-        text.append(f"[{n} {word}]" if n == number else f" {n} {word} ", style)
+        style = f"bold {colours.on_accent} on {colours.accent}" if n == number else colours.dim
+        label = f"{keys.shown(f'tab-{n}')} {word}"
+        text.append(f"[{label}]" if n == number else f" {label} ", style)
         text.append(" ")
     return text
+
+
+def help_text() -> Text:
+    """Return a line for each thing that keys do, and what else there is to know."""
+    text, colours = Text(), paint.now()
+    for title, entries in keys.GROUPS.items():
+        text.append(f"{title}\n", f"bold {colours.strong}")
+        for line, alike in groupby(entries, lambda entry: entry.help):
+            found = [" or ".join(map(keys.display, keys.now()[entry.name])) for entry in alike]
+            pressed = "  ".join(filter(None, found)) or "(no key)"
+            text.append(f"  {pressed:<20}", f"bold {colours.accent}").append(f" {line}\n", colours.plain)
+    return text.append(NOTES.format(command=keys.shown("command")), colours.dim)
 
 
 class Help(ModalScreen[None]):
@@ -83,7 +96,7 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         with VerticalScroll(id="help") as box:
-            yield Static(Text(HELP))
+            yield Static(help_text())
         box.border_title = "keys"
         box.border_subtitle = "any other key closes this, down scrolls"
 

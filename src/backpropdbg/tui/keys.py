@@ -1,46 +1,123 @@
-"""Which key does what; the actions are methods of the app."""
+"""Which key does what, if the config file does not say otherwise; the actions are methods of the app.
+
+The keys are those of pdb and pudb where these have one. `[keys]` of the config file gives an action, by its name here,
+other keys in place of these.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from textual.binding import Binding
+from textual.keys import REPLACED_KEYS, key_to_character
 
-MOVES = {
-    "s": "step",
-    "n": "next",
-    "f": "finish",
-    "c": "continue",
-    "S": "rs",
-    "N": "rn",
-    "C": "rc",
-    "G": "goto now",
+# Always, so that nobody is locked in.
+LEAVE = "ctrl+q"
+SHORT = {"escape": "esc", "pageup": "page up", "pagedown": "page down"}
+ARROWS = ("up", "down", "left", "right")
+
+
+class Key(NamedTuple):
+    """One action: its name in the config file, its keys, the app's method, and its line in the help.
+
+    first: before any widget has the key, so that e.g. the command line has the keyboard before the next key of a burst.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    action: str
+    help: str
+    first: bool = False
+
+
+BACK = "the same backwards, through what was recorded"
+NEIGHBOUR = "the neighbouring element (or a click on it)"
+SEARCH = "the largest, smallest, first non-finite element of the first matrix"
+TAB = "matrices, source, output, timeline, where there is no room for all"
+SCROLL = "scroll results, else the ledger, else the output"
+GROUPS = {
+    "move": (
+        Key("step", ("s",), "move('step')", "step: the next event of any parameter or of the loop"),
+        Key("next", ("n",), "move('next')", "next turning point of the parameter: its uses, the sum, the update"),
+        Key("finish", ("f",), "move('finish')", "to the end of the phase"),
+        Key("continue", ("c",), "move('continue')", "to the next breakpoint"),
+        Key("step-back", ("S",), "move('rs')", BACK),
+        Key("next-back", ("N",), "move('rn')", BACK),
+        Key("continue-back", ("C",), "move('rc')", BACK),
+        Key("goto", ("g",), "type('goto ')", "go to an event or an iteration", True),
+        Key("now", ("G",), "move('goto now')", "back to now"),
+        Key("interrupt", ("i", "ctrl+c"), "interrupt", "interrupt a running program", True),
+        Key("restart", ("R",), "restart", "again: same seed; breakpoints, focus and element kept"),
+        Key("pause", ("space",), "pause", "pause a playing script, or go on with it; a step key takes over"),
+    ),
+    "say": (
+        Key("command", (":",), "type('')", "the command line (tab completes, up: history)", True),
+        Key("break", ("b",), "type('break ')", "a breakpoint: break ...", True),
+        Key("leave", ("escape",), "leave", "leave the command line, or close results"),
+    ),
+    "look": (
+        Key("parameter", ("tab",), "parameter(False)", "the next parameter of the same module", True),
+        Key("any-parameter", ("shift+tab",), "parameter(True)", "the next parameter of all", True),
+        *(Key(f"element-{way}", (way,), f"arrow({way!r})", NEIGHBOUR) for way in ARROWS),
+        Key("story", ("enter",), "story", "what each use adds to the element, as bars that add up; or norms"),
+        Key("largest", (">",), "search('largest')", SEARCH),
+        Key("smallest", ("<",), "search('smallest')", SEARCH),
+        Key("not-finite", ("!",), "search('first non-finite')", SEARCH),
+        Key("zoom", ("z",), "zoom", "true cells of a large tensor around the element, or all of it"),
+        Key("more", ("m",), "more", "the next matrices"),
+        Key("timeline", ("t",), "timeline", "the timeline: left, right, home, end, clicks choose an iteration", True),
+        *(Key(f"tab-{n}", (str(n),), f"tab({n})", TAB) for n in (1, 2, 3, 4)),
+        Key("page-up", ("pageup",), "page(-1)", SCROLL),
+        Key("page-down", ("pagedown",), "page(1)", SCROLL),
+    ),
+    "screen": (
+        Key("theme", ("T",), "theme", "the next theme: dark, light, high contrast"),
+        Key("copy", ("y",), "copy", "copy the ledger, tab-separated"),
+        Key("picture", ("ctrl+s",), "picture", "save the screen as backpropdbg.svg", True),
+        Key("help", ("?", "f1"), "help", "these keys"),
+        Key("quit", ("q",), "quit", "end the program and the debugger"),
+    ),
 }
-# Opening the command line has priority, so that it has the keyboard before the next key of a burst or a paste.
-BINDINGS = [
-    *(Binding(key, f"move({command!r})", show=False) for key, command in MOVES.items()),
-    *(Binding(key, f"arrow({key!r})", show=False) for key in ("up", "down", "left", "right")),
-    *(Binding(str(n), f"tab({n})", show=False) for n in (1, 2, 3, 4)),
-    Binding("i", "interrupt", show=False),
-    Binding("ctrl+c", "interrupt", show=False, priority=True),
-    Binding("b", "type('break ')", show=False, priority=True),
-    Binding("g", "type('goto ')", show=False, priority=True),
-    Binding("colon", "type('')", show=False, priority=True),
-    Binding("escape", "leave", show=False),
-    Binding("tab", "parameter(False)", show=False, priority=True),
-    Binding("shift+tab", "parameter(True)", show=False, priority=True),
-    Binding("enter", "story", show=False),
-    Binding("m", "more", show=False),
-    Binding("t", "timeline", show=False, priority=True),
-    Binding("y", "copy", show=False),
-    Binding("greater_than_sign", "search('largest')", show=False),
-    Binding("less_than_sign", "search('smallest')", show=False),
-    Binding("exclamation_mark", "search('first non-finite')", show=False),
-    Binding("z", "zoom", show=False),
-    Binding("R", "restart", show=False),
-    Binding("space", "pause", show=False),
-    Binding("question_mark", "help", show=False),
-    Binding("f1", "help", show=False, priority=True),
-    Binding("pageup", "page(-1)", show=False),
-    Binding("pagedown", "page(1)", show=False),
-    Binding("ctrl+s", "picture", show=False, priority=True),
-    Binding("T", "theme", show=False),
-    Binding("q", "quit", show=False),
-    Binding("ctrl+q", "quit", show=False, priority=True),
-]
+KEYS = {key.name: key for group in GROUPS.values() for key in group}
+DEFAULT = {name: key.keys for name, key in KEYS.items()}
+# These step back where a text is typed, so they may have a key that is a letter, and come first all the same.
+_SHY = ("type", "parameter", "timeline")
+
+_now: Mapping[str, Sequence[str]] = DEFAULT
+
+
+def use(chosen: Mapping[str, Sequence[str]]) -> None:
+    """Have these keys from now on; what is not among them keeps its own."""
+    global _now
+    _now = {**DEFAULT, **chosen}
+
+
+def now() -> Mapping[str, Sequence[str]]:
+    """Return the keys of each action."""
+    return _now
+
+
+def character(key: str) -> str | None:
+    """Return the character that a key types, None for a key such as f1 or tab."""
+    typed = key if len(key) == 1 else key_to_character(REPLACED_KEYS.get(key, key))
+    return typed if typed and typed.isprintable() else None
+
+
+def display(key: str) -> str:
+    """Return a key as people write it, e.g. "?" for "question_mark"."""
+    return key if key == "space" else SHORT.get(key) or character(key) or key
+
+
+def shown(name: str) -> str:
+    """Return the first key of an action as people write it; what has none can be found in the command palette."""
+    return display(_now[name][0]) if _now[name] else f"({name})"
+
+
+def bindings() -> list[Binding]:
+    """Return all of them for textual."""
+    found = [Binding(LEAVE, "quit", show=False, priority=True)]
+    for name, entry in KEYS.items():
+        shy = entry.action.partition("(")[0] in _SHY
+        for key in _now[name]:
+            first = entry.first and (shy or character(key) is None)
+            found.append(Binding(key, entry.action, show=False, priority=first))
+    return found

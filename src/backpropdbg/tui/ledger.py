@@ -10,6 +10,7 @@ from textual.strip import Strip
 
 from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
+from backpropdbg.tui.keys import shown
 from backpropdbg.tui.select import next_parameter
 from backpropdbg.tui.story import bar_room, block_lines, story_heading
 from backpropdbg.tui.themes import Painted
@@ -133,8 +134,8 @@ class Ledger(ScrollView, Painted, can_focus=False):
             title += f"  element {element_name(situation.focus, situation.element)}"
         self.border_title = Text(title)
         other = next_parameter(situation.parameters, situation.focus)
-        other_text = f"tab: {paint.clean(other)}" if other else ""
-        self.border_subtitle = Text("enter: norms" if self.story else other_text)
+        other_text = f"{shown('parameter')}: {paint.clean(other)}" if other else ""
+        self.border_subtitle = Text(f"{shown('story')}: norms" if self.story else other_text)
         self.titles = (story_heading if self.story else heading)(situation, term_width(situation))
         self.draw()
 

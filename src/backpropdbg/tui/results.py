@@ -5,6 +5,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from backpropdbg.tui import paint
+from backpropdbg.tui.keys import shown
 from backpropdbg.tui.themes import Painted
 
 TALL = 3
@@ -38,5 +39,5 @@ class Results(VerticalScroll, Painted, can_focus=False):
 
     def tell_more(self) -> None:
         """Say on the frame where not all of the text shows."""
-        more = "page down: more, " if self.max_scroll_y > 0 else ""
-        self.border_subtitle = f"{more}esc closes" if self.text.count("\n") >= TALL else more.rstrip(", ")
+        more = f"{shown('page-down')}: more, " if self.max_scroll_y > 0 else ""
+        self.border_subtitle = f"{more}{shown('leave')} closes" if self.text.count("\n") >= TALL else more.rstrip(", ")

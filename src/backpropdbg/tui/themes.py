@@ -49,13 +49,13 @@ def following(name: str) -> str:
 class Themed(App[None]):
     """An app that has our themes and no others, and draws all anew when another one is chosen."""
 
-    def __init__(self) -> None:
+    def __init__(self, chosen: str) -> None:
         super().__init__()
         for name in list(self.available_themes):
             self.unregister_theme(name)
         for palette in PALETTES.values():
             self.register_theme(theme(palette))
-        self.theme = DARK.name
+        self.theme = chosen
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return the variables of the style sheet for textual's own theme, which is there before ours are."""
