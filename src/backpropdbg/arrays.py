@@ -6,7 +6,7 @@ numpy has no bfloat16 and no float8: of these the bits are kept, and their value
 import math
 from typing import Any
 
-from backpropdbg.held import FORMATS, Facts, Form, Held, Packed, Stored, pooling
+from backpropdbg.held import FORMATS, Facts, Form, Held, Packed, Spread, Stored, cut, pooling
 
 Array = Any  # a numpy.ndarray
 
@@ -122,6 +122,17 @@ class StoredArray(Held):
             flat = _pool(flat, row_step, col_step)
         return flat.tolist(), row_step, col_step
 
+    def row(self, index: int) -> "StoredArray":
+        bits = self._bits
+        return StoredArray(None, bits[index] if bits.ndim else bits, self.dtype)
+
+    def plane(self, axes: tuple[int, int], at: tuple[int, ...]) -> "StoredArray":
+        bits = self._bits[cut(axes, at)]
+        return StoredArray(None, bits if axes[0] < axes[1] else bits.T, self.dtype)
+
+    def spread(self, parts: int) -> Spread:
+        return _spread(_real(self.wide()), parts)
+
     def fold(self, before: Held | None, measure: bool = True) -> Held:
         raise NotImplementedError("nothing of a recording is let go")
 
@@ -222,5 +233,21 @@ def _pool(values: Array, row_step: int, col_step: int) -> Array:
     padded = np.zeros((rows * row_step, cols * col_step), values.dtype)
     padded[: values.shape[0], : values.shape[1]] = values
     blocks = padded.reshape(rows, row_step, cols, col_step).transpose(0, 2, 1, 3).reshape(rows, cols, -1)
-    strongest = np.nan_to_num(abs(blocks), nan=math.inf).argmax(-1)[..., None]
-    return np.take_along_axis(blocks, strongest, -1)[..., 0]
+    high, low = blocks.max(-1), blocks.min(-1)  # both are NaN where one value is
+    return np.where(abs(low) > abs(high), low, high)
+
+
+def _spread(values: Array, parts: int) -> Spread:
+    np = _numpy()
+    finite = values[np.isfinite(values)]
+    zeros, odd = int((values == 0).sum()), values.size - finite.size
+    if not finite.size:
+        return Spread(values.size, zeros, odd)
+    low, high = float(finite.min()), float(finite.max())
+    mean = float((finite / finite.size).sum())
+    std = math.sqrt(float(np.square(finite - mean).sum()) / (finite.size - 1)) if finite.size > 1 else None
+    counts: tuple[int, ...] = (finite.size,)
+    if low < high:
+        place = (finite / 2 - low / 2) / (high / 2 - low / 2) * parts
+        counts = tuple(np.bincount(place.astype("int64").clip(0, parts - 1), minlength=parts).tolist())
+    return Spread(values.size, zeros, odd, low, high, mean, std, counts)

@@ -115,6 +115,25 @@ class Facts(Struct, frozen=True, omit_defaults=True):
     finite: bool | None = None
 
 
+class Spread(Struct, frozen=True):
+    """How the values of a tensor are spread; of complex ones, their magnitudes.
+
+    Attributes:
+        size, zeros, odd: how many values there are, how many of them are zero, and NaN or infinite.
+        low, high, mean, std: of the finite ones; None where there are none (for std: less than two).
+        counts: how many finite values lie in each of as many equal parts of low .. high; one part where low is high.
+    """
+
+    size: int
+    zeros: int
+    odd: int
+    low: float | None = None
+    high: float | None = None
+    mean: float | None = None
+    std: float | None = None
+    counts: tuple[int, ...] = ()
+
+
 class Stored(Protocol):
     """A tensor in a file."""
 
@@ -136,6 +155,11 @@ def pooling(shape: tuple[int, ...], rows: int, cols: int) -> tuple[int, int]:
     """How many rows and columns of a matrix one cell stands for, where only rows x cols have room."""
     row_step, col_step = (max(1, math.ceil(n / room)) for n, room in zip(shape, (rows, cols), strict=True))
     return row_step, col_step
+
+
+def cut(axes: tuple[int, int], at: tuple[int, ...]) -> tuple[int | slice, ...]:
+    """The index that leaves two axes whole."""
+    return tuple([slice(None) if axis in axes else index for axis, index in enumerate(at)])
 
 
 class Held:
@@ -204,6 +228,10 @@ class Held:
         """`self - other`, in float64."""
         return self.made(self.wide() - other.wide())
 
+    def distance(self, other: "Held") -> float:
+        """Euclidean norm of the difference."""
+        return self.minus(other).norm() or 0.0
+
     def same_bits(self, other: "Held") -> bool:
         """True where every bit agrees (so NaN equals NaN, and -0 differs from 0)."""
         raise NotImplementedError
@@ -225,8 +253,21 @@ class Held:
     ) -> tuple[list[list[float]], int, int]:
         """Return at most rows x cols values from (row0, col0) on, with the row and column step of the pooling.
 
-        pool: fit all the rest in, each cell the value of largest magnitude of its block; else cut.
+        pool: fit all the rest in, each cell the value of largest magnitude of its block (of two as large the positive
+            one); else cut.
         """
+        raise NotImplementedError
+
+    def row(self, index: int) -> "Held":
+        """What stands at `index` of its first dimension: one output unit of a weight; a scalar is its own row."""
+        raise NotImplementedError
+
+    def plane(self, axes: tuple[int, int], at: tuple[int, ...]) -> "Held":
+        """The matrix whose rows and columns are these two axes; the other indices are those of `at`."""
+        raise NotImplementedError
+
+    def spread(self, parts: int) -> Spread:
+        """How its values are spread."""
         raise NotImplementedError
 
     def fold(self, before: "Held | None", measure: bool = True) -> "Held":

@@ -140,41 +140,21 @@ class Source(Struct, frozen=True):
     caption: str = ""
 
 
-class Moment(Struct, frozen=True):
-    """One iteration in the timeline, where there is no room for all: for those up to `until`.
+class Progress(Struct, frozen=True):
+    """How far a running program has come; or, looking: how far a look through what is recorded has come.
 
     Attributes:
-        position: of its first event that one can stop at.
-        loss: the last one. None where there is none, or it is not kept.
-        uses: of the focused parameter: partials that arrived; before the backward, forward uses.
-        norm, state: of the gradient that the optimizer read, before that of what the backward left.
-        breaks: numbers of the breakpoints that stopped, in any of those that it stands for.
-        anomaly: "" or what went wrong, e.g. "the loss is not finite".
+        position: of the newest event, or of the one that is looked at; of `newest`, where it is looked for.
+        loss: the newest one, None where there is none or it can't be told.
+        rate: iterations a second, None where that is not known yet.
     """
 
-    iteration: int
     position: int
+    newest: int
+    iteration: int
     loss: Number | None = None
-    uses: int = 0
-    norm: Number | None = None
-    state: State = "pending"
-    anomaly: str = ""
-    until: int = 0
-    breaks: tuple[int, ...] = ()
-
-
-class Timeline(Struct, frozen=True):
-    """The iterations side by side.
-
-    Attributes:
-        first, last: of all that are known; 0 where none is. here: of the stop. now: of the newest event.
-    """
-
-    first: int
-    last: int
-    here: int
-    now: int
-    moments: tuple[Moment, ...] = ()
+    rate: float | None = None
+    looking: bool = False
 
 
 class Situation(Struct, frozen=True):

@@ -620,7 +620,8 @@ def test_info_weights_and_grad_show_the_tensors():
 def test_info_optimizer_and_params():
     assert ask("until update", "info optimizer") == "SGD lr=0.001 momentum=0.9"
     names = [f"{layer}_linear.{name}" for layer in ("input", "middle", "output") for name in ("weight", "bias")]
-    assert ask("info params").splitlines() == [f"{'*' if name == WEIGHT else ' '} {name}" for name in names]
+    lines = ask("info params").splitlines()
+    assert [line.split()[0] for line in lines] == ["parameter", *(n if n != WEIGHT else "*" for n in names)]
 
 
 @pytest.mark.parametrize("command", ["ledger", "info ledger"])
@@ -749,7 +750,8 @@ WORDS = [
     *("step", "next", "finish", "until", "continue", "rs", "rn", "rc", "goto", "detach"),
     *("break", "tbreak", "condition", "ignore", "enable", "disable", "clear"),
     *("watch", "commands", "end", "recheck", "display", "undisplay"),
-    *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "focus", "why", "list", "where"),
+    *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "story"),
+    *("focus", "why", "list", "where"),
     *("up", "down", "help", "set", "mute", "unmute", "track"),
     *("say", "sleep", "screenshot", "theme", "source", "restart", "quit"),
 ]

@@ -10,6 +10,7 @@ from driving import debugged, seed
 from playing import play, said
 
 from backpropdbg.debugger.timeline import _spread
+from backpropdbg.questions import TimelineOf
 from backpropdbg.trace.printed import Printed
 
 
@@ -58,7 +59,7 @@ def at_the_end(program: Any, ask: Any, focus: str = "shared.weight", **how: Any)
 def test_numbers_are_those_of_plain_torch():
     expected: list[Any] = []
     train([3, 1, 2, 3], seen=expected)
-    made = at_the_end(lambda: train([3, 1, 2, 3]), lambda d: d.timeline(1, 99, 99))
+    made = at_the_end(lambda: train([3, 1, 2, 3]), lambda d: d.answer(TimelineOf(1, 99, 99)))
     assert (made.first, made.last, made.here, made.now) == (1, 4, 4, 4)
     assert [(m.iteration, m.uses) for m in made.moments] == [(n + 1, uses) for n, (_, uses, _) in enumerate(expected)]
     for moment, (loss, _, norm) in zip(made.moments, expected, strict=True):
@@ -68,13 +69,13 @@ def test_numbers_are_those_of_plain_torch():
 
 
 def test_an_iteration_without_backward_has_no_gradient_that_reads_as_zero():
-    made = at_the_end(lambda: train([2, 0, 2]), lambda d: d.timeline(1, 99, 99))
+    made = at_the_end(lambda: train([2, 0, 2]), lambda d: d.answer(TimelineOf(1, 99, 99)))
     middle = made.moments[1]
     assert middle.norm is None and middle.state in ("none", "pending") and middle.uses == 0
 
 
 def test_what_is_not_finite_is_said():
-    made = at_the_end(lambda: train([2, 2, 2], spoil=1), lambda d: d.timeline(1, 99, 99))
+    made = at_the_end(lambda: train([2, 2, 2], spoil=1), lambda d: d.answer(TimelineOf(1, 99, 99)))
     assert [m.anomaly for m in made.moments] == ["", "the loss is not finite", "the loss is not finite"]
     assert [m.loss for m in made.moments][1:] == ["NaN", "NaN"]
 
@@ -87,7 +88,7 @@ def test_breakpoints_stand_at_the_iterations_that_they_stopped_in():
     def at_stop(situation: Any, debugger: Any) -> str:
         if situation.position < 3:
             debugger.execute("b backward shared#2")
-        made.append(debugger.timeline(1, 9, 9))
+        made.append(debugger.answer(TimelineOf(1, 9, 9)))
         return "continue"
 
     with debugged(at_stop, focus="shared.weight") as watched:
@@ -104,7 +105,7 @@ def test_a_stop_stands_there_once_its_breakpoint_is_gone():
     def at_stop(situation: Any, debugger: Any) -> str:
         if situation.position < 3:
             debugger.execute("tbreak backward shared#2")
-        made.append(debugger.timeline(1, 9, 9))
+        made.append(debugger.answer(TimelineOf(1, 9, 9)))
         return "continue"
 
     with debugged(at_stop, focus="shared.weight") as watched:
@@ -115,7 +116,7 @@ def test_a_stop_stands_there_once_its_breakpoint_is_gone():
 
 
 def test_where_there_is_no_room_for_all_each_stands_for_its_neighbours():
-    made = at_the_end(lambda: train([1] * 20), lambda d: d.timeline(1, 20, 6))
+    made = at_the_end(lambda: train([1] * 20), lambda d: d.answer(TimelineOf(1, 20, 6)))
     assert len(made.moments) == 6
     spans = [(m.iteration, m.until) for m in made.moments]
     assert spans[0][0] == 1 and spans[-1][1] == 20
@@ -132,12 +133,12 @@ def test_the_iteration_that_is_looked_at_is_among_them(count, columns):
 
 
 def test_iterations_that_are_forgotten_are_not_listed():
-    made = at_the_end(lambda: train([2] * 12), lambda d: d.timeline(1, 99, 99), max_events=60)
+    made = at_the_end(lambda: train([2] * 12), lambda d: d.answer(TimelineOf(1, 99, 99)), max_events=60)
     assert made.first > 1 and [m.iteration for m in made.moments] == list(range(made.first, 13))
 
 
 def test_the_loss_of_what_is_not_kept_is_not_claimed():
-    made = at_the_end(lambda: train([2] * 6), lambda d: d.timeline(1, 99, 99), budget=1)
+    made = at_the_end(lambda: train([2] * 6), lambda d: d.answer(TimelineOf(1, 99, 99)), budget=1)
     assert [m.loss is None for m in made.moments][:3] == [True] * 3
     assert all(m.state == "not kept" and isinstance(m.norm, float) for m in made.moments[:3])
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from backpropdbg.situation import GraphNode, Matrix, Moment, Row, Situation, Source, Timeline, Window
-from backpropdbg.wire.session import Cells, Ended, Message, Moments, Printed, Result, Running, Stopped
+from backpropdbg.questions import Moment, Question, Story, StoryOf, Timeline, TimelineOf, Turn
+from backpropdbg.situation import GraphNode, Matrix, Row, Situation, Source, Window
+from backpropdbg.wire.session import Answered, Cells, Ended, Message, Printed, Result, Running, Stopped
 
 PARTIAL = ((0.726, 0.081, -0.316), (0.00003, 0.0, -1.253), (-0.086, "NaN", "Infinity"))
 LABELS = ("x", "input_linear", "middle#1", "middle#2", "middle#3", "output_linear", "loss")
@@ -51,6 +52,21 @@ MOMENTS = Timeline(
 )  # fmt: skip
 
 
+TURNS = (
+    Turn(8, None, "none", -0.09, "value", None, "none"),
+    Turn(9, "NaN", "value", -0.09, "value", -0.0901, "value", -1e-4),
+    Turn(1, 0.0772, "value", None, "not kept", None, "pending"),
+)  # fmt: skip
+
+
+def story_of(scope: str) -> Story:
+    """Of the first stop; the terms of the parameter are twice as large."""
+    name = {"element": "W[2,0]", "row": "W[2,:]", "parameter": "W"}[scope]
+    factor = 2.0 if scope == "parameter" else 1.0
+    rows = tuple(replace(row, element=row.element and factor * row.element) for row in LEDGER)
+    return Story(STOP.position, STOP.focus, STOP.element, scope, name, rows, 0, TURNS)
+
+
 class FakeSession:
     """Answers like a program under test, and remembers what was asked of it."""
 
@@ -92,9 +108,13 @@ class FakeSession:
     def printed(self, position: int, most: int = 20_000) -> None:
         self.say(Printed(position, (("stdout", f"printed before {position}\n"), ("stderr", "a warning\n"))))
 
-    def timeline(self, first: int, last: int, columns: int) -> None:
-        self.asked.append((first, last, columns))
-        self.say(Moments(self.moments))
+    def ask(self, question: Question) -> None:
+        self.asked.append(question)
+        match question:
+            case TimelineOf():
+                self.say(Answered(question, self.moments))
+            case StoryOf(scope=scope):
+                self.say(Answered(question, story_of(scope)))
 
     def interrupt(self) -> None:
         self.sent.append("<interrupt>")

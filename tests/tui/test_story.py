@@ -12,7 +12,9 @@ from playing import play
 from test_app import opened, screen, until
 
 from backpropdbg.demo.dynamic_net import DynamicNet
+from backpropdbg.questions import StoryOf
 from backpropdbg.situation import Matrix, Row
+from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrix import element_of, flat_index, flat_shape
 from backpropdbg.tui.story import Bar, bar_text, bars
 from backpropdbg.wire.session import Stopped
@@ -112,3 +114,39 @@ async def test_a_click_picks_an_element() -> None:
     async with opened(stop=many) as (_, session, pilot):
         await pilot.click("#matrix-0", offset=(1 + 1 + 3, 1 + 1))
         await until(pilot, lambda: session.sent == ["element 0,0,0"])
+
+
+def row_of(app, word: str) -> str:
+    return next(line for line in screen(app).splitlines() if word in line)
+
+
+@pytest.mark.parametrize("size", [(120, 44), (80, 30)])
+async def test_a_story_goes_on_over_iterations(size: tuple[int, int]) -> None:
+    async with opened(size) as (app, session, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: "over iterations" in screen(app))
+        assert session.asked[-1] == StoryOf("element", max(6, app.query_one(Ledger).size.height - 10))
+        app.query_one(Ledger).scroll_end(animate=False)
+        await until(pilot, lambda: "iteration 1 " in screen(app))
+        assert "None" in row_of(app, "iteration 8") and "no update" in row_of(app, "iteration 8")
+        assert "NaN!" in row_of(app, "iteration 9") and "-1.00e-4" in row_of(app, "iteration 9")
+        last = row_of(app, "> iteration 1 ")
+        assert "+0.0772  |+++" in last
+        assert "not kept" in last and "pending" in last
+
+
+async def test_e_tells_of_the_row_and_of_the_parameter() -> None:
+    async with opened((120, 44)) as (app, session, pilot):
+        await pilot.press("e")
+        await until(pilot, lambda: "element W[2,0]" in screen(app) and "over iterations" in screen(app))
+        await pilot.press("e")
+        await until(pilot, lambda: "row W[2,:]" in screen(app) and "along sum" in screen(app))
+        assert "+0.0772" in row_of(app, "use #3") and "|.grad|" in row_of(app, "over iterations")
+        await pilot.press("e")
+        await until(pilot, lambda: "parameter W " in screen(app) and "+0.1544" in row_of(app, "use #3"))
+        assert [q.scope for q in session.asked if isinstance(q, StoryOf)] == ["element", "row", "parameter"]
+        moved = replace(STOP, element=(1, 1))
+        session.say(Stopped(moved))  # the fake tells of another element: that is no answer
+        await until(pilot, lambda: "..." in screen(app) and "+0.1544" not in screen(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "2.4075" in screen(app) and "over iterations" not in screen(app))

@@ -7,7 +7,7 @@ from fake_session import MOMENTS, STOP
 from msgspec.structs import replace
 from test_app import opened, screen, until
 
-from backpropdbg.situation import Moment, Timeline
+from backpropdbg.questions import Moment, Timeline
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.timeline import TimelinePane, column_of, heights, loss_cells, norm_cells, use_cells
 from backpropdbg.wire.session import Ended, Stopped
@@ -95,7 +95,7 @@ async def test_it_asks_for_as_many_as_have_room_and_nothing_once_all_is_over() -
     async with opened((120, 50)) as (app, session, pilot):
         await until(pilot, lambda: session.asked != [])
         pane = app.query_one(TimelinePane)
-        assert session.asked[-1][2] == pane.columns == pane.size.width - 9 - 30
+        assert session.asked[-1].columns == pane.columns == pane.size.width - 9 - 30
         session.say(Ended("killed", -9))
         await until(pilot, lambda: app.ended)
         asked = len(session.asked)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from backpropdbg.errors import CommandError
-from backpropdbg.situation import Moment, Situation, Timeline, Window
+from backpropdbg.questions import Moment, Question, Timeline, TimelineOf
+from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.wire.server import Server
 from backpropdbg.wire.session import Result
 
@@ -28,6 +29,7 @@ class FakeHost:
         self.position = 0
         self.quitting = False
         self.pauses = 0
+        self.last = ""
         self.lines: list[str] = []
         self.redraw: Callable[[Situation], None] = lambda situation: None
 
@@ -74,8 +76,12 @@ class FakeHost:
     def printed(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
         return (("stdout", f"{position} \udc80"[-most:]), ("stderr", "oh"))
 
-    def timeline(self, first: int, last: int, columns: int) -> Timeline:
-        return Timeline(1, 9, 2, 3, (Moment(first, 7, "NaN"), Moment(min(last, columns), 8)))
+    def answer(self, asked: Question) -> Timeline:
+        assert isinstance(asked, TimelineOf)
+        return Timeline(1, 9, 2, 3, (Moment(asked.first, 7, "NaN"), Moment(min(asked.last, asked.columns), 8)))
+
+    def progress(self) -> Progress | None:
+        return Progress(self.position, 90, 7, "NaN") if self.last == "spin" else None
 
     def pause(self) -> None:
         self.pauses += 1

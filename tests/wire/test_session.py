@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from backpropdbg.wire.session import Cells, Ended, Moments, Printed, ProgramOutput, Result, Running, Stopped
+from backpropdbg.questions import TimelineOf
+from backpropdbg.wire.session import Answered, Cells, Ended, Printed, ProgramOutput, Result, Running, Stopped
 
 
 def alive(pid: int) -> bool:
@@ -46,8 +47,8 @@ def test_the_past_is_asked_for(probe) -> None:
     one.until(Stopped)
     one.session.printed(12, 5)
     assert one.until(Printed) == Printed(12, (("stdout", "12 ?"), ("stderr", "oh")))
-    one.session.timeline(3, 8, 4)
-    made = one.until(Moments).timeline
+    one.session.ask(TimelineOf(3, 8, 4))
+    made = one.until(Answered).answer
     assert (made.first, made.last, made.here, made.now) == (1, 9, 2, 3)
     assert [(m.iteration, m.position, m.loss) for m in made.moments] == [(3, 7, "NaN"), (4, 8, None)]
 

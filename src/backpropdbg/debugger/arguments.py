@@ -63,6 +63,12 @@ def restart(text: str) -> None:
         raise CommandError(f"{text!r}: takes nothing, or --to HERE")
 
 
+def scope(text: str) -> None:
+    """What a story is about, or nothing."""
+    if text not in ("", "element", "row", "parameter"):
+        raise CommandError(f"{text!r} is no subject of a story; there are: element, row, parameter")
+
+
 def span(text: str) -> None:
     """Two iterations, one, or none."""
     words = text.split()

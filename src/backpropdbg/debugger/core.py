@@ -5,14 +5,18 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
-from backpropdbg.debugger import drawing, expressions, hits, mute, past, turning
+from backpropdbg.debugger import bodies, drawing, expressions, hits, mute, past, turning
+from backpropdbg.debugger.answers import answer
 from backpropdbg.debugger.breakpoints import Breakpoint
 from backpropdbg.debugger.describe import window
 from backpropdbg.debugger.known import Known
 from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.naming import Names
+from backpropdbg.debugger.params import Tree
 from backpropdbg.debugger.program import Program
+from backpropdbg.debugger.progress import progress
 from backpropdbg.debugger.stop import Stop
+from backpropdbg.debugger.story import Stories
 from backpropdbg.debugger.timeline import Moments
 from backpropdbg.errors import BackpropdbgError, CommandError
 from backpropdbg.events import (
@@ -23,7 +27,8 @@ from backpropdbg.events import (
     ProgramFinished,
 )
 from backpropdbg.events import Location as Line
-from backpropdbg.situation import Situation, Timeline, Window
+from backpropdbg.questions import Answer, Question
+from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
 
@@ -54,6 +59,7 @@ class Debugger:
         frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
         again: what to say in place of the last command once the program was restarted, where that is another.
         notes: what to say first about this stop, e.g. a condition that can't be evaluated.
+        looking: position of the recorded event that a move is at, while it looks for the one to stop at.
     """
 
     def __init__(
@@ -96,8 +102,11 @@ class Debugger:
         self._owner = 0
         self._stop: Stop | None = None
         self._numbers = 0
-        self._moments = Moments()
+        self.moments = Moments()
+        self.stories = Stories()
+        self.tree = Tree()
         self._walk: int | None = None
+        self.looking: int | None = None
         self._straight = False
 
     # -- what the probe drives -------------------------------------------------------------------
@@ -179,7 +188,7 @@ class Debugger:
         self._focus_something()
         self.frame = None
         self._at(position)
-        if not (self._run_commands(breaks) and passes) and not (passes and self._straight):
+        if not (bodies.run(self, breaks) and passes) and not (passes and self._straight):
             self._stay()
         self._stop = self.known.position = None
         self.notes.clear()
@@ -198,27 +207,6 @@ class Debugger:
             self._wait(drawing.drawable(self))
             if self._walk is None:
                 return
-
-    def _run_commands(self, breaks: Iterable[Breakpoint]) -> bool:
-        """Run what breakpoints have to do; True where one of their commands lets the program run on.
-
-        One that walks through what is recorded does not: the stop is there, then.
-        """
-        from backpropdbg.debugger.commands import goes_on
-
-        for b in breaks:
-            for line in b.commands:
-                if goes_on(line):
-                    return True
-                result = self.execute(line)
-                if result.text:
-                    self.say(result.text if result.ok else f"{b.name}, {line}: {result.text}")
-                if not result.ok:
-                    self.notes.append(f"{b.name}, {line}: {result.text}")
-                    return False
-                if result.moves:
-                    return self._walk is None
-        return False
 
     def _focus_something(self) -> None:
         names = self.known.parameters()
@@ -261,12 +249,31 @@ class Debugger:
         return len(self.trace) - 1
 
     @property
+    def walks(self) -> bool:
+        """True where a command wants to look at another event, and the program stays where it is."""
+        return self._walk is not None
+
+    @property
+    def running(self) -> bool:
+        """True while the program runs."""
+        return self._stop is None and not self.ended
+
+    def progress(self) -> Progress | None:
+        """How far it is, where it is not at a stop; may be called in any thread."""
+        return progress(self)
+
+    @property
     def in_past(self) -> bool:
         """True where the stop that is looked at is not the one that the program stands at."""
         return self._stop is not None and (self._stop.position < self.present or self.recorded)
 
+    def select(self, element: tuple[int, ...]) -> None:
+        """Select an element of the focused parameter; what is known of the stop stays known."""
+        self.element = self.stop.element = element
+        self._redraw(drawing.situation(self))
+
     def refresh(self) -> None:
-        """Look at the present stop anew, after the focus or the element changed."""
+        """Look at the present stop anew, after the focus changed, or what is shown of it."""
         self._at(self.stop.position)
         self._redraw(drawing.situation(self))
 
@@ -282,9 +289,9 @@ class Debugger:
         """The last characters that the program had printed at a position, as (stream, text)."""
         return self.trace.printed.tail(position, most)
 
-    def timeline(self, first: int, last: int, columns: int) -> Timeline:
-        """The iterations side by side; see `situation.Timeline`."""
-        return self._moments.timeline(self, first, last, columns)
+    def answer(self, question: Question) -> Answer:
+        """What a face asks about the present stop."""
+        return answer(self, question)
 
     def execute(self, line: str) -> Result:
         """Run one command line; errors come back as a Result that is not ok."""
@@ -330,7 +337,7 @@ class Debugger:
 
     def run_until(self, wanted: Wanted, reason: str = "step") -> None:
         """Go on to an event that is wanted, first among those that are recorded. Raises CommandError at the end."""
-        found = past.ahead(self, wanted)
+        found = past.looking(self, past.ahead, wanted)
         if found is not None:
             self.walk_to(found.position, found.reason or reason, found.notes)
         elif not self.ended:
@@ -351,7 +358,7 @@ class Debugger:
 
     def run_back_to(self, wanted: Wanted, reason: str) -> None:
         """Go back to an event that is wanted or where a breakpoint stops, or to the oldest one. Raises CommandError."""
-        found = past.behind(self, wanted)
+        found = past.looking(self, past.behind, wanted)
         self.walk_to(found.position, found.reason or reason, found.notes)
 
     def walk_to(self, position: int, reason: str, notes: Iterable[str] = ()) -> None:
@@ -392,16 +399,4 @@ class Debugger:
 
     def value(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
         """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
-        theirs = expressions.theirs(text) if self.recorded or stop.position < self.present else []
-        if theirs:
-            names = " and ".join(theirs)
-            raise CommandError(
-                f"{text.strip()}: {names} of the program {'is' if len(theirs) == 1 else 'are'} not recorded"
-            )
-        try:
-            return self.program.evaluate(text, expressions.values(text, stop), frame)
-        except CommandError as e:
-            other = expressions.subject(stop.event, stop.focus)
-            if other == stop.focus or "None at this stop" not in str(e):
-                raise
-            raise CommandError(f"{e}: names are about {stop.focus}; focus {other} is about what is here") from None
+        return expressions.evaluate(self, text, stop, frame)

@@ -4,9 +4,15 @@ import ast
 import builtins
 from collections.abc import Callable
 from functools import lru_cache
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from backpropdbg.debugger.stop import Stop
+from backpropdbg.errors import CommandError
 from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, PartialEdited
+
+if TYPE_CHECKING:
+    from backpropdbg.debugger.core import Debugger
 
 _NAMES: dict[str, Callable[[Stop], object]] = {
     "partial": lambda stop: stop.partial,
@@ -60,6 +66,21 @@ def values(text: str, stop: Stop) -> dict[str, object]:
         found |= {f"A{use.number}": None for use in run.uses}
         found |= {f"A{use.number}": partial for use, partial in run.arrived}
     return found
+
+
+def evaluate(d: "Debugger", text: str, stop: Stop, frame: FrameType | None = None) -> object:
+    """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
+    unknown = theirs(text) if d.recorded or stop.position < d.present else []
+    if unknown:
+        are = "is" if len(unknown) == 1 else "are"
+        raise CommandError(f"{text.strip()}: {' and '.join(unknown)} of the program {are} not recorded")
+    try:
+        return d.program.evaluate(text, values(text, stop), frame)
+    except CommandError as e:
+        other = subject(stop.event, stop.focus)
+        if other == stop.focus or "None at this stop" not in str(e):
+            raise
+        raise CommandError(f"{e}: names are about {stop.focus}; focus {other} is about what is here") from None
 
 
 def _use(stop: Stop) -> int | None:

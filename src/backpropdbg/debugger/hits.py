@@ -95,7 +95,7 @@ def next_of(d: "Debugger", b: Breakpoint, after: int, end: int) -> Hit | None:
     for position in range(after + 1, end + 1):
         if d.pausing:
             break
-        event = d.trace[position]
+        d.looking, event = position, d.trace[position]
         here, note = (False, "") if isinstance(event, IterationStarted) else _reached(d, found, event, position)
         if here:
             return Hit(position, b, note)
@@ -109,7 +109,7 @@ def last_of(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit | None
     for position in range(before - 1, first - 1, -1):
         if d.pausing:
             break
-        event = d.trace[position]
+        d.looking, event = position, d.trace[position]
         here, note = (False, "") if isinstance(event, IterationStarted) else _reached(d, b, event, position)
         if here:
             return Hit(position, b, note)
@@ -122,6 +122,7 @@ def _last_change(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit |
     for position in range(before - 1, d.trace.first - 1, -1):
         if d.pausing:
             break
+        d.looking = position
         if isinstance(d.trace[position], IterationStarted):
             continue
         known = _of_watch(d, b, position)

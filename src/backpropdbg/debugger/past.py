@@ -1,6 +1,7 @@
 """The recorded events, walked both ways: where a move through them ends."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
@@ -10,6 +11,8 @@ from backpropdbg.events import IterationStarted
 
 if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger, Wanted
+
+T = TypeVar("T")
 
 
 class Found(Struct, frozen=True):
@@ -36,11 +39,20 @@ def last(d: "Debugger") -> int:
     return next((n for n in range(d.present, d.trace.first - 1, -1) if stands(d, n)), d.present)
 
 
+def looking(d: "Debugger", way: Callable[["Debugger", "Wanted"], T], wanted: "Wanted") -> T:
+    """What one of the next two finds; meanwhile `d.looking` says where it is."""
+    try:
+        return way(d, wanted)
+    finally:
+        d.looking = None
+
+
 def ahead(d: "Debugger", wanted: "Wanted") -> Found | None:
     """The next recorded event that is wanted or where a breakpoint stops; None where there is none."""
     here, end = d.stop.position, d.present
     found = None
     for n in range(here + 1, end + 1):
+        d.looking = n
         if stands(d, n) and (wanted(d.trace[n]) or d.pausing):
             found, end = Found(n), n
             break
@@ -63,6 +75,7 @@ def behind(d: "Debugger", wanted: "Wanted") -> Found:
         raise CommandError(f"event {here} is the oldest that is known: there is nothing before it")
     found = Found(start, "" if wanted(d.trace[start]) else "the oldest event that is known")
     for n in range(here - 1, start, -1):
+        d.looking = n
         if stands(d, n) and (wanted(d.trace[n]) or d.pausing):
             found, start = Found(n), n
             break

@@ -70,7 +70,12 @@ def _of_followed(stop: Stop, known: Followed) -> tuple[Row, ...]:
 
 
 def _cancelled_in_all(stop: Stop, run: Run) -> str:
-    """How much of the pulls on the element the sum of the partials has lost."""
+    """How much of the pulls on the element the sum of the partials has lost; else, how much of their norms."""
+    if stop.scope != "element":
+        whole = [*run.partials, *([] if stop.running is None else [stop.running])]
+        sizes = [stop.part(held).norm() if held.kept else None for held in whole]
+        share = None if None in sizes else cancelled([size or 0.0 for size in sizes[:-1]], sizes[-1] or 0.0)
+        return "" if share is None else f"of all norms {percent(share)} cancelled"
     values = [stop.value_at(p) for p in run.partials]
     known = [v for v in values if v is not None]
     lost = cancelled([abs(v) for v in known], sum(known)) if len(known) == len(values) else None
@@ -132,6 +137,8 @@ def _here_use(stop: Stop, run: Run) -> Use | None:
 
 def _pull(stop: Stop, value: float, before: float) -> str:
     """Where this term alone would move the element, and how much of what came before it cancels."""
+    if stop.scope != "element":
+        return "against the sum" if value < 0 else ""
     if value == 0:
         return "no pull"
     if math.isnan(value):
@@ -157,15 +164,14 @@ def _row(
         return Row(kind, term, detail, state, note=note, here=here)
     if not held.kept:
         return Row(kind, term, detail, state, norm(held), note=note, here=here)
-    reference = stop.reference
-    cosine = held.cosine(reference) if reference is not None else None
+    cosine = stop.cosine(held)
     value = stop.value_at(held)
     return Row(
         kind,
         term,
         detail,
         state,
-        norm(held),
+        norm(stop.part(held)),
         None if cosine is None else number(cosine),
         None if value is None else number(value),
         note,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
+from backpropdbg.debugger.titles import title
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
@@ -21,12 +22,12 @@ from backpropdbg.events import (
     LossComputed,
     ManualUpdate,
     PartialEdited,
-    Paused,
     ProgramFinished,
     StepFinished,
     StepStarted,
 )
 from backpropdbg.ledger import Ledger, Run, fold, newest_grad
+from backpropdbg.questions import Scope
 from backpropdbg.situation import Phase
 from backpropdbg.trace.history import Trace
 
@@ -35,13 +36,30 @@ _NOISE = 0.005  # a share below this is not worth a word
 
 
 class Stop:
-    """Everything that one position of the trace says about one focused parameter."""
+    """Everything that one position of the trace says about one focused parameter.
 
-    def __init__(self, trace: Trace, position: int, focus: str, element: tuple[int, ...]) -> None:
+    Args:
+        events: those of the iteration that are about the parameter, where they are known already.
+
+    Attributes:
+        scope: what its rows are about beside the whole; see `story.Scoped`.
+    """
+
+    scope: Scope = "element"
+
+    def __init__(
+        self,
+        trace: Trace,
+        position: int,
+        focus: str,
+        element: tuple[int, ...],
+        events: Sequence[Event] | None = None,
+    ) -> None:
         self.trace = trace
         self.event: Event = trace[position]
         self.position, self.focus, self.element = position, focus, element
-        self.events: Sequence[Event] = trace.iteration(self.event.iteration, position)
+        self.events = trace.iteration(self.event.iteration, position) if events is None else events
+        self._cosines: dict[int, tuple[Held, float | None]] = {}
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -181,38 +199,7 @@ class Stop:
         return len(numbers) + since
 
     def where(self) -> str:
-        match self.event:
-            case ForwardUse() as e:
-                return f"{e.module}#{e.call}" if e.call else f"{e.parameters[0]}#{e.numbers[0]}"
-            case BackwardUse(use=use):
-                if not use.call:
-                    return f"{use.parameter}#{use.number}{use.among}"
-                which = "" if use.call == use.number else f", use {use.number}"
-                return f"{use.module}#{use.call}{which}{use.among}"
-            case PartialEdited(use=use):
-                return f"{use.parameter}#{use.number}{use.among} edited"
-            case Paused() as e:
-                return e.why
-            case Accumulated() as e:
-                return f"{e.parameter} accumulated"
-            case GroupSummed() as e:
-                return f"{e.parameter}, {len(e.numbers)} uses summed"
-            case GradChanged() as e:
-                return f"{next(iter(e.grads))}.grad changed" if len(e.grads) == 1 else f"{len(e.grads)} .grad changed"
-            case LossComputed() as e:
-                return e.name
-        return {
-            "GradCleared": "zero_grad" if getattr(self.event, "where", None) is not None else "gradients cleared",
-            "Anomaly": "internal error",
-            "Damaged": "an event that is damaged",
-            "BackwardStarted": "backward begins",
-            "BackwardFinished": "backward is over",
-            "StepStarted": "before optimizer.step()",
-            "StepFinished": "after optimizer.step()",
-            "ManualUpdate": "weights moved by hand",
-            "IterationStarted": "an iteration begins",
-            "ProgramFinished": "the program has ended",
-        }[type(self.event).__name__]
+        return title(self.event)
 
     def location(self) -> Location | None:
         """The line of the use, in forward and in backward; else the line that caused this event."""
@@ -243,6 +230,16 @@ class Stop:
         if held is None or not held.kept or 0 in held.shape or len(held.shape) != len(self.element):
             return None
         return held.at(self.element)
+
+    def part(self, held: Held) -> Held:
+        """What of a tensor the norms of its rows are of."""
+        return held
+
+    def cosine(self, held: Held) -> float | None:
+        """To the reference; it takes a while to compute for a large tensor, so once."""
+        if id(held) not in self._cosines:
+            self._cosines[id(held)] = held, held.cosine(self.reference) if self.reference is not None else None
+        return self._cosines[id(held)][1]
 
     @cached_property
     def maximized(self) -> bool:

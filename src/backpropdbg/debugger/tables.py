@@ -7,7 +7,10 @@ from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
 from backpropdbg.debugger.rows import ledger_rows, update_rows
 from backpropdbg.debugger.words import fused_note, line_of
-from backpropdbg.situation import Number, Row, as_float, element_name
+from backpropdbg.questions import BADGES, Line, ParametersOf, Story, Turn
+from backpropdbg.situation import Number, Row, State, as_float, element_name
+
+_MOST_LINES = 200
 
 
 def shown(value: Number | None, sign: bool = False) -> str:
@@ -68,10 +71,34 @@ def uses(d: Debugger) -> str:
     return "\n".join(lines)
 
 
-def parameters(d: Debugger) -> str:
-    """All parameters, the focus marked."""
-    names = d.known.parameters()
-    return "\n".join(f"{'*' if name == d.focus else ' '} {d.names.title(name)}" for name in names)
+def parameters(d: Debugger, find: str) -> str:
+    """The parameters with these words in their names, the focus marked; and what their letters mean."""
+    page = d.tree.page(d, ParametersOf(find, 0, _MOST_LINES))
+    if not page.found:
+        return f"no parameter has {find!r} in its name" if find else "no parameter is known yet"
+    heads = ("", "parameter", "uses", "|.grad|", "update", "")
+    cells = [heads, *(_line_cells(line, d) for line in page.page if line.name)]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(heads))]
+    found = []
+    for mark, label, *numbers, badges in cells:
+        row = "  ".join(f"{text:>{width}}" for text, width in zip(numbers, widths[2:], strict=False))
+        found.append(f"{mark:1} {label:<{widths[1]}}  {row}  {badges}".rstrip())
+    more = page.lines - len(page.page)
+    rest = [f"{more} more lines: info params WORD finds those with it in their name"] * (more > 0)
+    used = {badge for line in page.page for badge in line.badges}
+    legend = "; ".join(f"{badge} {BADGES[badge]}" for badge in BADGES if badge in used)
+    return "\n".join([*found, *rest, *([legend] if legend else [])])
+
+
+def _line_cells(line: Line, d: Debugger) -> tuple[str, ...]:
+    size = shown(line.norm) if line.state == "value" else _word(line.state)
+    ratio = shown(line.ratio) if line.ratio is not None else _word(line.ratio_state, "no update")
+    return ("*" * (line.name == d.focus), d.names.title(line.name), str(line.uses), size, ratio, line.badges)
+
+
+def _word(state: State, none: str = "None") -> str:
+    """A state that is no value."""
+    return {"none": none, "value": ""}.get(state, state)
 
 
 def overview(d: Debugger) -> str:
@@ -90,3 +117,30 @@ def graph(d: Debugger) -> str:
         norm = f" {node.partial} {shown(node.partial_norm) or node.partial_state}" if node.partial else ""
         levels.setdefault(node.level, []).append(f"{node.label}{mark}{norm}")
     return " -> ".join(names[0] if len(names) == 1 else f"[{' | '.join(names)}]" for _, names in sorted(levels.items()))
+
+
+def story(told: Story) -> str:
+    """The story as two tables, for plain text."""
+    along = told.name if told.scope == "element" else "along sum"
+    split = len(told.terms) - told.updates
+    blocks = [told.name, table(told.terms[:split], along)]
+    if told.updates:
+        blocks.append(table(told.terms[split:], along if told.scope == "element" else "along diff"))
+    heads = ("iteration", ".grad" if told.scope == "element" else "|.grad|", "before", "after", "change")
+    cells = [heads, *(_turn_cells(turn, told.scope == "element") for turn in told.turns)]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(heads))]
+    lines = ["  ".join(f"{text:>{width}}" for text, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join([*blocks, *(line.rstrip() for line in lines)])
+
+
+def _turn_cells(turn: Turn, sign: bool) -> tuple[str, ...]:
+    def cell(value: Number | None, state: State, none: str = "None") -> str:
+        return shown(value, sign) if value is not None else _word(state, none)
+
+    return (
+        str(turn.iteration),
+        cell(turn.grad, turn.grad_state),
+        cell(turn.before, turn.before_state),
+        cell(turn.after, turn.after_state, "no update"),
+        "" if turn.change is None else shown(turn.change, sign),
+    )

@@ -23,7 +23,8 @@ from backpropdbg.events import (
     LossComputed,
     StepStarted,
 )
-from backpropdbg.situation import Moment, State, Timeline, as_float, number
+from backpropdbg.questions import Moment, Timeline
+from backpropdbg.situation import State, as_float, number
 
 if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backpropdbg.held import Facts, Form, Held, Packed, Stored, pooling
+from backpropdbg.held import Facts, Form, Held, Packed, Spread, Stored, cut, pooling
 from backpropdbg.probe.packing import form_of, pack, unpack
+from backpropdbg.probe.spread import pooled, spread_of
 
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _BLOCK = 4096
@@ -51,7 +52,7 @@ def words_of(t: Tensor) -> Tensor:
 
 def norm_of(t: Tensor) -> float:
     """Euclidean norm, of large tensors in blocks: one pass in the tensor's own dtype, summed up in float64."""
-    if t.is_floating_point() and t.numel() > 2 * _BLOCK and t.is_contiguous() and t.layout == torch.strided:
+    if _in_blocks(t):
         flat = t.detach().reshape(-1)
         whole = flat.numel() // _BLOCK * _BLOCK
         exact = None if t.element_size() > 2 else torch.float32
@@ -66,6 +67,26 @@ def norm_of(t: Tensor) -> float:
         if 0 < largest < math.inf:
             return largest * float(torch.linalg.vector_norm(wide / largest))
     return size
+
+
+def _orders(t: Tensor) -> bool:
+    """True where torch compares the values as they are, and no magnitude overflows."""
+    return t.is_floating_point() and t.element_size() > 1
+
+
+def _in_blocks(t: Tensor) -> bool:
+    """True for a large tensor that is best added up in blocks."""
+    return t.layout == torch.strided and t.is_floating_point() and t.numel() > 2 * _BLOCK and t.is_contiguous()
+
+
+def _product(a: Tensor, b: Tensor) -> float:
+    """Scalar product of large tensors in blocks: one pass in float32 or better, summed up in float64."""
+    whole = a.numel() // _BLOCK * _BLOCK
+    a, b = a.reshape(-1), b.reshape(-1)
+    exact = None if a.element_size() > 2 else torch.float32
+    blocks, others = a[:whole].view(-1, _BLOCK), b[:whole].view(-1, _BLOCK)
+    parts = (blocks.to(exact) * others.to(exact) if exact else blocks * others).sum(1).double()
+    return float(parts.sum()) + float(torch.dot(_wide(a[whole:]), _wide(b[whole:])))
 
 
 def _wide(t: Tensor) -> Tensor:
@@ -92,13 +113,14 @@ class HeldTensor(Held):
         tensor: None once it was let go.
     """
 
-    __slots__ = ("_norm", "_shape", "tensor")
+    __slots__ = ("_norm", "_shape", "_vmax", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
         self._shape = tensor.shape
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
         self._norm: float | None = None
+        self._vmax: float | None = None
         self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
 
@@ -149,6 +171,29 @@ class HeldTensor(Held):
                     self._norm = norm_of(t)
         return self._norm
 
+    def cosine(self, other: Held) -> float | None:
+        mine, theirs = self._here, other._here if isinstance(other, HeldTensor) else None
+        if (
+            mine is None
+            or theirs is None
+            or not (_in_blocks(mine) and _in_blocks(theirs) and mine.dtype == theirs.dtype)
+        ):
+            return super().cosine(other)
+        size = (self.norm() or 0.0) * (other.norm() or 0.0)
+        if not 1e-30 < size < 1e30:
+            return super().cosine(other)
+        with torch.no_grad():
+            return max(-1.0, min(1.0, _product(mine.detach(), theirs.detach()) / size))
+
+    def distance(self, other: Held) -> float:
+        assert isinstance(other, HeldTensor)
+        mine, theirs = self._there.detach(), other._there.detach()
+        if not (_in_blocks(mine) and _in_blocks(theirs) and mine.dtype == theirs.dtype):
+            return super().distance(other)
+        exact = torch.promote_types(mine.dtype, torch.float32)
+        with torch.no_grad():
+            return norm_of(mine.to(exact) - theirs.to(exact))
+
     def plus(self, other: Held) -> "HeldTensor":
         assert isinstance(other, HeldTensor)
         with torch.no_grad():
@@ -164,9 +209,14 @@ class HeldTensor(Held):
         return float(cell.abs() if cell.is_complex() else cell)
 
     def vmax(self) -> float:
-        magnitudes = _real(self._there).abs()
-        magnitudes = magnitudes[torch.isfinite(magnitudes)]
-        return float(magnitudes.max()) if magnitudes.numel() else 0.0
+        if self._vmax is None:
+            largest = self._largest(self._there)
+            if not math.isfinite(largest):
+                magnitudes = _real(self._there).abs()
+                magnitudes = magnitudes[torch.isfinite(magnitudes)]
+                largest = float(magnitudes.max()) if magnitudes.numel() else 0.0
+            self._vmax = largest
+        return self._vmax
 
     def finite(self) -> bool:
         t = _dense(self._there)
@@ -179,13 +229,25 @@ class HeldTensor(Held):
         if not pool:
             flat = as_matrix(_dense(self._there))
             return _real(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
-        flat = as_matrix(_real(self._there))[row0:, col0:]
+        flat = as_matrix(_dense(self._there))[row0:, col0:]
         if flat.numel() == 0:
             return [], 1, 1
         row_step, col_step = pooling(tuple(flat.shape), rows, cols)
         if row_step > 1 or col_step > 1:
-            flat = _pool(flat, row_step, col_step)
-        return flat.tolist(), row_step, col_step
+            flat = pooled(flat if _orders(flat) else _real(flat), row_step, col_step)
+        return _real(flat).tolist(), row_step, col_step
+
+    def row(self, index: int) -> "HeldTensor":
+        t = _dense(self._there)
+        return HeldTensor(t[index] if t.dim() else t)
+
+    def plane(self, axes: tuple[int, int], at: tuple[int, ...]) -> "HeldTensor":
+        t = _dense(self._there)[cut(axes, at)]
+        return HeldTensor(t if axes[0] < axes[1] else t.t())
+
+    def spread(self, parts: int) -> Spread:
+        with torch.no_grad():
+            return spread_of(_dense(self._there), parts)
 
     def fold(self, before: Held | None, measure: bool = True) -> Held:
         assert self.tensor is not None
@@ -215,14 +277,17 @@ class HeldTensor(Held):
             size = self.norm()
             # Where the norm is a number, so is each element.
             finite = (size is not None and math.isfinite(size)) or self.finite()
-            return Facts(form_of(t), size, self._largest(t) if finite else self.vmax(), finite)
+            return Facts(form_of(t), size, self.vmax(), finite)
 
     @staticmethod
     def _largest(t: Tensor) -> float:
-        """Largest magnitude of a tensor that is finite."""
-        if t.layout == torch.strided and t.element_size() > 1 and (t.is_floating_point() or t.is_complex()):
-            return float(torch.linalg.vector_norm(t.detach(), math.inf)) if t.numel() else 0.0
-        return float(_real(t).abs().max()) if t.numel() else 0.0
+        """Largest magnitude; NaN or infinite where one is."""
+        if not t.numel():
+            return 0.0
+        if t.layout == torch.strided and _orders(t):
+            low, high = t.detach().aminmax()
+            return max(abs(float(low)), abs(float(high)))
+        return float(_real(t).abs().max())
 
     def pack(self) -> Packed | None:
         t = self._here
@@ -235,7 +300,7 @@ class StoredTensor(HeldTensor):
     __slots__ = ("_facts",)
 
     def __init__(self, stored: Stored) -> None:
-        self.tensor = self._norm = self.sum_so_far = None
+        self.tensor = self._norm = self._vmax = self.sum_so_far = None
         self.stored: Stored = stored
         self._facts: Facts | None = None
 
@@ -260,6 +325,10 @@ class StoredTensor(HeldTensor):
         known = self._known().norm
         return super().norm() if known is None else known
 
+    def vmax(self) -> float:
+        known = self._known().vmax
+        return super().vmax() if known is None else known
+
     def facts(self, measure: bool = True) -> Facts:
         known = self._known()
         return super().facts() if measure and known.vmax is None and self.kept else known
@@ -274,7 +343,7 @@ class PassingTensor(HeldTensor):
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
         self.nbytes = source.nbytes
-        self._norm = self.sum_so_far = self.stored = None
+        self._norm = self._vmax = self.sum_so_far = self.stored = None
 
     @property
     def tensor(self) -> Tensor | None:  # type: ignore[override]
@@ -295,16 +364,6 @@ def as_matrix(t: Tensor) -> Tensor:
     if t.dim() == 2:
         return t
     return t.reshape(1, -1) if t.dim() < 2 else t.flatten(1)
-
-
-def _pool(t: Tensor, row_step: int, col_step: int) -> Tensor:
-    """Keep the value of largest magnitude of each row_step x col_step block; NaN counts as the largest."""
-    rows, cols = (math.ceil(n / s) for n, s in zip(t.shape, (row_step, col_step), strict=True))
-    padded = t.new_zeros(rows * row_step, cols * col_step)
-    padded[: t.shape[0], : t.shape[1]] = t
-    blocks = padded.view(rows, row_step, cols, col_step).permute(0, 2, 1, 3).reshape(rows, cols, -1)
-    strongest = blocks.abs().nan_to_num(nan=math.inf).argmax(-1, keepdim=True)
-    return blocks.gather(-1, strongest).squeeze(-1)
 
 
 def copy(t: Tensor) -> HeldTensor:

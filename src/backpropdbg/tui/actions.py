@@ -4,6 +4,7 @@ from textual.containers import VerticalScroll
 from textual.scroll_view import ScrollView
 from textual.widgets import Static
 
+from backpropdbg.questions import TimelineOf
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.face import NOTHING_RUNS, Face
 from backpropdbg.tui.help import TABS, Help, tab_line
@@ -127,7 +128,7 @@ class Actions(Face):
         """Ask for as many iterations as the timeline has room for."""
         pane = self.base.query_one(TimelinePane)
         if pane.display and pane.size.area and self.situation is not None and not self.ended:
-            self.session.timeline(1, EVER, pane.columns)
+            self.session.ask(TimelineOf(1, EVER, pane.columns))
 
     def on_timeline_pane_sized(self) -> None:
         """Fetch the iterations that fit now."""
@@ -140,10 +141,6 @@ class Actions(Face):
             self.hint("the timeline ends here")
         else:
             self.action_move(f"goto iteration {event.iteration}")
-
-    def action_story(self) -> None:
-        """Show what each use adds to the selected element, in place of norms and cosines; or those again."""
-        self.base.query_one(Ledger).toggle()
 
     def action_search(self, what: str) -> None:
         """Ask where the largest, smallest or first non-finite element of the first matrix with a value is."""

@@ -11,8 +11,7 @@ from textual.containers import Container, Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
-from backpropdbg.situation import Situation
-from backpropdbg.tui.actions import Actions
+from backpropdbg.situation import Progress, Situation
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
@@ -21,6 +20,7 @@ from backpropdbg.tui.header import Header
 from backpropdbg.tui.help import TABS, key_line, tab_line
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
+from backpropdbg.tui.looks import Looks
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.player import Player, Script, words_of
@@ -43,7 +43,7 @@ class Heard(Message):
         self.message = message
 
 
-class DebuggerApp(Actions):
+class DebuggerApp(Looks):
     """The whole screen.
 
     Attributes:
@@ -158,8 +158,10 @@ class DebuggerApp(Actions):
                 self.hint(text)
             case wire.Cells(name, window):
                 self.base.query_one(Matrices).fill(name, window)
-            case wire.Moments(timeline):
-                self.base.query_one(TimelinePane).show(timeline)
+            case wire.Answered(_, answer):
+                self.show_answer(answer)
+            case wire.Reached(progress):
+                self.show_progress(progress)
             case wire.Printed() as printed:
                 self.show_printed(printed)
             case wire.Ended() as ended:
@@ -187,7 +189,7 @@ class DebuggerApp(Actions):
         self.base.query_one(CommandLine).situation = situation
         self.base.query_one(Matrices).show(situation)
         self.show_output(situation)
-        self.ask_timeline()
+        self.ask_all(situation)
 
     def show_output(self, situation: Situation) -> None:
         """Show all output in the present, and in the past what stood there then."""
@@ -222,6 +224,11 @@ class DebuggerApp(Actions):
         """Say that the next stop is on its way."""
         self.running = True
         self.base.query_one(Header).show(self.situation, "walking" if self.walking else "running")
+
+    def show_progress(self, progress: Progress) -> None:
+        """Say how far it is, unless it has stopped since."""
+        if self.running and not self.ended:
+            self.base.query_one(Header).show_progress(progress)
 
     def show_end(self, ended: wire.Ended) -> None:
         """Say why the program is gone; the app stays up."""

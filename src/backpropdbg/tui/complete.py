@@ -11,7 +11,8 @@ COMMANDS = (
     "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element", "enable",
     "end", "expect", "finish", "focus", "goto", "graph", "help", "ignore", "info", "ledger", "list", "mute", "next",
     "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot", "set", "sleep", "source", "step",
-    "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until", "up", "watch", "whatis", "where", "why",
+    "story", "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until", "up", "watch", "whatis", "where",
+    "why",
 )  # fmt: skip
 PLACES = ("forward", "backward", "accumulate", "update", "iteration", "nan")
 NAMES = (
@@ -24,6 +25,7 @@ FIXED = {
     "info": SUBJECTS,
     "restart": ("--to HERE",),
     "set": ("partial =",),
+    "story": ("element", "row", "parameter"),
     "theme": tuple(PALETTES),
 }
 

@@ -3,8 +3,8 @@
 from rich.text import Text
 from textual.widgets import Static
 
-from backpropdbg.situation import Situation
-from backpropdbg.tui import paint
+from backpropdbg.situation import Number, Progress, Situation
+from backpropdbg.tui import keys, paint
 from backpropdbg.tui.themes import Painted
 
 
@@ -14,16 +14,23 @@ class Header(Static, Painted):
     Attributes:
         situation: the last stop, or None before the first.
         status: a word that stands for the phase while there is none, e.g. "running".
+        progress: how far a running program is; None at a stop, and until that is known.
     """
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.situation: Situation | None = None
         self.status = "starting"
+        self.progress: Progress | None = None
 
     def show(self, situation: Situation | None, status: str) -> None:
         """Draw a stop, or `status` in place of its phase."""
-        self.situation, self.status = situation, status
+        self.situation, self.status, self.progress = situation, status, None
+        self.redraw()
+
+    def show_progress(self, progress: Progress) -> None:
+        """Draw how far it is, until the next stop."""
+        self.progress = progress
         self.redraw()
 
     def on_resize(self) -> None:
@@ -49,6 +56,8 @@ class Header(Static, Painted):
     def parts(self) -> dict[str, Text]:
         """Return the parts of the line by name."""
         stop = self.situation
+        if self.progress is not None:
+            return self.progress_parts(self.progress)
         if stop is None:
             return {"status": Text(self.status, f"bold {paint.now().accent}")}
         found = {"program": Text(paint.clean(stop.program), paint.now().plain)}
@@ -57,14 +66,37 @@ class Header(Static, Painted):
         found["phase"] = Text(self.status or stop.phase.upper(), f"bold {colour}")
         found["where"] = Text(paint.clean(stop.where), f"bold {paint.now().strong}")
         if stop.loss is not None:
-            odd = stop.loss in ("NaN", "Infinity", "-Infinity")
-            found["loss"] = Text("loss ", paint.now().plain)
-            found["loss"].append(loss_text(stop), f"bold {paint.now().alarm}" if odd else paint.now().plain)
+            found["loss"] = loss_part(stop.loss)
         if stop.seed is not None:
             found["seed"] = Text(f"seed {stop.seed}", paint.now().plain)
         if stop.optimizer:
             found["optimizer"] = Text(paint.clean(stop.optimizer), paint.now().plain)
         return found
+
+    def progress_parts(self, progress: Progress) -> dict[str, Text]:
+        """Return what there is to say of a program that runs, or of a look through what is recorded."""
+        found = {"iteration": Text(f"iteration {progress.iteration}", f"bold {paint.now().strong}")}
+        found["phase"] = Text(self.status, f"bold {paint.now().alarm}")
+        if progress.looking:
+            found["where"] = Text(f"event {progress.position} of {progress.newest}", paint.now().plain)
+        if progress.rate is not None:
+            found["rate"] = Text(rate_text(progress.rate), paint.now().plain)
+        if progress.loss is not None:
+            found["loss"] = loss_part(progress.loss)
+        found["seed"] = Text(f"{keys.shown('interrupt')} interrupts", f"italic {paint.now().dim}")
+        return found
+
+
+def rate_text(rate: float) -> str:
+    """Return iterations a second, with enough digits; the time of one where it takes longer than that."""
+    return f"{rate:.3g} it/s" if rate >= 1 else f"{1 / rate:.3g} s/it"
+
+
+def loss_part(loss: Number) -> Text:
+    """Return the loss with its name, in red where it is no finite number."""
+    odd = loss in ("NaN", "Infinity", "-Infinity")
+    shown = paint.number_text(loss, digits=2)
+    return Text("loss ", paint.now().plain).append(shown, f"bold {paint.now().alarm}" if odd else paint.now().plain)
 
 
 def badge_colour(situation: Situation | None) -> str:
@@ -80,8 +112,3 @@ def badge(situation: Situation | None) -> Text:
         when = "RECORDING" if situation.recorded else "PAST"
         word = f"{when} event {situation.position} of {situation.newest}"
     return Text(f" {word} ", f"bold {paint.now().on_accent} on {badge_colour(situation)}", no_wrap=True)
-
-
-def loss_text(situation: Situation) -> str:
-    """Return the loss, e.g. "59.92", with enough digits not to read as 0."""
-    return paint.number_text(situation.loss, digits=2)

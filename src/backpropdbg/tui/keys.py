@@ -59,6 +59,7 @@ GROUPS = {
         Key("any-parameter", ("shift+tab",), "parameter(True)", "the next parameter of all", True),
         *(Key(f"element-{way}", (way,), f"arrow({way!r})", NEIGHBOUR) for way in ARROWS),
         Key("story", ("enter",), "story", "what each use adds to the element, as bars that add up; or norms"),
+        Key("scope", ("e",), "scope", "the same of the element, of its row, of the whole parameter"),
         Key("largest", (">",), "search('largest')", SEARCH),
         Key("smallest", ("<",), "search('smallest')", SEARCH),
         Key("not-finite", ("!",), "search('first non-finite')", SEARCH),

@@ -8,14 +8,17 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from backpropdbg.questions import Scope, Story, StoryOf
 from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.select import next_parameter
-from backpropdbg.tui.story import bar_room, block_lines, story_heading
+from backpropdbg.tui.story import bar_room, block_lines, story_heading, turn_lines, turn_room
 from backpropdbg.tui.themes import Painted
 
 FEW = 4
+FEWEST = 6
+SCOPES: tuple[Scope, ...] = ("element", "row", "parameter")
 
 
 def heading(situation: Situation, width: int) -> Text:
@@ -69,6 +72,14 @@ def folded(rows: Sequence[Row]) -> list[Row]:
     return [one if row is pending[0] else row for row in rows if row not in pending[1:]]
 
 
+def of_story(situation: Situation, story: Story | None) -> Situation:
+    """Return the situation with the rows of a story in the place of its own."""
+    if story is None:
+        return replace(situation, ledger=(), update=())
+    split = len(story.terms) - story.updates
+    return replace(situation, ledger=story.terms[:split], update=story.terms[split:])
+
+
 def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tuple[list[Text], int]:
     """Return the rows under the titles, and the index of the row that the stop is about (or -1).
 
@@ -92,7 +103,7 @@ def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tu
                 lines.append(Text("  " + "-" * (width + 30), paint.now().dim, no_wrap=True))
             here = len(lines) if row.here else here
             lines.append(text)
-    if not situation.ledger:
+    if not situation.ledger and not situation.focus:
         lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.now().dim))
     return lines, here
 
@@ -112,7 +123,8 @@ class Ledger(ScrollView, Painted, can_focus=False):
 
     Attributes:
         titles: the first line. lines: the rows. here: index of the row that the stop is about, -1 for none.
-        story: bars of the selected element take the place of norms and cosines.
+        story: bars take the place of norms and cosines: of the selected element, or what `scope` says.
+        told: the story as it was told last, which may be of another stop.
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -122,6 +134,8 @@ class Ledger(ScrollView, Painted, can_focus=False):
         self.here = -1
         self.situation: Situation | None = None
         self.story = False
+        self.scope: Scope = "element"
+        self.told: Story | None = None
         self.border_title = "ledger"
 
     def show(self, situation: Situation) -> None:
@@ -131,13 +145,44 @@ class Ledger(ScrollView, Painted, can_focus=False):
         names = " = ".join(situation.names) or situation.focus
         title = f"{paint.clean(names)}  [{shape}]" if names else "ledger"
         if self.story:
-            title += f"  element {element_name(situation.focus, situation.element)}"
+            title += f"  {self.scope} {self.name_shown}"
         self.border_title = Text(title)
         other = next_parameter(situation.parameters, situation.focus)
         other_text = f"{shown('parameter')}: {paint.clean(other)}" if other else ""
-        self.border_subtitle = Text(f"{shown('story')}: norms" if self.story else other_text)
-        self.titles = (story_heading if self.story else heading)(situation, term_width(situation))
+        following = SCOPES[(SCOPES.index(self.scope) + 1) % len(SCOPES)]
+        story_text = f"{shown('story')}: norms  {shown('scope')}: {following}"
+        self.border_subtitle = Text(story_text if self.story else other_text)
+        width = term_width(situation)
+        self.titles = story_heading(situation, width, self.scope) if self.story else heading(situation, width)
         self.draw()
+
+    @property
+    def name_shown(self) -> str:
+        """What the story is about; the element until the story has come."""
+        if self.told is not None and self.fits(self.told):
+            return self.told.name
+        return element_name(self.situation.focus, self.situation.element) if self.situation is not None else ""
+
+    def fits(self, story: Story | None) -> bool:
+        """True for a story of what is shown here now."""
+        now = self.situation
+        if story is None or now is None or story.scope != self.scope:
+            return False
+        return (story.position, story.focus, story.element) == (now.position, now.focus, now.element)
+
+    @property
+    def question(self) -> StoryOf | None:
+        """What to ask for the story that is shown; None where none is. As many iterations as have room, but a few."""
+        if not self.story or self.situation is None:
+            return None
+        terms = len(folded(self.situation.ledger)) + len(self.situation.update)
+        return StoryOf(self.scope, max(FEWEST, self.size.height - terms - 4))
+
+    def tell(self, story: Story) -> None:
+        """Draw a story that was asked for."""
+        if self.fits(story):
+            self.told = story
+            self.redraw()
 
     def redraw(self) -> None:
         """Draw the same stop."""
@@ -145,8 +190,15 @@ class Ledger(ScrollView, Painted, can_focus=False):
             self.show(self.situation)
 
     def toggle(self) -> None:
-        """Change between norms and the story of the selected element."""
+        """Change between norms and the story."""
         self.story = not self.story
+        self.redraw()
+
+    def widen(self) -> None:
+        """Tell the story of an element, then of its row, then of the whole parameter."""
+        if self.story:
+            self.scope = SCOPES[(SCOPES.index(self.scope) + 1) % len(SCOPES)]
+        self.story = True
         self.redraw()
 
     def draw(self) -> None:
@@ -154,6 +206,8 @@ class Ledger(ScrollView, Painted, can_focus=False):
         if self.situation is None:
             return
         room, situation = max(1, self.size.height - 1), self.situation
+        if self.story and self.scope != "element":
+            situation = of_story(situation, self.told if self.fits(self.told) else None)
         bars = bar_room(self.size.width, term_width(situation)) if self.story else 0
         lines, self.here = ledger_lines(situation, story=bars)
         if len(lines) > room:
@@ -161,10 +215,20 @@ class Ledger(ScrollView, Painted, can_focus=False):
         if len(lines) > room:  # what is None needs no row
             rows = tuple(row for row in situation.ledger if row.kind != "carried" or row.state != "none")
             lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False, story=bars)
-        self.lines = lines
-        self.virtual_size = Size(self.size.width, len(lines) + 1)
+        self.lines = [*lines, *self.turns()] if self.story else lines
+        self.virtual_size = Size(self.size.width, len(self.lines) + 1)
         self.refresh()
         self.call_after_refresh(self.reveal)
+
+    def turns(self) -> list[Text]:
+        """Return the lines about iterations; dots until they have come."""
+        if self.situation is None or self.told is None:
+            return []
+        width = term_width(self.situation)
+        drawn = turn_lines(
+            self.told.turns, self.situation.iteration, self.scope == "element", width, turn_room(self.size.width, width)
+        )
+        return drawn if self.fits(self.told) else [drawn[0], *[Text("  ...", paint.now().dim)] * (len(drawn) - 1)]
 
     def on_resize(self) -> None:
         """Keep the row of the stop in view."""

@@ -1,4 +1,4 @@
-"""One element's story: what each use adds to it, as signed bars that begin where the sum before them ended."""
+"""A story: what each use adds, as signed bars that begin where the sum before them ended; and that over iterations."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from rich.text import Text
 
-from backpropdbg.situation import Row, Situation, as_float, element_name
+from backpropdbg.questions import Scope, Turn
+from backpropdbg.situation import Number, Row, Situation, State, as_float, element_name
 from backpropdbg.tui import paint
 
 VALUE = 10
@@ -88,13 +89,52 @@ def line(row: Row, term: str, bar: Text, width: int) -> Text:
     return text
 
 
-def story_heading(situation: Situation, width: int) -> Text:
+def story_heading(situation: Situation, width: int, scope: Scope = "element") -> Text:
     """Return the line of titles. width: of the terms."""
-    name = element_name(situation.focus, situation.element)
+    name = element_name(situation.focus, situation.element) if scope == "element" else "along sum"
     how = "each begins where the sum before it ended"
     return Text(f"  {'term':<{width}}{name:>{VALUE}}  {how}", paint.now().dim, no_wrap=True)
+
+
+def turn_lines(turns: Sequence[Turn], here: int, sign: bool, width: int, room: int) -> list[Text]:
+    """Return a heading, and one line an iteration: its gradient with a bar, and the weight before, after and between.
+
+    here: the iteration of the stop. sign: of one element, not norms. width: of the terms. room: for bars.
+    """
+    grads = [as_float(turn.grad) if turn.grad is not None else math.nan for turn in turns]
+    ends = [Bar(0.0, grad) if math.isfinite(grad) else None for grad in grads]
+    edges = [0.0, *(bar.end for bar in ends if bar is not None)]
+    titles = ("weight", "after", "change") if sign else ("|weight|", "after", "|change|")
+    title = f"  {'over iterations':<{width}}{'.grad' if sign else '|.grad|':>{VALUE}}  {'':<{room}}"
+    found = [Text(title + "".join(f"{t:>{VALUE}}" for t in titles), paint.now().accent, no_wrap=True)]
+    for turn, bar in zip(turns, ends, strict=True):
+        mine = turn.iteration == here
+        text = Text(no_wrap=True).append("> " if mine else "  ", f"bold {paint.now().strong}")
+        text.append(f"{f'iteration {turn.iteration}':<{width}}", paint.now().strong if mine else paint.now().plain)
+        text.append_text(amount(turn.grad, turn.grad_state, sign))
+        text.append("  ").append_text(bar_text(bar, min(edges), max(edges), room))
+        text.append_text(amount(turn.before, turn.before_state, sign))
+        text.append_text(amount(turn.after, turn.after_state, sign, "no update"))
+        text.append_text(amount(turn.change, "value", sign))
+        text.rstrip()
+        found.append(text)
+    return found
+
+
+def amount(value: Number | None, state: State, sign: bool, none: str = "None") -> Text:
+    """Return a number, or the word for its absence. none: what there is to say where it is None."""
+    if state == "value" or value is not None:
+        style = "" if value is None else f"bold {paint.sign_colour(value)}" if sign else paint.now().plain
+        return Text(f"{paint.number_text(value, signed=sign):>{VALUE}}", style)
+    word = none if state == "none" else paint.WORDS[state]
+    return Text(f"{word:>{VALUE}}", f"italic {paint.now().dim}")
 
 
 def bar_room(width: int, terms: int) -> int:
     """Return how wide bars are in a pane of `width`; the notes need some room, too."""
     return max(8, min(48, (width - terms - VALUE - 6) // 2))
+
+
+def turn_room(width: int, terms: int) -> int:
+    """Return how wide the bars of iterations are: four numbers are beside them."""
+    return max(4, min(48, width - terms - 4 * VALUE - 8))

@@ -12,7 +12,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from backpropdbg.situation import Moment, Number, State, Timeline, as_float
+from backpropdbg.questions import Moment, Timeline
+from backpropdbg.situation import Number, State, as_float
 from backpropdbg.tui import paint
 
 LABELS = ("timeline", "", "loss", "", "|grad|", "uses")

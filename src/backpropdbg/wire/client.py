@@ -8,34 +8,29 @@ import time
 from collections.abc import Callable, Sequence
 
 from backpropdbg.errors import WireError
-from backpropdbg.situation import Situation, Timeline
+from backpropdbg.situation import Situation
 from backpropdbg.wire.again import Again
+from backpropdbg.wire.asking import Asking
 from backpropdbg.wire.jobs import Jobs
 from backpropdbg.wire.link import Answer, Link
 from backpropdbg.wire.messages import (
     AttachArguments,
-    CellsBody,
     EvaluateArguments,
     Event,
     OutputBody,
-    PrintedArguments,
-    PrintedBody,
+    ProgressBody,
     RaisedBody,
     Response,
     ResultBody,
     StoppedBody,
-    TensorArguments,
-    TimelineArguments,
     convert,
 )
 from backpropdbg.wire.process import Child, Streams, cause_of, default_command
 from backpropdbg.wire.session import (
-    Cells,
     Ended,
     Message,
-    Moments,
-    Printed,
     ProgramOutput,
+    Reached,
     Result,
     Rows,
     Running,
@@ -49,7 +44,7 @@ _PIPES = Streams()
 _LATE = 1.7  # for close(): the pump must have ended by then
 
 
-class ChildSession:
+class ChildSession(Asking):
     """A `Session` whose program is a child process.
 
     Args:
@@ -115,28 +110,6 @@ class ChildSession:
             self.restart(to_here=line.split()[1:] == ["--to", "HERE"])
         else:
             self._jobs.post(lambda: self._send_command(line))
-
-    def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
-        """Ask for at most rows x cols cells of a matrix of this stop; Cells follows."""
-        self._jobs.post(lambda: self._send_window(TensorArguments(name, rows, cols, row0, col0, pool)))
-
-    def printed(self, position: int, most: int = 20_000) -> None:
-        """Ask for the last characters that the program had printed at a position; Printed follows."""
-
-        def answer(response: Response) -> None:
-            if response.success:
-                self._emit(Printed(position, convert(response.body, PrintedBody).pieces))
-
-        self._jobs.post(lambda: self._request("backpropdbg/printed", PrintedArguments(position, most), answer))
-
-    def timeline(self, first: int, last: int, columns: int) -> None:
-        """Ask for the iterations from `first` to `last`, at most `columns` of them; Moments follows."""
-
-        def answer(response: Response) -> None:
-            if response.success:
-                self._emit(Moments(convert(response.body, Timeline)))
-
-        self._jobs.post(lambda: self._request("backpropdbg/timeline", TimelineArguments(first, last, columns), answer))
 
     def interrupt(self) -> None:
         """Stop a running program at its next event."""
@@ -347,14 +320,6 @@ class ChildSession:
         if not self._request("evaluate", EvaluateArguments(line), answer):
             self._emit(Result(line, NO_PROGRAM, ok=False))
 
-    def _send_window(self, want: TensorArguments) -> None:
-        def answer(response: Response) -> None:
-            window = convert(response.body, CellsBody).window if response.success else None
-            self._emit(Cells(want.name, window))
-
-        if not self._request("backpropdbg/tensor", want, answer):
-            self._emit(Cells(want.name, None))
-
     # ---- what arrives
 
     def _read(self, link: Link) -> None:
@@ -372,6 +337,8 @@ class ChildSession:
             self._stopped(convert(event.body, StoppedBody).situation)
         elif event.event == "continued":
             self._emit(Running())
+        elif event.event == "backpropdbg/progress":
+            self._emit(Reached(convert(event.body, ProgressBody).progress))
         elif event.event == "output":
             self._emit(Said(convert(event.body, OutputBody).output))
         elif event.event == "backpropdbg/rows":

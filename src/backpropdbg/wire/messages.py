@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from backpropdbg.errors import WireError
-from backpropdbg.situation import Situation, Window
+from backpropdbg.questions import Answer, Question
+from backpropdbg.situation import Progress, Situation, Window
 
 MAX_HEADER = 4096
 MAX_BODY = 64 * 2**20
@@ -86,18 +87,28 @@ class PrintedBody(Struct):
     pieces: tuple[tuple[str, str], ...] = ()
 
 
-class TimelineArguments(Struct):
-    """The iterations from `first` to `last`, as many as there are columns."""
+class AskArguments(Struct):
+    """What a face wants to know of a stop."""
 
-    first: Count
-    last: Count
-    columns: Count
+    question: Question
+
+
+class AnswerBody(Struct):
+    """That."""
+
+    answer: Answer
 
 
 class StoppedBody(Struct):
     """Where the program stands."""
 
     situation: Situation
+
+
+class ProgressBody(Struct):
+    """How far it is."""
+
+    progress: Progress
 
 
 class CellsBody(Struct):

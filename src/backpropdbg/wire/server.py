@@ -12,20 +12,24 @@ from collections.abc import Callable
 from typing import Protocol
 
 from backpropdbg.errors import BackpropdbgError, WireError
-from backpropdbg.situation import Situation, Timeline, Window
+from backpropdbg.questions import Answer, Question
+from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.wire.messages import (
+    AnswerBody,
+    AskArguments,
     DisconnectArguments,
     EvaluateArguments,
     PrintedArguments,
     PrintedBody,
+    ProgressBody,
     Request,
     ResultBody,
     TensorArguments,
-    TimelineArguments,
     convert,
 )
 from backpropdbg.wire.peer import CAPABILITIES, Peer
 from backpropdbg.wire.session import Result
+from backpropdbg.wire.ticker import Ticker
 
 RUNNING = "the program is running; interrupt it first"
 GRACE = 0.7
@@ -44,7 +48,7 @@ _JOBS = {
     "backpropdbg/situation",
     "backpropdbg/tensor",
     "backpropdbg/printed",
-    "backpropdbg/timeline",
+    "backpropdbg/ask",
 }
 
 
@@ -63,8 +67,11 @@ class Host(Protocol):
     def printed(self, position: int, most: int) -> tuple[tuple[str, str], ...]:
         """Return the last characters that the program had printed at a position."""
 
-    def timeline(self, first: int, last: int, columns: int) -> Timeline:
-        """Return what there is to say of the iterations."""
+    def answer(self, question: Question) -> Answer:
+        """Return what a face asks about this stop, in the stopped thread."""
+
+    def progress(self) -> Progress | None:
+        """Return how far it is; called in another thread."""
 
     def pause(self) -> None:
         """Stop at the next event; called in the server's thread."""
@@ -90,6 +97,7 @@ class Server:
         self._pid = os.getpid()
         self._peer = Peer(fd, token, parent)
         self._host: Host | None = None
+        self._ticker: Ticker | None = None
         self.break_in: Callable[[], object] = lambda: None
         self._changed = threading.Condition()
         self._jobs: deque[Request] = deque()
@@ -106,6 +114,8 @@ class Server:
 
     def serve(self, host: Host) -> None:
         """From now on `host` answers."""
+        self._ticker = Ticker(host.progress, lambda found: self.event("backpropdbg/progress", ProgressBody(found)))
+        self._ticker.go()
         with self._changed:
             self._host = host
             pause, quitting, released = self._pause_wanted, self._quitting, self._released
@@ -136,6 +146,7 @@ class Server:
         self.event("stopped", {"reason": situation.reason, "threadId": 1, "situation": situation})
         moved = False
         while not moved:
+            self._tick(False)
             with self._changed:
                 while not self._jobs and not self._quitting and not self._released:
                     self._changed.wait()
@@ -143,8 +154,14 @@ class Server:
                     self._stopped = False
                     return
                 request = self._jobs.popleft()
+            self._tick(True)
             moved = self._do(request)
         self.event("continued", {"threadId": 1})
+
+    def _tick(self, going: bool) -> None:
+        """The program, or a command, is at work or not."""
+        if self._ticker is not None:
+            (self._ticker.go if going else self._ticker.rest)()
 
     def _do(self, request: Request) -> bool:
         """Carry out one job and answer it. Returns True where the program runs on."""
@@ -190,9 +207,8 @@ class Server:
         if request.command == "backpropdbg/printed":
             asked = convert(request.arguments, PrintedArguments)
             return PrintedBody(host.printed(asked.position, asked.most)), False
-        if request.command == "backpropdbg/timeline":
-            span = convert(request.arguments, TimelineArguments)
-            return host.timeline(span.first, span.last, span.columns), False
+        if request.command == "backpropdbg/ask":
+            return AnswerBody(host.answer(convert(request.arguments, AskArguments).question)), False
         line = _LINES.get(request.command) or convert(request.arguments, EvaluateArguments).expression
         result = host.execute(line)
         return result, result.moves

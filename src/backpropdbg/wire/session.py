@@ -5,7 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from backpropdbg.situation import Situation, Timeline, Window
+from backpropdbg.questions import Answer, Question
+from backpropdbg.situation import Progress, Situation, Window
 
 
 class Stopped(Struct, frozen=True):
@@ -16,6 +17,12 @@ class Stopped(Struct, frozen=True):
 
 class Running(Struct, frozen=True):
     """The program runs on."""
+
+
+class Reached(Struct, frozen=True):
+    """How far it is, a few times a second while the program runs or a long look is on its way."""
+
+    progress: Progress
 
 
 class Result(Struct, frozen=True):
@@ -46,10 +53,11 @@ class Printed(Struct, frozen=True):
     pieces: tuple[tuple[str, str], ...]
 
 
-class Moments(Struct, frozen=True):
-    """The answer to `Session.timeline`."""
+class Answered(Struct, frozen=True):
+    """The answer to `Session.ask`."""
 
-    timeline: Timeline
+    question: Question
+    answer: Answer
 
 
 class ProgramOutput(Struct, frozen=True):
@@ -84,7 +92,7 @@ class Ended(Struct, frozen=True):
     raised: bool = False
 
 
-Message = Stopped | Running | Result | Cells | Printed | Moments | ProgramOutput | Said | Rows | Ended
+Message = Stopped | Running | Reached | Result | Cells | Printed | Answered | ProgramOutput | Said | Rows | Ended
 
 
 class Body:
@@ -120,8 +128,8 @@ class Session(Protocol):
     def printed(self, position: int, most: int = 20_000) -> None:
         """Ask for the last characters that the program had printed at a position; Printed follows."""
 
-    def timeline(self, first: int, last: int, columns: int) -> None:
-        """Ask for the iterations from `first` to `last`, at most `columns` of them; Moments follows."""
+    def ask(self, question: Question) -> None:
+        """Ask something about this stop; Answered follows."""
 
     def feed(self, text: str) -> None:
         """Type into the program's standard input, where that is a pseudo terminal."""

@@ -14,6 +14,7 @@ from backpropdbg.debugger.timeline import as_text
 from backpropdbg.debugger.why import why as explain_why
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Location
+from backpropdbg.questions import Scope, StoryOf
 
 _MOST_LINES = 20
 
@@ -67,7 +68,13 @@ def _is_literal(text: str) -> bool:
 
 @command(arguments.anything)
 def info(d: Debugger, text: str) -> str:
-    """info [uses|ledger|weights|grad|optimizer|breaks|params]: what there is to know."""
+    """info [uses|ledger|weights|grad|optimizer|breaks|params [WORD]]: what there is to know.
+    params: the tree of parameters with their uses, norm of .grad, and the update as a part of the weight; those that
+    have WORD in their name.
+    """
+    subject, _, find = text.partition(" ")
+    if subject == "params":
+        return tables.parameters(d, find)
     subjects: dict[str, Callable[[Debugger], str]] = {
         "": tables.overview,
         "uses": tables.uses,
@@ -76,10 +83,9 @@ def info(d: Debugger, text: str) -> str:
         "grad": lambda d: d.program.show(d.evaluate("grad")),
         "optimizer": lambda d: d.stop.optimizer or d.program.optimizer() or "no optimizer has been used yet",
         "breaks": lambda d: "\n".join(b.line() for b in d.breakpoints) or "no breakpoints",
-        "params": tables.parameters,
     }
     if text not in subjects:
-        raise CommandError(f"info {text}: no such subject; there are: {', '.join(filter(None, subjects))}")
+        raise CommandError(f"info {text}: no such subject; there are: {', '.join(filter(None, [*subjects, 'params']))}")
     return subjects[text](d)
 
 
@@ -103,7 +109,7 @@ def timeline(d: Debugger, text: str) -> str:
     numbers = [int(word) for word in text.split()]
     first = numbers[0] if numbers else 1
     last = numbers[1] if len(numbers) > 1 else 10**12
-    return as_text(d.timeline(first, last, _MOST_LINES), d.focus)
+    return as_text(d.moments.timeline(d, first, last, _MOST_LINES), d.focus)
 
 
 @command(arguments.indices)
@@ -115,9 +121,17 @@ def element(d: Debugger, text: str) -> str:
         index = tuple(int(part) for part in text.split(","))
         if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
             raise CommandError(f"element {text}: {d.focus} has shape {list(shape)}; indices start at 0")
-        d.element = index
-        d.refresh()
+        d.select(index)
     return f"element [{','.join(map(str, d.stop.element))}] of {d.names.title(d.focus)} {list(shape)}"
+
+
+@command(arguments.scope)
+def story(d: Debugger, text: str) -> str:
+    """story [element|row|parameter]: what each use adds to it, and its values over the last iterations.
+    Of a row or the whole parameter: norms, and how far each term goes the way of the sum.
+    """
+    scope: Scope = "row" if text == "row" else "parameter" if text == "parameter" else "element"
+    return tables.story(d.stories.tell(d, StoryOf(scope, _MOST_LINES)))
 
 
 @command(arguments.something)

@@ -1,0 +1,19 @@
+"""Who answers which question of a face."""
+
+from typing import TYPE_CHECKING
+
+from backpropdbg.questions import Answer, ParametersOf, Question, StoryOf, TimelineOf
+
+if TYPE_CHECKING:
+    from backpropdbg.debugger.core import Debugger
+
+
+def answer(d: "Debugger", question: Question) -> Answer:
+    """Return what a face asks about the stop that is looked at."""
+    match question:
+        case StoryOf():
+            return d.stories.tell(d, question)
+        case ParametersOf():
+            return d.tree.page(d, question)
+        case TimelineOf():
+            return d.moments.timeline(d, question.first, question.last, question.columns)
