@@ -30,7 +30,8 @@ class Use(Struct, frozen=True):
         node: name of the autograd node on the edge.
         group: uses of one group share a cast or view of the parameter (numbered from 1 in each run); 0 where the edge
             goes to the leaf itself.
-        fused: the node is one operation that may hide several uses, which can't be split.
+        fused: the node is one operation that may hide several uses, which can't be split. inside: how many, 0 where
+            that is not known. cached: they share a parametrized weight that is computed once for all of them.
     """
 
     parameter: str
@@ -44,6 +45,8 @@ class Use(Struct, frozen=True):
     group: int = 0
     fused: bool = False
     place: int = 1
+    inside: int = 0
+    cached: bool = False
 
     @property
     def among(self) -> str:

@@ -80,7 +80,11 @@ def weight_norm(look):
     train(net.parameters(), lambda: thrice(net, x).square().sum())
 
 
-CACHED = {"inside": 3, "findings": ["not-split"], "says": ["several uses may be inside one operation"]}
+CACHED = {
+    "inside": 3,
+    "findings": ["not-split"],
+    "says": ["3 uses share one cached weight", "one operation hides 3 uses"],
+}
 
 
 @case(2, "weight_norm, cached", dict.fromkeys(ORIGINALS, 1), **CACHED)

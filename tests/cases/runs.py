@@ -179,7 +179,7 @@ def functional_grad(look):
     {"weight": 1},
     inside=4,
     findings=["not-split"],
-    says=["several uses may be inside one operation"],
+    says=["4 calls are inside one operation"],
     copies=False,
 )
 def batched(look):

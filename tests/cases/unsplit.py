@@ -10,7 +10,12 @@ from torch.func import vmap
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-NOT_SPLIT = {"findings": ["not-split"], "says": ["inside one operation"], "copies": False, "never": ["1 use in"]}
+
+def hides(number, *says):
+    """What is expected where one operation hides so many uses."""
+    words = [f"{number} calls are inside one operation", *says]
+    never = ["1 use in", "several uses"]
+    return {"inside": number, "findings": ["not-split"], "says": words, "copies": False, "never": never}
 
 
 class Thrice(nn.Module):
@@ -34,11 +39,11 @@ def compiled(**settings):
     return program
 
 
-case(6, "torch.compile", {"_orig_mod.lin.weight": 1}, inside=3, **NOT_SPLIT)(compiled())
-case(6, "torch.compile, fullgraph", {"_orig_mod.lin.weight": 1}, inside=3, **NOT_SPLIT)(compiled(fullgraph=True))
+case(6, "torch.compile", {"_orig_mod.lin.weight": 1}, **hides(3))(compiled())
+case(6, "torch.compile, fullgraph", {"_orig_mod.lin.weight": 1}, **hides(3))(compiled(fullgraph=True))
 
 
-@case(6, "torch.jit.script", {"lin.weight": 1}, inside=3, iteration=4, **NOT_SPLIT)
+@case(6, "torch.jit.script", {"lin.weight": 1}, iteration=4, **hides(3))
 def scripted(look):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -56,8 +61,14 @@ def recurrent(kind, **settings):
     return program
 
 
-case(6, "nn.LSTM on CPU, 5 time steps", {"weight_ih_l0": 1, "weight_hh_l0": 1}, inside=5, **NOT_SPLIT)(
-    recurrent(nn.LSTM)
+UNFUSED = ["without --unfuse", "with --unfuse it is split"]
+INPUT = {"weight_ih_l0": 1, "bias_ih_l0": 1}
+case(6, "nn.LSTM on CPU, what takes all its input at once", INPUT, copies=False)(recurrent(nn.LSTM))
+HIDDEN = {"weight_hh_l0": 1, "bias_hh_l0": 1}
+case(6, "nn.LSTM on CPU, 5 time steps", HIDDEN, **hides(5, *UNFUSED))(recurrent(nn.LSTM))
+LAYERS = {"weight_hh_l0": 1, "weight_hh_l1_reverse": 1}
+case(6, "nn.LSTM, two layers, both ways", LAYERS, **hides(5, *UNFUSED))(
+    recurrent(nn.LSTM, num_layers=2, bidirectional=True)
 )
 
 
@@ -87,7 +98,7 @@ def without_mkldnn(look):
         recurrent(nn.LSTM)(look)
 
 
-@case(6, "fused attention of a parameter with itself", {"q": 3}, inside=1, **NOT_SPLIT)
+@case(6, "fused attention of a parameter with itself", {"q": 3}, never=["one operation"], in_order=False)
 def attention(look):
     q = nn.Parameter(torch.randn(1, 1, 5, 4))
     look(q=q)
@@ -106,7 +117,7 @@ def plain_attention(look):
     train([q], loss)
 
 
-@case(6, "vmap over a net that is used twice", {"weight": 2}, inside=4, **NOT_SPLIT)
+@case(6, "vmap over a net that is used twice", {"weight": 2}, **hides(4))
 def batched(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)

@@ -1,5 +1,7 @@
 """An operation that may hide several uses is never called one use; `track` narrows what is seen."""
 
+import warnings
+
 import torch
 from playing import play, said
 
@@ -10,14 +12,14 @@ def program() -> None:
     model(torch.randn(4, 1, 2))[0].sum().backward()
 
 
-NOTE = "several uses may be inside one operation ("
+NOTE = "4 calls are inside one operation ("
 
 
 def test_the_note_stands_in_the_ledger_and_in_info_uses():
     seen = play(program, "until backward weight_hh_l0", "info uses", "ledger", "info", "c", focus="weight_hh_l0")
     told = said(seen)
     row = next(row for row in seen.situations[0].ledger if row.kind == "partial")
-    assert row.note.startswith(NOTE) and "): can't be split" in row.note
+    assert row.note.startswith(NOTE) and "): can't be split without --unfuse" in row.note
     assert NOTE in told[1] and NOTE in told[2]
     assert NOTE in seen.situations[0].explanation[0]
     assert seen.situations[0].where == "LSTM#1"
@@ -54,3 +56,25 @@ def test_track_all_again():
     told = said(play(two_layers, "until forward", "track 0.bias", "track *", "track", "c"))
     assert told[1] == "tracked: 0.bias"
     assert told[2] == told[3] == "tracked: 0.weight, 0.bias, 1.weight, 1.bias"
+
+
+class Branching(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = torch.nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(3):
+            x = torch.tanh(self.lin(x))
+        return x
+
+
+def test_how_many_there_are_inside_is_said_only_where_it_is_known():
+    """A loop in TorchScript may run any number of times."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.jit.script(Branching())
+    for _ in range(3):
+        model(torch.ones(1, 2)).sum().backward()
+    seen = play(lambda: model(torch.ones(1, 2)).sum().backward(), "until backward lin.weight", "c")
+    assert "several uses may be inside one operation" in " ".join(seen.situations[0].explanation)

@@ -213,9 +213,10 @@ class Names:
         return ()
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_not_split(fused):
-    use = Use("rnn.weight", 1, 1, "rnn", 1, "MkldnnRnnLayerBackward0", Location("x.py", 1), 0, 0, fused)
+@pytest.mark.parametrize("fused,inside", [(True, 0), (True, 5), (False, 0)])
+def test_not_split(fused, inside):
+    where = Location("x.py", 1)
+    use = Use("rnn.weight", 1, 1, "rnn", 1, "MkldnnRnnLayerBackward0", where, 0, 0, fused, inside=inside)
     grad, weight = HeldTensor(torch.ones(2)), HeldTensor(torch.zeros(2))
     found = []
     collector = Collector(Names(), 1, lambda batch: found.extend(() if batch.draft else batch.facts))
@@ -228,7 +229,8 @@ def test_not_split(fused):
     (line,) = judge(found)
     assert line.row.split is not fused and ("not-split" in line.row.findings) == fused
     texts = [one.text for one in line.found if one.slug == "not-split"]
-    said = "one operation may hide several uses: MkldnnRnnLayerBackward0; with --unfuse it is split"
+    hides = "hides 5 uses" if inside else "may hide several uses"
+    said = f"one operation {hides}: MkldnnRnnLayerBackward0; with --unfuse it is split"
     assert texts == ([said] if fused else [])
 
 

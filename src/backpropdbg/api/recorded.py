@@ -34,7 +34,7 @@ class Use(Struct, frozen=True):
     Attributes:
         number: from 1, through all runs of the iteration. place: from 1, of `total` in this run of the engine.
         call: the how-manieth of that module. run: number of the run.
-        fused: several uses may be inside one operation, which can't be split.
+        fused: several uses may be inside one operation, which can't be split. inside: how many, 0 where nobody knows.
     """
 
     number: int
@@ -47,6 +47,7 @@ class Use(Struct, frozen=True):
     run: int
     fused: bool
     place: int
+    inside: int
 
 
 class Run:
@@ -307,7 +308,7 @@ class Update:
 
 def _use(use: Any, run: int) -> Use:
     file, line = (None, None) if use.where is None else (use.where.path, use.where.line)
-    return Use(use.number, use.total, use.module, use.call, use.node, file, line, run, use.fused, use.place)
+    return Use(use.number, use.total, use.module, use.call, use.node, file, line, run, use.fused, use.place, use.inside)
 
 
 def _until_update(parameter: str, events: Sequence[Event]) -> Sequence[Event]:

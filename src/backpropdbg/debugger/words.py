@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from backpropdbg.events import Held, Location, Use
+from backpropdbg.events import Held, Location, Use, is_split_by_unfuse
 from backpropdbg.situation import Number, State, number
 
 
@@ -37,8 +37,16 @@ def percent(share: float) -> str:
 
 
 def fused_note(use: Use) -> str:
-    """What to say of a use that may be several; "" of any other."""
-    return f"several uses may be inside one operation ({use.node}): can't be split" if use.fused else ""
+    """What to say of a use that may be several, and what would split it; "" of any other."""
+    if not use.fused:
+        return ""
+    if use.cached:
+        owner, _, weight = use.parameter.rpartition(".")[0].rpartition("parametrizations.")
+        many = f"{use.inside} uses share" if use.inside else "several uses may share"
+        return f"{many} one cached weight: can't be split here, but focus {owner}{weight} shows each"
+    many = f"{use.inside} calls are" if use.inside > 1 else "1 call is" if use.inside else "several uses may be"
+    flag = " without --unfuse" if is_split_by_unfuse(use.node) else ""
+    return f"{many} inside one operation ({use.node}): can't be split{flag}"
 
 
 def use_details(uses: Sequence[tuple[int, str, int]]) -> dict[int, str]:

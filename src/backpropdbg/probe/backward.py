@@ -23,6 +23,7 @@ from backpropdbg.events import (
 from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 from backpropdbg.probe.update import Update
@@ -43,6 +44,7 @@ class Backward:
         self._removers: list[Removers] = []
         self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
         self._numbers = Numbers()
+        self.inside = Inside(watch.names)
         self._unread = 0
 
     def new_iteration(self) -> None:
@@ -116,7 +118,8 @@ class Backward:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
         known = {id(e.leaf): watch.names.of(e.leaf) for e in edges}
         names = [known[id(e.leaf)] for e in edges]
-        uses = self._number(edges, names)
+        cached = count_consumers(roots, self._forward.cached) if self._forward.cached else {}
+        uses = self._number(edges, names, list(cached.values()))
         leaves = {name: e.leaf for name, e in zip(names, edges, strict=True)}
         found = self._computed.find(roots) if self._computed.active else []
         further = [(one, self._number(one.edges, [one.name] * len(one.edges))) for one in found]
@@ -172,7 +175,7 @@ class Backward:
         if watch.names.narrowed:
             watch.settle()
 
-    def _number(self, edges: list[Edge], names: list[str]) -> list[Use]:
+    def _number(self, edges: list[Edge], names: list[str], cached: Sequence[int] = ()) -> list[Use]:
         forward = self._forward
         totals: dict[str, int] = {}
         for name in names:
@@ -185,6 +188,9 @@ class Backward:
             places[name] = place = places.get(name, 0) + 1
             order, node = edge.node._sequence_nr(), edge.node.name()
             call, index = forward.use_of(order)
+            fused, batch = is_fused(node), forward.batched(order)
+            inside = self.inside.of(edge.node, edge.slot, edge.leaf, totals[name]) if fused else batch or 0
+            inside = (cached[-1 - inside] if -inside <= len(cached) else 0) if inside < 0 else inside
             uses.append(
                 Use(
                     name,
@@ -196,8 +202,10 @@ class Backward:
                     call.where if call else None,
                     index,
                     groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
-                    is_fused(node) or forward.batched(order),
+                    (fused or batch is not None) and inside != 1,
                     place,
+                    inside,
+                    not fused and batch is not None and batch < 0,
                 )
             )
         return uses

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import feeders
@@ -23,8 +23,6 @@ from backpropdbg.probe.watch import Call, Watch, guarded, sequence, transforming
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-_transforms = torch._C._functorch.get_interpreter_stack
-_VMAP = torch._C._functorch.TransformType.Vmap
 _DEEPEST = 16
 _MOST = 100_000
 
@@ -46,6 +44,7 @@ class Forward:
         self._made = 0
         self._segments: Segments = []
         self._batched: Segments = []
+        self._cached: list[tuple[int, int]] = []
         self._before: tuple[Segments, dict[int, ForwardUse]] = ([], {})
         self._counts: dict[str, int] = {}
         self._floor = sequence()
@@ -53,7 +52,7 @@ class Forward:
     def new_iteration(self) -> None:
         """Count from 1 again."""
         self._before = self._segments, self.calls
-        self.calls, self._segments, self._counts, self._batched = {}, [], {}, []
+        self.calls, self._segments, self._counts, self._batched, self._cached = {}, [], {}, [], []
         self._made = 0
         self._floor = sequence()
 
@@ -85,6 +84,8 @@ class Forward:
             watch.ranks = max(watch.ranks, ranks(module))
         if new and self.computed.active:
             self.computed.settle()
+        if new:
+            watch.on_new_root()
         self.begin(sequence(), new)
         if new:
             watch.emit(watch.state())
@@ -148,8 +149,8 @@ class Forward:
     def _use(self, call: Call, output: Any) -> None:
         own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad and p.is_leaf]
         replaced = self.watch.names.replaced(call.module)
-        if own and (_in_vmap() or _is_cached(call.module)):
-            self._in_batches(call.low)
+        if own and (in_vmap() or is_cached(call.module)):
+            self._in_batches(call.low, output if is_cached(call.module) else None)
         if self.watch.names.narrowed:
             own = [p for p in own if self.watch.names.tracks(p)]
         nodes = _nodes(output)
@@ -174,7 +175,7 @@ class Forward:
     @guarded
     def bare_use(self, parameters: list[Tensor], low: int, result: Any) -> None:
         """An operation outside of a library module took these parameters."""
-        if _in_vmap() or any(_is_cached(call.module) for call in self.watch.here.calls):
+        if in_vmap():
             self._in_batches(low)
         nodes, names = _nodes(result), self.watch.names
         taken = [p for p in parameters if self._takes(nodes, p, low) and (not names.narrowed or names.tracks(p))]
@@ -265,14 +266,26 @@ class Forward:
         """The index of the innermost call whose forward made the node with this sequence number."""
         return _owner(self._segments, number)
 
-    def batched(self, number: int) -> bool:
-        """True for a node that stands for several uses: inside of vmap one by each sample, else a cached weight's."""
-        return bool(self._batched) and _owner(self._batched, number) is not None
+    def batched(self, number: int) -> int | None:
+        """How many uses a node stands for: inside of vmap one by each sample; None where it is one.
 
-    def _in_batches(self, low: int) -> None:
+        Where the parameter is that of a cached weight, -1 - the place of that weight in `cached`.
+        """
+        return _owner(self._batched, number) if self._batched else None
+
+    @property
+    def cached(self) -> list[tuple[int, int]]:
+        """The parametrized weights that were computed once for all their uses: by node, and output of it."""
+        return self._cached
+
+    def _in_batches(self, low: int, cached: Any = None) -> None:
         while self._batched and self._batched[-1][0] >= low:
             self._batched.pop()
-        self._batched.append((low, sequence(), 0))
+        inside = samples()
+        if isinstance(cached, Tensor) and cached.grad_fn is not None:
+            self._cached.append((cached.grad_fn._sequence_nr(), cached.output_nr))
+            inside = -len(self._cached)
+        self._batched.append((low, sequence(), inside))
 
     def use_of(self, number: int) -> tuple[ForwardUse | None, int]:
         """The call that made a node and its index; -1 for a call of the iteration before, or where none is known."""
@@ -373,16 +386,6 @@ def _floating(output: Any) -> PassingTensor | None:
     if not isinstance(output, Tensor) or not output.is_floating_point() or _is_wrapped(output):
         return None
     return PassingTensor(output)
-
-
-def _in_vmap() -> bool:
-    stack = _transforms()
-    return stack is not None and any(layer.key() == _VMAP for layer in stack)
-
-
-def _is_cached(module: torch.nn.Module) -> bool:
-    """True for a parametrization whose result is computed once for all calls (`parametrize.cached()`)."""
-    return parametrize._cache_enabled > 0 and isinstance(module, parametrize.ParametrizationList)
 
 
 def _nodes(output: Any) -> list[Any]:

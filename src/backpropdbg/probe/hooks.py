@@ -44,9 +44,11 @@ class Probe:
         rooms = (self.computed, self.forward, self.backward, self.update)
         watch.on_new_iteration = [room.new_iteration for room in rooms]
         watch.followed = self.computed.names
+        watch.on_new_root = self._watch_compiler
         watch.settle, watch.detach = self._settle, self.detach
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []
+        self._compiling = False
         self._mode = Stacked(BareUses(self.forward))
 
     @property
@@ -88,6 +90,7 @@ class Probe:
             stand_in(Optimizer, "zero_grad", update.zero_grad),
             stand_in(torch.nn.Module, "zero_grad", update.zero_grad),
         ]
+        self._watch_compiler()
         self._see()
 
     def _see(self) -> None:
@@ -106,7 +109,15 @@ class Probe:
         for hooks in (self._seeing, self._undo):
             while hooks:
                 hooks.pop()()
-        self.watch.asleep = False
+        self.watch.asleep = self._compiling = False
+
+    def _watch_compiler(self) -> None:
+        """See what torch.compile does, as soon as it is loaded: it takes seconds, and most programs don't need it."""
+        if not self._compiling and self._undo:
+            undo = self.backward.inside.watch_compiler()
+            if undo is not None:
+                self._compiling = True
+                self._undo.append(undo)
 
     def detach(self) -> None:
         """Let the program go for good, also from inside a hook: nothing of ours acts any more."""

@@ -227,6 +227,10 @@ class Names:
         """The path of a module; None where it is not known."""
         return self._modules.get(module)
 
+    def entered(self, module: nn.Module) -> bool:
+        """True for a module that was called from outside of any other."""
+        return self._entered.get(module) is not None
+
     def living(self) -> list[nn.Module]:
         """All modules that are known."""
         return [module for _, module in self._modules.pairs()]

@@ -115,6 +115,7 @@ class Watch:
         asleep: nothing that is known is tracked, so only new leaves and the iterations are looked at.
         ranks: over how many processes the gradients are averaged.
         detach: lets the program go.
+        on_new_root: a model is about to run for the first time.
         settle: falls asleep or wakes up, as the names that are known now demand.
         followed: names the tensors that are no leaves, and that somebody asked for.
     """
@@ -138,6 +139,7 @@ class Watch:
         self.detach: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
         self.followed: Callable[[], tuple[str, ...]] = tuple
+        self.on_new_root: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
         self._threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
         self._inert = 0

@@ -298,10 +298,19 @@ class Account:
         if share is not None and share > CANCELS:
             most = max(self.runs.values(), key=lambda run: run.cancelled or 0.0)
             yield Found("cancels", f"its {len(most.sizes)} partials cancel {_percent(share)} of each other")
-        nodes = sorted({use.node for run in self.runs.values() for use in run.uses if use.fused})
-        if nodes:
-            hint = "; with --unfuse it is split" if all(map(is_split_by_unfuse, nodes)) else ""
-            yield Found("not-split", f"one operation may hide several uses: {', '.join(nodes)}{hint}")
+        yield from self._not_split()
+
+    def _not_split(self) -> Iterator[Found]:
+        """One line for each kind of operation that hides uses, and how many."""
+        kinds: dict[str, set[int]] = {}
+        for use in [use for run in self.runs.values() for use in run.uses if use.fused]:
+            kinds.setdefault("a cached weight" if use.cached else use.node, set()).add(use.inside)
+        for node, counts in sorted(kinds.items()):
+            known = sorted(counts - {0})
+            many = f"{known[0]} to {known[-1]}" if len(known) > 1 else str(*known)
+            hides = f"hides {many} uses" if known and 0 not in counts else "may hide several uses"
+            hint = "; with --unfuse it is split" if is_split_by_unfuse(node) else ""
+            yield Found("not-split", f"one operation {hides}: {node}{hint}")
 
     def _between(self, moved: bool | None) -> Iterator[Found]:
         """The findings about what happened between the backwards and updates."""
