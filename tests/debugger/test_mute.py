@@ -93,7 +93,7 @@ def test_what_flows_on_to_earlier_layers_stays():
     ("line", "text"),
     [
         ("mute", "which use? no partial arrives here; e.g. mute middle_linear#2"),
-        ("mute nothing#2", "no module or parameter 'nothing'; "),
+        ("mute layr#2", "no module or parameter 'layr'; "),
         ("mute layer#0", "N counts uses from 1"),
         ("unmute layer#3", "layer#3 is not muted; nothing is muted"),
     ],
@@ -101,6 +101,34 @@ def test_what_flows_on_to_earlier_layers_stays():
 def test_what_cannot_be_muted(line, text):
     done = play(train, line, "s", focus=WEIGHT).said[0]
     assert not done.ok and text in done.text and "\n" not in done.text
+
+
+class Later(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.later = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.later(self.later(self.first(x)).tanh()).square().sum()
+
+
+@pytest.mark.parametrize("back", [[], ["until backward", "goto 0", "mute later", "goto now"]])
+def test_a_layer_that_was_not_called_yet_can_be_muted_in_the_past_too(back):
+    torch.manual_seed(0)
+    model = Later()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept = model.later.weight.detach().clone()
+
+    def program() -> None:
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.ones(1, 2)).backward()
+            optimizer.step()
+
+    seen = play(program, *(back or ["mute later"]), "until iteration 2")
+    assert "muted: later" in said(seen)[-2 if not back else 2]
+    assert torch.equal(model.later.weight, kept) and not model.later.weight.grad.any()
+    assert model.first.weight.grad.any()
 
 
 def test_it_is_listed():

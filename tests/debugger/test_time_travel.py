@@ -305,3 +305,16 @@ def test_a_breakpoint_may_look_back():
     lines = ["b update", "commands 1", "goto iteration 1 StepStarted", "end", "c"]
     (then,) = stops(training(2), *lines)
     assert then.past and (then.event, then.iteration) == ("StepStarted", 1)
+
+
+@pytest.mark.parametrize("move", ["until iteration 9", "goto iteration 9", "goto 9999", "until nan"])
+def test_the_end_says_that_a_move_did_not_come_to_its_aim(move):
+    seen = walk(training(), lambda seen, debugger: move if not debugger.ended else "")
+    assert [stop.phase for stop in seen] == ["forward", "finished"]
+    assert f"{move}: it was not reached." in seen[-1].explanation
+
+
+def test_nothing_is_said_of_a_move_that_has_no_aim():
+    for move in ("continue", "step"):
+        seen = walk(training(), lambda seen, debugger, move=move: move if not debugger.ended else "")
+        assert "not reached" not in " ".join(seen[-1].explanation)

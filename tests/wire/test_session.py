@@ -179,6 +179,20 @@ def test_restart_keeps_successful_breakpoints(probe) -> None:
     assert one.do("lines", Result).text == "break w | tbreak v | condition 1 x | lines"
 
 
+def test_the_first_stop_after_a_restart_has_what_was_set_before(probe) -> None:
+    """It is drawn anew for each line that is repeated; only the last of these is handed out."""
+    one = probe().start()
+    one.until(Stopped)
+    for name in ("v", "w"):
+        one.do(f"focus {name}", Stopped)
+        one.until(Result)
+    one.do("break w", Result)
+    one.seen.clear()
+    assert one.do("restart", Stopped).situation.position == 0
+    assert one.do("lines", Result).text == "focus w | break w | lines"
+    assert [m.situation.position for m in one.seen if isinstance(m, Stopped)] == [0]
+
+
 def test_restart_to_here_hands_out_that_stop_alone(probe) -> None:
     """What is repeated after a restart draws the first stop anew; that is none to show."""
     one = probe().start()

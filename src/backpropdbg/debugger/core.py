@@ -157,6 +157,7 @@ class Debugger:
             if self._detached.is_set():
                 return
             self.ended = True
+            self.notes += _not_reached(self._move)
             self.reason, self.edited = "finished", None
             self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code)))
 
@@ -343,7 +344,7 @@ class Debugger:
         elif not self.ended:
             self._wanted, self._move, self._straight = wanted, reason, False
         elif self.stop.position < past.last(self):
-            self.walk_to(past.last(self), reason)
+            self.walk_to(past.last(self), reason, _not_reached(reason))
         else:
             raise CommandError(_RECORDED if self.recorded else "the program has ended; restart runs it again")
 
@@ -400,3 +401,8 @@ class Debugger:
     def value(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
         """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
         return expressions.evaluate(self, text, stop, frame)
+
+
+def _not_reached(move: str) -> list[str]:
+    """What to say at the end of a program that never came to what a move names, e.g. "until iteration 7"."""
+    return [f"{move}: it was not reached."] if " " in move else []

@@ -262,7 +262,7 @@ class ChildSession(Asking):
         self._request("initialize", {"clientID": "backpropdbg", "adapterID": "backpropdbg"}, self._must_succeed)
         self._request("attach", AttachArguments(child.token), self._must_succeed)
         for line in self._again.set:
-            self._request("evaluate", EvaluateArguments(line))
+            self._request("evaluate", EvaluateArguments(line), self._repeated)
         self._request("configurationDone", {}, self._must_succeed)
 
     def _respawn(self, to_here: bool) -> None:
@@ -349,12 +349,18 @@ class ChildSession(Asking):
     def _stopped(self, situation: Situation) -> None:
         """Hand out a stop, once what was to be done first is done."""
         self._last = situation
-        if self._again.doing:
+        if self._again.doing or self._again.repeating:
             return  # drawn anew by what is repeated after a restart; the stop that counts is yet to come
         if self._again.first:
             self._do_first()
         else:
             self._emit(Stopped(situation))
+
+    def _repeated(self, response: Response) -> None:
+        """One of the lines is set again; after the last one a stop that waits for that is handed out."""
+        self._again.repeating -= 1
+        if not self._again.repeating and self._last is not None:
+            self._stopped(self._last)
 
     def _do_first(self) -> None:
         line, self._again.doing = self._again.first.popleft(), True

@@ -38,14 +38,15 @@ def mute(d: Debugger, text: str) -> str:
     """
     _something_runs(d, "mute")
     use = text or muting.this_use(d)
-    location, d.again = d.names.locate(f"backward {use}"), f"mute {use}"
+    location, note = d.names.locate_ahead(f"backward {use}")
+    d.again = f"mute {use}"
     if location.target not in [known.target for known in d.muted if known.number == location.number]:
         d.muted.append(location)
     event = d.stop.event
     if isinstance(event, BackwardUse) and not d.in_past and muting.is_muted(d, event):
         d.edited = d.program.edit(0.0)
         d.refresh()
-    return muting.listed(d.muted)
+    return "\n".join(filter(None, [muting.listed(d.muted), note]))
 
 
 @command(arguments.use)
