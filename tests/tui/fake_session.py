@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from backpropdbg.questions import Moment, Question, Story, StoryOf, Timeline, TimelineOf, Turn
+from backpropdbg.questions import (
+    Line,
+    Moment,
+    Parameters,
+    ParametersOf,
+    Question,
+    Story,
+    StoryOf,
+    Timeline,
+    TimelineOf,
+    Turn,
+)
 from backpropdbg.situation import GraphNode, Matrix, Row, Situation, Source, Window
 from backpropdbg.wire.session import Answered, Cells, Ended, Message, Printed, Result, Running, Stopped
 
@@ -67,6 +78,21 @@ def story_of(scope: str) -> Story:
     return Story(STOP.position, STOP.focus, STOP.element, scope, name, rows, 0, TURNS)
 
 
+def parameters(asked: ParametersOf) -> Parameters:
+    """A page of 2,000 modules with a weight each; the focus is in the 500th."""
+    lines = []
+    for n in range(2_000):
+        name = STOP.focus if n == 500 else f"layer.{n}.weight"
+        row = Line(1, "weight", name, n % 4, n / 10, "value", n / 1e5, "value", "S" * (n % 4 > 1) + "!" * (n == 501))
+        if asked.find in name:
+            lines += [Line(0, name.removesuffix(".weight")), row]
+    here = next((n for n, line in enumerate(lines) if line.name == STOP.focus), -1)
+    first = here - asked.count // 2 if asked.around else asked.first
+    first = max(0, min(first, len(lines) - asked.count))
+    page = tuple(lines[first : first + asked.count])
+    return Parameters(STOP.position, asked.find, 2_000, len(lines) // 2, len(lines), first, here, page)
+
+
 class FakeSession:
     """Answers like a program under test, and remembers what was asked of it."""
 
@@ -115,6 +141,8 @@ class FakeSession:
                 self.say(Answered(question, self.moments))
             case StoryOf(scope=scope):
                 self.say(Answered(question, story_of(scope)))
+            case ParametersOf():
+                self.say(Answered(question, parameters(question)))
 
     def interrupt(self) -> None:
         self.sent.append("<interrupt>")

@@ -50,17 +50,19 @@ class Tree:
     """Lines of the tree, and what is known of parameters nothing happened to since."""
 
     def __init__(self) -> None:
-        self._made: tuple[tuple[tuple[str, ...], str], list[Leaf]] = ((), ""), []
+        self._key: tuple[tuple[str, ...], str] = ((), "")
+        self._found: list[str] = []
+        self._lines: list[Leaf] = []
         self._facts: OrderedDict[tuple[int, str, int], Line] = OrderedDict()
 
     def page(self, d: "Debugger", asked: ParametersOf) -> Parameters:
         """Return the lines that were asked for."""
         frozen = dict.fromkeys(d.known.frozen())
         names = tuple(dict.fromkeys((*d.known.parameters(), *frozen)))
-        found = tuple([n for n in names if fits(asked.find, d.known.aliases(n))])
-        if self._made[0] != (found, asked.find):
-            self._made = (found, asked.find), leaves(found)
-        lines = self._made[1]
+        if self._key != (names, asked.find):
+            self._found = [n for n in names if fits(asked.find, d.known.aliases(n))]
+            self._key, self._lines = (names, asked.find), leaves(self._found)
+        lines = self._lines
         here = next((n for n, leaf in enumerate(lines) if leaf.name == d.focus), -1)
         first = max(0, min(asked.first, len(lines) - asked.count))
         if asked.around and here >= 0:
@@ -68,7 +70,9 @@ class Tree:
         shown = lines[first : first + asked.count]
         happened = split(d.stop.events, {leaf.name for leaf in shown if leaf.name})
         rows = [self._line(d, leaf, leaf.name in frozen, happened.get(leaf.name, ())) for leaf in shown]
-        return Parameters(d.stop.position, asked.find, len(names), len(found), len(lines), first, here, tuple(rows))
+        return Parameters(
+            d.stop.position, asked.find, len(names), len(self._found), len(lines), first, here, tuple(rows)
+        )
 
     def _line(self, d: "Debugger", leaf: Leaf, frozen: bool, events: Sequence[Event]) -> Line:
         if not leaf.name:
