@@ -261,11 +261,12 @@ class StepFinished(Struct, frozen=True):
 
 
 class ManualUpdate(Struct, frozen=True):
-    """Weights moved outside of any optimizer, noticed at the next forward."""
+    """Weights moved outside of any optimizer, noticed at the next forward. replaced: new tensors took their place."""
 
     iteration: int
     parameters: tuple[str, ...]
     weights: dict[str, Held]
+    replaced: bool = False
 
 
 class IterationStarted(Struct, frozen=True):

@@ -52,6 +52,35 @@ case(5, "writes to .data", TWICE, **BY_HAND)(by_hand(through_data))
 case(5, ".data assigned", TWICE, **BY_HAND)(by_hand(assigned_data))
 
 
+@case(5, "a new leaf in the place of the old one", {"w": 2}, iteration=2, says=["A new tensor", "without an optimizer"])
+def new_leaves(look):
+    w, x = torch.randn(3, requires_grad=True), torch.randn(4, 3)
+    for _ in times(3):
+        look(w=w)
+        ((x @ w).tanh() + x @ w).square().mean().backward()
+        w = (w - 0.1 * w.grad).detach().requires_grad_()
+
+
+@case(
+    5, "a new Parameter in the place of the old one", TWICE, iteration=2, says=["A new tensor", "without an optimizer"]
+)
+def new_parameters(look):
+    net, x = nn.Linear(3, 3, bias=False), torch.randn(4, 3)
+    for _ in times(3):
+        look(net)
+        net(torch.tanh(net(x))).square().mean().backward()
+        net.weight = nn.Parameter(net.weight.detach() - 0.1 * net.weight.grad)
+
+
+@case(5, "an attack: a new input by its own gradient", {"x": 1}, iteration=2, labels=["not accumulated"])
+def attack(look):
+    net, x = nn.Linear(3, 3), torch.randn(4, 3, requires_grad=True)
+    for _ in times(3):
+        look(x=x)
+        (grad,) = torch.autograd.grad(net(x).square().mean(), x)
+        x = (x + 0.1 * grad.sign()).detach().requires_grad_()
+
+
 def stepping(make, **settings):
     def program(look):
         net, x = nn.Linear(3, 3), torch.randn(4, 3)

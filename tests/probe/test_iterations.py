@@ -43,6 +43,45 @@ def test_a_manual_update_ends_the_iteration_at_the_next_forward(bare):
     assert oracle.bits(last - 0.1 * torch.full_like(last, 2.0), tensors[0].detach())
 
 
+def test_new_leaves_in_the_place_of_all_others_end_the_iteration():
+    """So does `w = (w - lr * w.grad).detach().requires_grad_()`, though no weight moves."""
+    seed(1)
+    x, made = torch.randn(4, 3), []
+    w, b = torch.randn(3, requires_grad=True), torch.zeros(1, requires_grad=True)
+    with probed() as seen:
+        for _ in range(3):
+            made.append((w.detach(), b.detach()))
+            loss = (x @ w + b).square().mean()
+            loss.backward()
+            w = (w - 0.1 * w.grad).detach().requires_grad_()
+            b = (b - 0.1 * b.grad).detach().requires_grad_()
+    assert [e.iteration for e in seen.events if isinstance(e, BackwardFinished)] == [1, 2, 3]
+    updates = [e for e in seen.events if isinstance(e, ManualUpdate)]
+    assert [(e.iteration, set(e.parameters), e.replaced) for e in updates] == [(n, {"w", "b"}, True) for n in (1, 2)]
+    for e, (w_then, b_then) in zip(updates, made[1:], strict=True):
+        assert oracle.bits(e.weights["w"].value, w_then) and oracle.bits(e.weights["b"].value, b_then)
+
+
+@pytest.mark.parametrize("how", ["an optimizer", "one that stays"])
+def test_new_inputs_end_no_iteration(how):
+    """Where an optimizer or a parameter waits for its gradient, they are batches of one iteration."""
+    seed(1)
+    net = nn.Linear(3, 3)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1) if how == "an optimizer" else None
+    with probed() as seen:
+        for _ in range(2):
+            for _ in range(3):
+                x = torch.randn(4, 3, requires_grad=True)
+                net(x).square().mean().backward()
+            if optimizer is not None:
+                optimizer.step()
+            else:
+                with torch.no_grad():
+                    for p in net.parameters():
+                        p -= 0.1 * p.grad
+    assert [e.iteration for e in seen.events if isinstance(e, BackwardFinished)] == [1] * 3 + [2] * 3
+
+
 def test_several_backwards_without_an_update_are_one_iteration():
     model, x, y = make_net("module", 2)
     with probed() as seen:

@@ -117,7 +117,8 @@ def _explain(stop: Stop) -> tuple[str, ...]:
                 return (f"{stop.focus} is in no group of the optimizer that stepped, so this step did not move it.",)
             return why(stop)
         case ManualUpdate() as e:
-            return (f"Moved without an optimizer: {', '.join(e.parameters)}.",)
+            how = "New tensors took their place, without an optimizer" if e.replaced else "Moved without an optimizer"
+            return (f"{how}: {', '.join(e.parameters)}.",)
         case IterationStarted():
             return ("An iteration begins.",)
         case Anomaly() as e:

@@ -110,8 +110,12 @@ def _by_hand(d: Debugger, stop: Stop) -> str:
     before = Stop(d.trace, stop.position - 1, stop.focus, ()).weight if stop.position > d.trace.first else None
     now, size = stop.weight, ""
     if before is not None and now is not None and before.kept and now.kept:
-        size = f" by {_number(now.minus(before).norm())}"
-    return f"{stop.focus} was moved{size} without an optimizer."
+        size = _number(now.minus(before).norm())
+    if isinstance(stop.event, ManualUpdate) and stop.event.replaced:
+        away = f" {size} away from it" if size else ""
+        return f"A new tensor{away} took the place of {stop.focus}, without an optimizer."
+    by = f" by {size}" if size else ""
+    return f"{stop.focus} was moved{by} without an optimizer."
 
 
 def _pulls(stop: Stop, at: str) -> list[str]:

@@ -64,7 +64,9 @@ class Backward:
         watch.runs += 1
         run, removers = watch.runs, Removers()
         self._removers.append(removers)
-        self._begin(outputs, run, bool(kwargs.get("accumulate_grad", False)), removers)
+        self._begin(
+            outputs, run, bool(kwargs.get("accumulate_grad", False)), removers, args[3] if len(args) > 3 else ()
+        )
         watch.inside += 1
         try:
             result = original(outputs, *args, **kwargs)
@@ -110,7 +112,9 @@ class Backward:
                     remove()
 
     @guarded
-    def _begin(self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers) -> None:
+    def _begin(
+        self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers, inputs: Sequence[Any]
+    ) -> None:
         watch = self.watch
         roots = [t for t in outputs if isinstance(t, Tensor)]
         edges = find_edges(outputs)
@@ -126,6 +130,9 @@ class Backward:
         reached = {use.parameter for use in uses}
         alone = [t for t in roots if t.grad_fn is None and t.requires_grad and watch.names.tracks(t)]
         reached |= {watch.names.of(t) for t in alone}
+        if watch.optimizer is None and watch.alone:
+            wanted = [t for t in inputs if isinstance(t, Tensor) and t.is_leaf] or leaves.values()
+            watch.reached.update((id(t), watch.names.bearer(t)) for t in wanted if watch.names.tracks(t))
         for name, p in watch.names.parameters() if watch.alone else []:
             leaves.setdefault(name, p)
         if not watch.inside and not watch.here.steps:

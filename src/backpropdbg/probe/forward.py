@@ -3,7 +3,7 @@
 import bisect
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import MethodWrapperType
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
@@ -67,11 +68,11 @@ class Forward:
             if here.unwatched or not torch.is_grad_enabled():
                 here.unwatched.append(frame)  # no parameter enters a graph here
                 return
-            self._enter_root(module)
+            self._enter_root(module, args)
         here.calls.append(Call(module, frame, user_location(frame) if module._parameters else None))
 
     @guarded
-    def _enter_root(self, module: torch.nn.Module) -> None:
+    def _enter_root(self, module: torch.nn.Module, args: Any) -> None:
         watch = self.watch
         watch.enter_thread()
         new = watch.names.enter(module)
@@ -82,22 +83,22 @@ class Forward:
             return
         if new:
             watch.ranks = max(watch.ranks, ranks(module))
-        if new and self.computed.active:
-            self.computed.settle()
         if new:
             watch.on_new_root()
-        self.begin(sequence(), new)
+        self.begin(sequence(), new, _leaves(module, args))
         if new:
             watch.emit(watch.state())
 
-    def begin(self, low: int, new: bool = False) -> None:
-        """A forward begins: notice what changed since the last backward or update."""
+    def begin(self, low: int, new: bool = False, leaves: Iterable[Tensor] = ()) -> None:
+        """A forward begins, which takes these leaves: notice what changed since the last backward or update."""
         watch = self.watch
         watch.maybe_new_iteration()
+        moved: tuple[str, ...] = ()
         if (watch.fresh or watch.ran or new) and not watch.here.steps and watch.policy.snapshots:
             self._notice_grads()
-            if watch.notice_moved() and watch.ran:
-                watch.new_iteration()
+            moved = watch.notice_moved()
+        if (moved and watch.ran) or watch.replaced(leaves):
+            watch.new_iteration()
         if watch.fresh:
             self._floor = low
         watch.fresh = watch.ran = False
@@ -185,7 +186,7 @@ class Forward:
         if calls:
             owner = self.watch.names.module(calls[-1].module)
         else:
-            self.begin(low)
+            self.begin(low, leaves=taken)
         self._add(owner, taken, low, user_location(), result, bare=True)
 
     def _takes(self, nodes: list[Any], leaf: Tensor, low: int) -> bool:
@@ -351,6 +352,12 @@ class BareUses(TorchFunctionMode):
         if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
             return [t for t in args[:1] if t.requires_grad and t.is_leaf]
         return [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]
+
+
+def _leaves(module: torch.nn.Module, args: Any) -> Iterator[Tensor]:
+    """What may enter a graph with a call: inputs that are leaves, then parameters."""
+    yield from (t for t in _tensors(args) if t.requires_grad and t.is_leaf)
+    yield from (p for _, p in parameters(module))
 
 
 def _no_operation(result: Any) -> bool:

@@ -44,7 +44,7 @@ class Probe:
         rooms = (self.computed, self.forward, self.backward, self.update)
         watch.on_new_iteration = [room.new_iteration for room in rooms]
         watch.followed = self.computed.names
-        watch.on_new_root = self._watch_compiler
+        watch.on_new_root = self._new_root
         watch.settle, watch.detach = self._settle, self.detach
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []
@@ -90,7 +90,7 @@ class Probe:
             stand_in(Optimizer, "zero_grad", update.zero_grad),
             stand_in(torch.nn.Module, "zero_grad", update.zero_grad),
         ]
-        self._watch_compiler()
+        self._new_root()
         self._see()
 
     def _see(self) -> None:
@@ -111,8 +111,10 @@ class Probe:
                 hooks.pop()()
         self.watch.asleep = self._compiling = False
 
-    def _watch_compiler(self) -> None:
-        """See what torch.compile does, as soon as it is loaded: it takes seconds, and most programs don't need it."""
+    def _new_root(self) -> None:
+        """Names may have become known; and torch.compile may be loaded, which most programs don't need."""
+        if self.computed.active:
+            self.computed.settle()
         if not self._compiling and self._undo:
             undo = self.backward.inside.watch_compiler()
             if undo is not None:

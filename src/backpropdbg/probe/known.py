@@ -44,4 +44,4 @@ def _look(probe: Probe) -> bool:
         return False
     if watch.ran and not watch.stepped:
         probe.forward.begin(sequence())
-    return True
+    return not watch.replaces

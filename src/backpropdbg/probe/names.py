@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -19,43 +18,9 @@ from backpropdbg.probe.holders import (
     user_frames,
     walk,
 )
+from backpropdbg.probe.labels import Bearer, Known, Labels
 
-V = TypeVar("V")
 _DEEP_LOOKS = 64
-
-
-class _Labels(Generic[V]):
-    """What is known of things, by identity (a module may have no hash); it keeps no thing alive."""
-
-    def __init__(self) -> None:
-        self.found: dict[int, tuple[V, weakref.ref[Any]]] = {}
-        self._full = 64
-
-    def get(self, thing: object) -> V | None:
-        known = self.found.get(id(thing))
-        return known[0] if known is not None and known[1]() is thing else None
-
-    def set(self, thing: object, label: V) -> None:
-        if len(self.found) >= self._full:
-            self.found = {key: pair for key, pair in self.found.items() if pair[1]() is not None}
-            self._full = 64 + 2 * len(self.found)
-        self.found[id(thing)] = (label, weakref.ref(thing))
-
-    def drop(self, thing: object) -> None:
-        del self.found[id(thing)]
-
-    def pairs(self) -> list[tuple[V, Any]]:
-        """Those that are alive, in the order in which they were labelled."""
-        return [(label, thing) for label, reference in self.found.values() if (thing := reference()) is not None]
-
-
-class _Known(NamedTuple):
-    """A leaf: its names, the first of which stands for it; what else finds it; whether a module gave them."""
-
-    names: tuple[str, ...]
-    also: tuple[str, ...]
-    tracked: bool
-    given: bool
 
 
 class Names:
@@ -72,12 +37,12 @@ class Names:
     def __init__(self, track: Iterable[str] = ()) -> None:
         self.on_new: Callable[[str], None] = lambda name: None
         self._globs = tuple(track)
-        self._modules: _Labels[str] = _Labels()
-        self._unowned: _Labels[bool] = _Labels()
-        self._own: _Labels[dict[str, weakref.ref[Tensor]]] = _Labels()
-        self._leaves: _Labels[_Known] = _Labels()
-        self._held: _Labels[str] = _Labels()
-        self._entered: _Labels[bool] = _Labels()
+        self._modules: Labels[str] = Labels()
+        self._unowned: Labels[bool] = Labels()
+        self._own: Labels[dict[str, weakref.ref[Tensor]]] = Labels()
+        self._leaves: Labels[Known] = Labels()
+        self._held: Labels[str] = Labels()
+        self._entered: Labels[bool] = Labels()
         self._roots: list[weakref.ref[nn.Module]] = []
         self._first, self._several = True, False
         self._looks = self._strangers = 0
@@ -140,7 +105,7 @@ class Names:
             self._roots.append(weakref.ref(root))
         for p, names in mine.values():
             known = self._leaves.get(p)
-            before = known if known is not None and known.given else _Known((), (), False, True)
+            before = known if known is not None and known.given else Known((), (), False, True)
             also = [f"{variable}.{name}" for name in names if variable]
             mine_now = [prefix + name for name in names]
             if id(p) in within:  # what a part of this root was called by itself is another word for it, no other owner
@@ -170,7 +135,7 @@ class Names:
         known, names = self._leaves.get(leaf), tuple(dict.fromkeys(names))
         if known is None or known.names[0] != names[0]:
             self.on_new(names[0])
-        self._leaves.set(leaf, _Known(names, also, self._matches((*names, *also)), given))
+        self._leaves.set(leaf, Known(names, also, self._matches((*names, *also)), given))
 
     def of(self, leaf: Tensor) -> str:
         """Return the leaf's name: "leafN[shape]", by order of appearance, where nothing is found that holds it."""
@@ -212,10 +177,39 @@ class Names:
             further = Look(libraries, **deepest)
             if is_found(further):
                 look = further
-        self._held = _Labels()
+        self._held = Labels()
         for name, t in look.tensors:
             self._held.set(t, name)
         return look.modules
+
+    def bearer(self, leaf: Tensor) -> Bearer:
+        """A leaf with its names, which outlive it."""
+        self.of(leaf)
+        known = self._leaves.get(leaf)
+        assert known is not None
+        return Bearer(known, tuple(leaf.shape), weakref.ref(leaf))
+
+    def succeed(self, bearers: Iterable[Bearer]) -> dict[str, Tensor] | None:
+        """Give the names of leaves to those that the program has put in their place; None where one is still there."""
+        theirs, libraries = user_frames()
+        self._looks += 1
+        look = Look([*theirs, *libraries], **({} if self._looks <= _DEEP_LOOKS else {"deepest": 0}))
+        named, places = dict(reversed(look.tensors)), list(bearers)
+        held = {id(t) for _, t in look.tensors}
+        for own in [dict(parameters(root)) for _, root in look.modules]:
+            named |= {known.names[0]: own[n] for known, *_ in places for n in known.names if n in own}
+            held.update(map(id, own.values()))
+        if any(id(leaf) in held for *_, reference in places if (leaf := reference()) is not None):
+            return None
+        found = {}
+        for known, shape, reference in places:
+            leaf, new = reference(), named.get(known.names[0])
+            if leaf is not None:
+                self._leaves.drop(leaf)
+            if new is not None and tuple(new.shape) == shape and self._leaves.get(new) is None:
+                self._set(new, known.names, known.also, given=known.given)
+                found[known.names[0]] = new
+        return found
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -269,7 +263,7 @@ class Names:
         gone = [p for name, p in own if p is not None and now.get(name) is not None and now[name] is not p]
         return tuple([self.of(p) for p in gone if self.tracks(p)])
 
-    def _tracked(self) -> list[tuple[_Known, Tensor]]:
+    def _tracked(self) -> list[tuple[Known, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order."""
         known = self._leaves.pairs()
         return [(names, p) for names, p in known if p.requires_grad and names.tracked and not is_lazy(p)]

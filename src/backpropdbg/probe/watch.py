@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpdate
 from backpropdbg.probe.edit import Arrived
+from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
 from backpropdbg.probe.sketches import Sketch, is_still, without_room
@@ -112,6 +113,8 @@ class Watch:
         weights, grads: the newest copies, by parameter.
         large: parameters that there is no room for copies of.
         pending: parameters whose gradient was accumulated, and neither read by an optimizer nor cleared since.
+        reached: as long as there is no optimizer, the leaves that the backwards of this iteration reached.
+        replaces: without an optimizer, the program makes new leaves in the place of those that it has.
         asleep: nothing that is known is tracked, so only new leaves and the iterations are looked at.
         ranks: over how many processes the gradients are averaged.
         detach: lets the program go.
@@ -128,8 +131,9 @@ class Watch:
         self._model: weakref.ref[Any] | None = None
         self._optimizer: weakref.ref[Any] | None = None
         self.pending: set[str] = set()
+        self.reached: dict[int, Bearer] = {}
         self.here = _Here()
-        self.fresh, self.ran, self.stepped = True, False, False
+        self.fresh, self.ran, self.stepped, self.replaces = True, False, False, False
         self.runs = self.inside = 0
         self.weights: dict[str, HeldTensor] = {}
         self.grads: dict[str, HeldTensor] = {}
@@ -249,10 +253,26 @@ class Watch:
         if self.stepped and not self.inside and not self.here.steps:
             self.new_iteration()
 
+    def replaced(self, leaves: Iterable[Tensor]) -> bool:
+        """True where, without an optimizer, new leaves stand in the place of all that the last backwards reached.
+
+        leaves: those that enter a graph now: where none of them is new, nobody has to look.
+        """
+        may_be = self.reached and self.alone and self.optimizer is None and not self.inside
+        if not may_be or all(map(self.names.knows, leaves)):
+            return False
+        after = self.names.succeed(list(self.reached.values()))
+        if after and self.policy.snapshots:
+            self.weights |= {name: self.keep(name, p) for name, p in after.items()}
+            self.emit(ManualUpdate(self.iteration, tuple(after), {n: self.weights[n] for n in after}, replaced=True))
+        self.replaces |= after is not None
+        return after is not None
+
     def new_iteration(self) -> None:
         """Begin another iteration."""
         self.iteration += 1
         self.fresh, self.ran, self.stepped, self.runs = True, False, False, 0
+        self.reached.clear()
         for tell in self.on_new_iteration:
             tell()
         if self.policy.partials:
