@@ -392,3 +392,28 @@ def test_a_reentrant_checkpoint_is_summed_up_in_the_order_in_which_its_runs_writ
         layer(checkpoint(lambda t: layer(layer(t)), layer(x), use_reentrant=True)).square().sum().backward()
     ledger = trace.iteration(1).ledger("weight")
     assert ledger.exact is True and torch.equal(ledger.running, layer.weight.grad) and ledger.labels == ()
+
+
+def test_every_update_of_a_parameter_that_several_move():
+    """A hand, then two optimizers: each one's before and after."""
+    torch.manual_seed(0)
+    w, seen = nn.Parameter(torch.randn(3)), []
+    optimizers = [torch.optim.SGD([w], lr=0.1), torch.optim.Adam([w], lr=0.01)]
+    with backpropdbg.record() as trace:
+        for _ in range(2):
+            (w * w).sum().backward()
+            seen.append(w.detach().clone())
+            for optimizer in optimizers:
+                optimizer.step()
+                seen.append(w.detach().clone())
+            with torch.no_grad():
+                w.mul_(0.5)
+            seen.append(w.detach().clone())
+    updates = trace.iteration(2).updates("w")  # what a hand did after a step is seen when the next one begins
+    assert [update.optimizer.partition(" ")[0] for update in updates] == ["", "SGD", "Adam"]
+    for update, (before, after) in zip(updates, [seen[2:4], seen[4:6], seen[5:7]], strict=True):
+        assert torch.equal(update.before, before) and torch.equal(update.after, after)
+    assert list(updates[0].terms) == ["by hand"]
+    for update in updates[1:]:
+        torch.testing.assert_close(sum(update.terms.values()), update.delta, rtol=1e-9, atol=1e-12)
+    assert torch.equal(trace.iteration(2).update("w").after, updates[2].after)

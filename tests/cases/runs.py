@@ -214,7 +214,7 @@ def never_backward(look):
     train(net.parameters(), loss)
 
 
-@case(3, "backward from a thread", {"weight": 2}, labels=["several threads train"])
+@case(3, "backward from a thread, for which the others wait", {"weight": 2}, never=["everal threads"])
 def from_a_thread(look):
     net, x = nn.Linear(3, 3), torch.randn(4, 3)
     look(net)
@@ -225,6 +225,29 @@ def from_a_thread(look):
         thread.start()
         thread.join(60)
         optimizer.step()
+
+
+@case(3, "two threads that run backward", {"weight": 2}, iteration=2, labels=["several threads train"])
+def from_two_threads(look):
+    net, x, v = nn.Linear(3, 3), torch.randn(4, 3), torch.ones(1, requires_grad=True)
+    look(net)
+    optimizer, done = torch.optim.SGD(net.parameters(), lr=0.1), threading.Event()
+
+    def helps():
+        v.square().sum().backward()
+        ready.set()
+        done.wait(60)
+
+    ready = threading.Event()
+    thread = threading.Thread(target=helps)
+    thread.start()
+    ready.wait(60)
+    for _ in times(2):
+        optimizer.zero_grad()
+        net(torch.tanh(net(x))).square().mean().backward()
+        optimizer.step()
+    done.set()
+    thread.join(60)
 
 
 @case(3, "a copy that learns, too", {"net.weight": 1}, findings=["untied"])

@@ -102,6 +102,26 @@ case(5, "AdamW, foreach", TWICE, **STEPPED)(stepping(torch.optim.AdamW, foreach=
 case(5, "RMSprop: terms not known", TWICE, **STEPPED)(stepping(torch.optim.RMSprop))
 
 
+BOTH = [
+    "step() moved",
+    "2 steps in one iteration: SGD lr=0.1 by",
+    "then Adam lr=0.01 betas=0.9,0.999 by",
+    "Before that, SGD",
+]
+
+
+@case(5, "two optimizers have it, one after the other", TWICE, iteration=2, findings=["moved-twice"], says=BOTH)
+def two_optimizers(look):
+    net, loss = net_and_loss(look)
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.1), torch.optim.Adam(net.parameters(), lr=0.01)]
+    for _ in times(3):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+
 class Lion(torch.optim.Optimizer):
     """Somebody else's optimizer."""
 

@@ -222,17 +222,18 @@ class Update:
     """How the newest step, or the program by hand, moved one parameter.
 
     Attributes:
+        optimizer: the one that stepped, in one line; "" where none did.
         skipped: why no optimizer moved it: "no gradient", "in no optimizer that stepped", "no optimizer stepped",
             "computed from other parameters";
             "" where one did.
 
     Args:
-        sure: nothing moved the weight since it was looked at last.
+        sure: nothing moved the weight since it was looked at last. before: the weight, where no event shows it.
     """
 
-    def __init__(self, parameter: str, events: Sequence[Event], sure: bool) -> None:
-        self.parameter = parameter
-        self._before: Held | None = None
+    def __init__(self, parameter: str, events: Sequence[Event], sure: bool, before: Held | None = None) -> None:
+        self.parameter, self.optimizer = parameter, ""
+        self._before = before
         self._after: Held | None = None
         self._recipe: Recipe | None = None
         self._by_hand = False
@@ -248,6 +249,7 @@ class Update:
             case StepStarted() if name in event.grads:
                 self._before = self._after = event.before.get(name)
                 self._recipe, self._by_hand = event.recipes.get(name, self._recipe), False
+                self.optimizer = event.optimizer
                 self.skipped = "" if event.grads[name] is not None else "no gradient"
             case StepStarted() if self._recipe is None and not self.skipped.startswith("computed"):
                 self.skipped = "in no optimizer that stepped"
@@ -304,6 +306,36 @@ class Update:
         from backpropdbg.api.notebook import rich_table
 
         return rich_table(self._title(), self.rows)
+
+
+def updates_of(parameter: str, events: Sequence[Event], sure: bool) -> tuple[Update, ...]:
+    """All that moved a parameter, or might have: each step of an optimizer that has it, each update by hand.
+
+    sure: as in `Update`, of the last one.
+    """
+    found: list[Update] = []
+    begun: list[Event] = []
+    weight: Held | None = None
+    for event in events:
+        match event:
+            case StepStarted() if parameter in event.grads:
+                begun.append(event)
+            case StepFinished() if begun and (parameter in event.stepped or not event.stepped):
+                found.append(Update(parameter, [*begun, event], True))
+                begun = []
+            case ManualUpdate() if parameter in event.parameters:
+                found.append(Update(parameter, [event], True, weight))
+        weight = _weight(event).get(parameter, weight)
+    if begun:  # the step raised, or goes on
+        found.append(Update(parameter, begun, sure))
+    return tuple(found)
+
+
+def _weight(event: Event) -> dict[str, Held]:
+    """What an event shows of weights."""
+    if isinstance(event, StepFinished):
+        return event.after
+    return event.weights if isinstance(event, (BackwardStarted, IterationStarted, ManualUpdate)) else {}
 
 
 def _use(use: Any, run: int) -> Use:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from backpropdbg.api.recorded import Ledger, Update
+from backpropdbg.api.recorded import Ledger, Update, updates_of
 from backpropdbg.child.tracebacks import clean
 from backpropdbg.errors import RecordingError, UsageError
 from backpropdbg.events import (
@@ -247,6 +247,11 @@ class Iteration:
         """The update of a parameter, by any of its names. Raises RecordingError where it is not known."""
         canonical = _find(self._aliases, name)
         return Update(canonical, self._events, self._sure is None or canonical in self._sure)
+
+    def updates(self, name: str) -> tuple[Update, ...]:
+        """Its updates one by one, where several optimizers have it, or one steps twice. Raises RecordingError."""
+        canonical = _find(self._aliases, name)
+        return updates_of(canonical, self._events, self._sure is None or canonical in self._sure)
 
 
 def _find(aliases: dict[str, tuple[str, ...]], name: str) -> str:

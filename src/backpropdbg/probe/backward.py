@@ -56,7 +56,7 @@ class Backward:
         watch = self.watch
         if watch.off or torch.compiler.is_compiling() or transforming():
             return original(outputs, *args, **kwargs)
-        watch.enter_thread()
+        watch.enter_thread(backward=True)
         watch.prune()
         watch.maybe_new_iteration()
         if watch.asleep and not self._wakes(outputs):
@@ -68,6 +68,7 @@ class Backward:
             outputs, run, bool(kwargs.get("accumulate_grad", False)), removers, args[3] if len(args) > 3 else ()
         )
         watch.inside += 1
+        watch.here.runs += 1
         try:
             result = original(outputs, *args, **kwargs)
         except Exception:
@@ -99,6 +100,7 @@ class Backward:
 
     def _leave(self, run: int, removers: Removers) -> None:
         self.watch.inside -= 1
+        self.watch.here.runs -= 1
         self._removers = [others for others in self._removers if others is not removers]
         self._reach.pop(run, None)
         for _, remove in removers:

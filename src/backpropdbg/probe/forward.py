@@ -14,18 +14,18 @@ from torch.overrides import TorchFunctionMode
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.here import Call, sequence
 from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import feeders
-from backpropdbg.probe.watch import Call, Watch, guarded, sequence, transforming
+from backpropdbg.probe.watch import Watch, guarded, transforming
 
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-_DEEPEST = 16
-_MOST = 100_000
+_DEEPEST, _MOST = 16, 100_000
 
 
 def _elsewhere() -> bool:

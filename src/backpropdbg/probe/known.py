@@ -3,8 +3,9 @@
 from collections.abc import Collection
 from typing import Any
 
+from backpropdbg.probe.here import sequence
 from backpropdbg.probe.hooks import Probe
-from backpropdbg.probe.watch import guarded, sequence
+from backpropdbg.probe.watch import guarded
 
 
 def meet(probe: Probe, model: Any, optimizer: Any) -> None:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from torch import Tensor
 
 from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpdate
-from backpropdbg.probe.edit import Arrived
+from backpropdbg.probe.here import Here, Thread
 from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
@@ -28,7 +28,6 @@ from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 P = ParamSpec("P")
 R = TypeVar("R")
 
-sequence = torch._C._autograd._get_sequence_nr
 _transforms = torch._C._functorch.get_interpreter_stack
 _VMAP = torch._C._functorch.TransformType.Vmap
 
@@ -64,34 +63,6 @@ class Policy(Struct, frozen=True):
     room: int | None = None
     track: tuple[str, ...] = ()
     unfuse: bool = False
-
-
-class Call:
-    """A module call that has not returned yet."""
-
-    __slots__ = ("frame", "low", "module", "where")
-
-    def __init__(self, module: torch.nn.Module, frame: FrameType, where: Any) -> None:
-        self.module, self.frame, self.where = module, frame, where
-        self.low = sequence()
-
-
-class _Thread:
-    """Stands for a thread, as long as that lives."""
-
-    __slots__ = ("__weakref__",)
-
-
-class _Here(threading.local):
-    """What one thread is inside of: a partial, module calls, those without gradients, optimizer steps."""
-
-    def __init__(self) -> None:
-        self.thread = _Thread()
-        self.arrived: Arrived | None = None
-        self.edited: Tensor | None = None
-        self.calls: list[Call] = []
-        self.unwatched: list[FrameType] = []
-        self.steps: list[FrameType] = []
 
 
 class _Quiet(threading.local):
@@ -132,7 +103,7 @@ class Watch:
         self._optimizer: weakref.ref[Any] | None = None
         self.pending: set[str] = set()
         self.reached: dict[int, Bearer] = {}
-        self.here = _Here()
+        self.here = Here()
         self.fresh, self.ran, self.stepped, self.replaces = True, False, False, False
         self.runs = self.inside = 0
         self.weights: dict[str, HeldTensor] = {}
@@ -145,7 +116,9 @@ class Watch:
         self.followed: Callable[[], tuple[str, ...]] = tuple
         self.on_new_root: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
-        self._threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
+        self._threads: weakref.WeakSet[Thread] = weakref.WeakSet()
+        self._backward: weakref.WeakSet[Thread] = weakref.WeakSet()
+        self._crossed = False
         self._inert = 0
         self._reporting = False
         _watches.add(self)
@@ -234,17 +207,22 @@ class Watch:
         self.emit(Anomaly(self.iteration, why))
         self.detach()
 
-    def enter_thread(self) -> None:
+    def enter_thread(self, *, backward: bool = False) -> None:
         """The program runs forward or backward in this thread."""
         self._threads.add(self.here.thread)
+        if backward:
+            self._backward.add(self.here.thread)
 
     @property
     def alone(self) -> bool:
-        """True while only one thread that trained is alive.
+        """True while only one thread that trained is alive, or the others have waited whenever one ran the backward.
 
         Else only it may read its gradients: the engine writes them without the GIL. Iterations are counted together.
         """
-        return len(self._threads) < 2
+        if len(self._threads) < 2:
+            return True
+        self._crossed |= self.inside > 0 and not self.here.runs
+        return len(self._backward) < 2 and not self._crossed
 
     # -- iterations ------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class Account:
         self.lost = ""
         self.unread = False
         self.update: tuple[str, Recipe | None] | None = None
+        self._stepping: Held | None = None
+        self.moves: list[tuple[str, Held, Held]] = []
         self.by_hand = self.gradient = False
         self._carries: dict[str, str] = {}
         if past.weight is not None:
@@ -172,9 +174,15 @@ class Account:
             zeros = "None" if grad is None else "zeros"
             self.lost = f"a backward left a gradient, and {zeros} was there when {optimizer.split()[0]} came to read it"
         self.unread = False
-        self.grad, self.update = grad, (optimizer, recipe)
+        self.grad, self.update, self._stepping = grad, (optimizer, recipe), before
         self.past.read = grad if nonzero(grad) else None
         self.gradient = self.gradient or nonzero(grad)
+
+    def stepped(self, after: Held) -> None:
+        """A step of an optimizer that has it is over."""
+        if self.update is not None and self._stepping is not None:
+            self.moves.append((self.update[0], self._stepping, after))
+        self._stepping = None
 
     def _read_without_run(self, grad: Held | None) -> None:
         """No run of this iteration wrote what the optimizer reads: it was carried in, or comes from elsewhere."""
@@ -299,6 +307,9 @@ class Account:
             most = max(self.runs.values(), key=lambda run: run.cancelled or 0.0)
             yield Found("cancels", f"its {len(most.sizes)} partials cancel {_percent(share)} of each other")
         yield from self._not_split()
+        if len(self.moves) > 1:
+            steps = [f"{optimizer} by {_size(before, after)}" for optimizer, before, after in self.moves]
+            yield Found("moved-twice", f"{len(steps)} steps in one iteration: {', then '.join(steps)}")
 
     def _not_split(self) -> Iterator[Found]:
         """One line for each kind of operation that hides uses, and how many."""
@@ -338,6 +349,13 @@ class Account:
             ]
             return f"moved by {' and '.join(causes) or 'the optimizer'} ({optimizer})"
         return "moved by hand, outside of any optimizer"
+
+
+def _size(before: Held, after: Held) -> str:
+    """How far a step went."""
+    if not (before.kept and after.kept):
+        return "an amount that is not kept"
+    return f"{after.minus(before).norm():.4g}"
 
 
 def _percent(share: float) -> str:

@@ -158,6 +158,8 @@ class Collector:
                 self._step(event)
             case StepFinished():
                 self._weigh(event.after)
+                for name in event.stepped:
+                    self._account(name).stepped(event.after[name])
                 self._open = self._stepping = False
                 self._look()
             case ManualUpdate():

@@ -17,6 +17,7 @@ The slugs, with the reasons that some have after a colon:
                          received gradients of their own.
 `cancels`                the partials of one run cancel each other by more than 90 %, over the whole parameter.
 `not-split`              one operation may hide several uses.
+`moved-twice`            several steps moved it in one iteration, of two optimizers or of one.
 `not-exact`              what was carried in plus the partials is not `.grad`, and nothing that is known changed it.
 """
 
@@ -41,6 +42,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "untied": (),
     "cancels": (),
     "not-split": (),
+    "moved-twice": (),
     "not-exact": (),
 }
 _NAMELESS = re.compile(r"leaf\d+\[")  # nothing that could train it holds it
