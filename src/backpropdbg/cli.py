@@ -197,9 +197,11 @@ def _show(
         session.prepare()  # the child imports torch while this process imports textual
         from backpropdbg.tui.app import DebuggerApp
         from backpropdbg.tui.config import read
+        from backpropdbg.tui.remembered import state_path
 
         settings = read(os.environ)
-        settings = dataclasses.replace(settings, theme=theme or settings.theme)
+        state = state_path(os.environ) if settings.remember else None
+        settings = dataclasses.replace(settings, theme=theme or settings.theme, state=state)
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
         app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code, settings=settings)

@@ -753,7 +753,7 @@ WORDS = [
     *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "story"),
     *("focus", "why", "list", "where"),
     *("up", "down", "help", "set", "mute", "unmute", "track"),
-    *("say", "sleep", "screenshot", "theme", "source", "restart", "quit"),
+    *("say", "sleep", "screenshot", "theme", "layout", "source", "restart", "quit"),
 ]
 
 

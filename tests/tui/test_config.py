@@ -13,7 +13,7 @@ from backpropdbg.tui import keys
 from backpropdbg.tui.config import Settings, canonical, config_path, read, sample, settings
 from backpropdbg.tui.results import Results
 
-REMAPPED = 'theme = "light"\n[keys]\nstep = ["f7", "+"]\nquit = "Q"\nhelp = "ctrl+t"\nzoom = []\nlargest = "z"\n'
+REMAPPED = 'theme = "light"\n[keys]\nstep = ["f7", "_"]\nquit = "Q"\nhelp = "ctrl+t"\nzoom = []\nlargest = "z"\n'
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,13 @@ def test_what_is_wrong_is_named_with_its_line(text: str, wrong: str) -> None:
 def test_what_is_right_is_taken() -> None:
     found = settings(REMAPPED, "c")
     assert found.theme == "light" and found.remember
-    assert found.keys == {"step": ("f7", "plus"), "quit": ("Q",), "help": ("ctrl+t",), "zoom": (), "largest": ("z",)}
+    assert found.keys == {
+        "step": ("f7", "underscore"),
+        "quit": ("Q",),
+        "help": ("ctrl+t",),
+        "zoom": (),
+        "largest": ("z",),
+    }
     swapped = settings("[keys]\nstep = 'n'\nnext = 's'\n[layout]\nremember = false", "c")
     assert swapped.keys == {"step": ("n",), "next": ("s",)} and not swapped.remember
 
@@ -112,12 +118,12 @@ async def test_remapped_keys_work_and_are_shown() -> None:
         assert app.theme == "light" and " f7 step " in screen(app) and " ctrl+t help " in screen(app)
         await pilot.press("s", "q", "f7")
         await until(pilot, lambda: session.sent == ["step"] and not app.busy)
-        await pilot.press("plus")
+        await pilot.press("underscore")
         await until(pilot, lambda: session.sent == ["step", "step"] and not app.busy)
         await pilot.press("z")
         await until(pilot, lambda: "argmax" in session.sent[-1])
         await pilot.press("ctrl+t")
-        await until(pilot, lambda: "f7 or +" in screen(app))
+        await until(pilot, lambda: "f7 or _" in screen(app))
         await pilot.press("ctrl+t")
         app.ended = True
         await pilot.press("n")

@@ -18,7 +18,7 @@ from backpropdbg.wire.session import Body, Ended, Message, ProgramOutput, Result
 
 __all__ = ["Printer", "Replay", "Script", "carry_out", "parse", "replay"]
 
-FOR_A_SCREEN = ("sleep", "screenshot", "theme")  # or with a viewer's time
+FOR_A_SCREEN = ("sleep", "screenshot", "theme", "layout")  # or with a viewer's time
 FINE, FAILED, RAISED, INTERRUPTED, PIPE_CLOSED = 0, 1, 3, 130, 141
 
 

@@ -92,6 +92,13 @@ def seconds(text: str) -> None:
         raise CommandError(f"{text!r} is no number of seconds; e.g. 0.5")
 
 
+def layout(text: str) -> None:
+    """What to do with the panes of the screen, or nothing."""
+    words = text.split()
+    if words and words != ["reset"] and not (len(words) == 2 and words[0] in ("zoom", "hide", "show")):
+        raise CommandError(f"{text!r}: takes reset, or zoom, hide or show and the name of a pane")
+
+
 def theme(text: str) -> None:
     """A theme of the screen, or none."""
     if text and text not in PALETTES:

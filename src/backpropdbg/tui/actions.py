@@ -2,12 +2,12 @@
 
 from textual.containers import VerticalScroll
 from textual.scroll_view import ScrollView
-from textual.widgets import Static
 
 from backpropdbg.questions import TimelineOf
+from backpropdbg.tui.arranged import Arranged
 from backpropdbg.tui.command import CommandLine
-from backpropdbg.tui.face import NOTHING_RUNS, Face
-from backpropdbg.tui.help import TABS, Help, tab_line
+from backpropdbg.tui.face import NOTHING_RUNS
+from backpropdbg.tui.help import TABS, Help
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger, ledger_table
 from backpropdbg.tui.matrices import Matrices
@@ -22,7 +22,7 @@ from backpropdbg.wire import session as wire
 EVER = 10**12
 
 
-class Actions(Face):
+class Actions(Arranged):
     """The keys; the app adds what is drawn."""
 
     def action_move(self, command: str) -> None:
@@ -64,7 +64,7 @@ class Actions(Face):
         word = line.split()[0] if line else ""
         if word in ("interrupt", "i") and self.running:
             self.action_interrupt()
-        elif word in ("quit", "q", "restart", "screenshot", "theme") or (word and not self.busy):
+        elif word in ("quit", "q", "restart", "screenshot", "theme", "layout") or (word and not self.busy):
             self.take_over()
             self.send(line)
         elif self.walking:
@@ -107,21 +107,21 @@ class Actions(Face):
 
     def action_tab(self, number: int) -> None:
         """Show matrices, source, output or timeline where there is no room for all."""
-        for n in range(1, len(TABS) + 1):
-            self.base.set_class(n == number, f"tab-{n}")
-        self.base.query_one("#tabs", Static).update(tab_line(number))
+        self.tab, self.zoomed, self.current = number, "", TABS[number - 1]
+        self.arrange()
         self.call_after_refresh(self.base.query_one(Matrices).ask)
         self.call_after_refresh(self.ask_timeline)
 
     def action_timeline(self) -> None:
         """Give the keyboard to the timeline and show it; where it has the keyboard already, hide it again."""
-        pane, base = self.base.query_one(TimelinePane), self.base
+        pane = self.base.query_one(TimelinePane)
         hide = self.focused is pane
         self.screen.set_focus(None if hide else pane)
-        if base.has_class("compact"):
-            self.action_tab(1 if hide else len(TABS))
-        elif not base.has_class("tall"):
-            base.set_class(not hide, "timeline")
+        if self.compact:
+            self.action_tab(1 if hide else TABS.index("timeline") + 1)
+        else:
+            self.timeline = not hide
+            self.arrange()
             self.call_after_refresh(self.ask_timeline)
 
     def ask_timeline(self) -> None:

@@ -7,7 +7,8 @@ from collections import deque
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal
+from textual.containers import Horizontal
+from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
 
@@ -17,7 +18,7 @@ from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.header import Header
-from backpropdbg.tui.help import TABS, key_line, tab_line
+from backpropdbg.tui.help import key_line
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.looks import Looks
@@ -27,10 +28,10 @@ from backpropdbg.tui.player import Player, Script, words_of
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.source import SourcePane
 from backpropdbg.tui.terminal import watch_signals
+from backpropdbg.tui.tiles import Tiles
 from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
-TALL = 44
 NO_USE_YET = "the program runs; no parameter was used yet"
 WALKS = (["rs"], ["back"], ["rn"], ["rc"], ["goto", "now"])
 
@@ -76,15 +77,14 @@ class DebuggerApp(Looks):
     def compose(self) -> ComposeResult:
         """Lay out the panes."""
         yield Header(id="header")
-        yield Graph(id="graph")
-        yield TimelinePane(id="timeline")
-        with Horizontal(id="middle"):
+        with Tiles(id="tiles"):
+            yield Graph(id="graph")
+            yield TimelinePane(id="timeline")
             yield Ledger(id="ledger")
-            with Container(id="right"):
-                yield SourcePane(id="source")
-                yield OutputPane(id="output")
-                yield OutputPane(id="output-past")
-        yield Matrices(self.session, id="matrices")
+            yield SourcePane(id="source")
+            yield OutputPane(id="output")
+            yield OutputPane(id="output-past")
+            yield Matrices(self.session, id="matrices")
         yield Static(id="caption")
         yield Explanation(id="explanation")
         yield Results(id="results")
@@ -101,7 +101,6 @@ class DebuggerApp(Looks):
 
     def on_mount(self) -> None:
         """Paint at once, and start the program."""
-        self.base.add_class("tab-1")
         self.fit(self.size.width, self.size.height)
         self.base.query_one(Header).show(None, "starting")
         self.base.query_one(Explanation).say("starting the program ...")
@@ -261,7 +260,6 @@ class DebuggerApp(Looks):
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size, and fetch cells that fit."""
         self.fit(event.size.width, event.size.height)
-        self.call_after_refresh(self.base.query_one(Matrices).draw)
         self.call_after_refresh(self.base.refresh)  # whole: the terminal may have lost what we think it shows
 
     def show_keys(self, width: int) -> None:
@@ -292,9 +290,14 @@ class DebuggerApp(Looks):
 
     def fit(self, width: int, height: int) -> None:
         """Choose between the whole screen and the small one."""
-        screen = self.base
-        screen.set_class(width < 100 or height < 30, "compact")
-        screen.set_class(width >= 100 and height >= TALL, "tall")
+        screen, self.room = self.base, Size(width, height)
+        screen.set_class(self.compact, "compact")
         self.show_keys(width)
-        number = next((n for n in range(1, len(TABS) + 1) if screen.has_class(f"tab-{n}")), 1)
-        screen.query_one("#tabs", Static).update(tab_line(number))
+        tiles = screen.query_one(Tiles)
+        tiles.want("graph", 3 if self.compact else 5)
+        tiles.want("timeline", 6)
+        tiles.want("output", max(8, height // 6))
+        tiles.wanted.pop("source", None)
+        if self.compact:
+            tiles.want("source", 8)
+        self.arrange()

@@ -8,11 +8,11 @@ from backpropdbg.situation import Situation
 
 # The debugger's command table is beside the program; a test compares.
 COMMANDS = (
-    "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element", "enable",
-    "end", "expect", "finish", "focus", "goto", "graph", "help", "ignore", "info", "ledger", "list", "mute", "next",
-    "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot", "set", "sleep", "source", "step",
-    "story", "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until", "up", "watch", "whatis", "where",
-    "why",
+    "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element",
+    "enable", "end", "expect", "finish", "focus", "goto", "graph", "help", "ignore", "info", "layout", "ledger",
+    "list", "mute", "next", "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot", "set",
+    "sleep", "source", "step", "story", "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until", "up",
+    "watch", "whatis", "where", "why",
 )  # fmt: skip
 PLACES = ("forward", "backward", "accumulate", "update", "iteration", "nan")
 NAMES = (
@@ -23,6 +23,7 @@ SUBJECTS = ("uses", "ledger", "weights", "grad", "optimizer", "breaks", "params"
 FIXED = {
     "goto": ("now", "iteration"),
     "info": SUBJECTS,
+    "layout": ("reset", "zoom", "hide", "show"),
     "restart": ("--to HERE",),
     "set": ("partial =",),
     "story": ("element", "row", "parameter"),

@@ -33,11 +33,13 @@ class Settings:
         theme: "dark", "light" or "contrast"; the option --theme goes before it.
         keys: of actions that have others than those of keys.py.
         remember: have the panes as they were left the last time (`[layout] remember`).
+        state: the file that remembers them; None: nothing does.
     """
 
     theme: str = "dark"
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     remember: bool = True
+    state: Path | None = None
 
 
 def config_path(environment: Mapping[str, str]) -> Path:

@@ -84,7 +84,7 @@ class Face(Themed):
         raise NotImplementedError
 
     def send(self, line: str) -> None:
-        """Send one command line, or do what only the app can: quit, restart, screenshot and theme."""
+        """Send one command line, or do what only the app can: quit, restart, screenshot, layout and theme."""
         words = [] if self.body.takes(line) else words_of(line)
         self.base.query_one("#prompt-word", Static).update(self.prompt)
         if words[:1] in (["quit"], ["q"]):
@@ -97,11 +97,18 @@ class Face(Themed):
                 self.do_restart(to_here=words[1:] == TO_HERE)
         elif words[:1] == ["screenshot"]:
             self.receive(self.screenshot_result(line, words))
+        elif words[:1] == ["layout"]:
+            text, ok = self.layout_result(words[1:])
+            self.receive(wire.Result(line, text, ok=ok))
         elif words[:1] == ["theme"]:
             text, ok = self.theme_result(" ".join(words[1:]))
             self.receive(wire.Result(line, text, ok=ok))
         else:
             self.session.command(line)
+
+    def layout_result(self, words: Sequence[str]) -> tuple[str, bool]:
+        """Carry out `layout`. Returns what to say, and whether it is done."""
+        raise NotImplementedError
 
     def screenshot_result(self, line: str, words: Sequence[str]) -> wire.Result:
         """Save the screen for `screenshot FILE`."""

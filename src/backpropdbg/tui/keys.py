@@ -34,6 +34,9 @@ NEIGHBOUR = "the neighbouring element (or a click on it)"
 SEARCH = "the largest, smallest, first non-finite element of the first matrix"
 TAB = "matrices, source, output, timeline, where there is no room for all"
 SCROLL = "scroll results, else the ledger, else the output"
+PANE = "the pane that the next keys are about (or click it)"
+MOVE = "move that pane (or drag its title onto another one)"
+SIZE = "make that pane taller, shorter, wider, narrower (or drag its frame)"
 GROUPS = {
     "move": (
         Key("step", ("s",), "move('step')", "step: the next event of any parameter or of the loop"),
@@ -70,6 +73,19 @@ GROUPS = {
         *(Key(f"tab-{n}", (str(n),), f"tab({n})", TAB) for n in (1, 2, 3, 4)),
         Key("page-up", ("pageup",), "page(-1)", SCROLL),
         Key("page-down", ("pagedown",), "page(1)", SCROLL),
+    ),
+    "panes": (
+        Key("pane-next", ("w",), "pane(1)", PANE),
+        Key("pane-previous", ("W",), "pane(-1)", PANE),
+        Key("pane-zoom", ("Z",), "pane_zoom", "that pane on the whole screen, and back (or click a title twice)"),
+        Key("pane-hide", ("h",), "pane_hide", "hide that pane"),
+        Key("pane-show", ("H",), "pane_show", "show all panes"),
+        *(Key(f"pane-{way}", (f"shift+{way}",), f"pane_move({way!r})", MOVE) for way in ARROWS),
+        Key("pane-taller", ("+",), "pane_heighten(1)", SIZE),
+        Key("pane-shorter", ("-",), "pane_heighten(-1)", SIZE),
+        Key("pane-wider", ("]",), "pane_widen(1)", SIZE),
+        Key("pane-narrower", ("[",), "pane_widen(-1)", SIZE),
+        Key("layout-reset", ("0",), "layout_reset", "the panes as they are at first"),
     ),
     "screen": (
         Key("theme", ("T",), "theme", "the next theme: dark, light, high contrast"),

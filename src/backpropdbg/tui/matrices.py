@@ -5,9 +5,10 @@ from textual.containers import Horizontal
 
 from backpropdbg.situation import Matrix, Situation, Window
 from backpropdbg.tui.matrix import MatrixPane, flat_shape
+from backpropdbg.tui.tiles import Tiles
 from backpropdbg.wire.session import Session
 
-PANES = 3
+PANES = 6
 PANE_WIDTH = 36
 
 
@@ -17,7 +18,7 @@ class Matrices(Horizontal):
     Attributes:
         first: index of the matrix that was chosen to come first; 0: those with a value come first.
         zoomed: true cells around the selected element, where all would not fit.
-        answers: False once there is nobody to ask.
+        answers: False once there is nobody to ask. asking: they will be asked once all panes have a size.
     """
 
     def __init__(self, session: Session, *, id: str | None = None) -> None:
@@ -27,12 +28,14 @@ class Matrices(Horizontal):
         self.first = 0
         self.zoomed = False
         self.answers = True
+        self.asking = False
 
     def compose(self) -> ComposeResult:
         """Lay out the frames."""
         for n in range(PANES):
             pane = MatrixPane(id=f"matrix-{n}")
             pane.add_class("matrix")
+            pane.display = False
             yield pane
 
     @property
@@ -58,24 +61,38 @@ class Matrices(Horizontal):
                 pane.show(shown[n], self.situation.element)
         tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
         frame = 2 if self.screen.has_class("compact") else 3
-        self.styles.height = max(frame + 4, min(tallest + frame, self.app.size.height // 3))
-        self.call_after_refresh(self.ask)
+        height = self.app.size.height
+        wanted = max(frame + 4, min(tallest + frame, height // (2 if height >= 60 else 3)))
+        if isinstance(self.parent, Tiles):
+            self.parent.want("matrices", wanted)
+        self.ask_soon()
 
     def chosen(self, situation: Situation) -> list[Matrix]:
         """Return the matrices that have room side by side: from the chosen one on, else rather those with a value."""
         found = situation.matrices
-        room = max(1, min(PANES, self.app.size.width // PANE_WIDTH))
+        room = max(1, min(PANES, (self.size.width or self.app.size.width) // PANE_WIDTH))
         if self.first:
             return [*found[self.first :], *found[: self.first]][:room]
         best = sorted(found, key=lambda matrix: matrix.state != "value")[:room]
         return [matrix for matrix in found if matrix in best]
 
+    def on_resize(self) -> None:
+        """Draw as many frames as have room now."""
+        self.draw()
+
     def on_matrix_pane_sized(self) -> None:
         """Fetch the cells that fit now."""
-        self.ask()
+        self.ask_soon()
+
+    def ask_soon(self) -> None:
+        """Ask once all panes have their sizes."""
+        if not self.asking:
+            self.asking = True
+            self.call_after_refresh(self.ask)
 
     def ask(self) -> None:
         """Ask for the cells that the panes have room for."""
+        self.asking = False
         for pane in self.panes:
             matrix = pane.matrix
             if pane.display and pane.size.area and matrix is not None and matrix.state == "value" and self.answers:

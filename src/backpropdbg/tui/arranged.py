@@ -1,0 +1,213 @@
+"""What keys, commands and the mouse do with the panes: choose, zoom, hide, move and resize them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from textual.geometry import Size
+from textual.widgets import Static
+
+from backpropdbg.tui import remembered
+from backpropdbg.tui.config import Settings
+from backpropdbg.tui.face import Face
+from backpropdbg.tui.help import TABS, tab_line
+from backpropdbg.tui.keys import shown
+from backpropdbg.tui.tiles import Tiles, pane_of
+from backpropdbg.tui.tiling import Tiling, default, heighten, move, one_below_the_other, swap, widen, with_hidden
+from backpropdbg.tui.tiling import shown as only
+from backpropdbg.wire import session as wire
+
+TALL = 44
+CELLS, LINES = 4, 1
+ALWAYS = ("graph", "ledger")
+LAYOUT = "layout: reset, or zoom, hide or show and a pane"
+
+
+class Arranged(Face):
+    """The panes.
+
+    Attributes:
+        chosen: how the user arranged them; None: as they are at first.
+        current: the pane that keys are about. zoomed: the pane that has the whole screen, or "".
+        tab: which pane shows beside graph and ledger on a small screen, from 1.
+        room: the size of the screen.
+        timeline: shown for now where there is no room for it; it takes the graph's place.
+    """
+
+    def __init__(self, session: wire.Session, settings: Settings) -> None:
+        super().__init__(session, settings)
+        self.chosen: Tiling | None = None
+        self.current, self.zoomed = "ledger", ""
+        self.tab, self.timeline = 1, False
+        self.room = Size(80, 24)
+        if settings.state is not None:
+            self.chosen = remembered.load(settings.state, default(0).panes)
+
+    @property
+    def compact(self) -> bool:
+        """A small screen, which has tabs."""
+        return self.room.width < 100 or self.room.height < 30
+
+    @property
+    def tiling(self) -> Tiling:
+        """All panes, in the places that they have on a screen of this size."""
+        return default(self.room.width) if self.chosen is None else self.chosen
+
+    def seen(self) -> Tiling:
+        """Return the panes that are shown now."""
+        if self.zoomed:
+            return one_below_the_other([self.zoomed])
+        if self.compact:
+            return one_below_the_other([*(p for p in ALWAYS if p not in self.tiling.hidden), TABS[self.tab - 1]])
+        away = set(self.tiling.hidden)
+        if self.chosen is None and self.room.height < TALL:
+            away.add("graph" if self.timeline else "timeline")
+        elif self.timeline:
+            away.discard("timeline")
+        return only(self.tiling, set(self.tiling.panes) - away)
+
+    def arrange(self) -> None:
+        """Lay out the panes, and mark the one that keys are about."""
+        visible = self.seen()
+        if self.current not in visible.panes and visible.panes:
+            self.current = "ledger" if "ledger" in visible.panes else visible.panes[0]
+        tiles = self.base.query_one(Tiles)
+        tiles.lay_out(visible)
+        for child in tiles.children:
+            child.set_class(pane_of(child) == self.current, "current")
+        self.base.query_one("#tabs", Static).update(tab_line(self.tab))
+
+    def rearrange(self, tiling: Tiling | None) -> None:
+        """Lay out the panes in another way, and remember it."""
+        self.chosen, self.zoomed = tiling, ""
+        self.arrange()
+        if self.settings.state is not None:
+            remembered.save(self.settings.state, tiling)
+
+    def kept(self, visible: Tiling) -> Tiling:
+        """Return all panes, of which these are shown."""
+        return with_hidden(visible, self.tiling)
+
+    def whole(self) -> Tiling:
+        """Return all panes, with those hidden that a whole screen does not show now."""
+        return self.tiling if self.zoomed or self.compact else self.kept(self.seen())
+
+    def roomy(self) -> bool:
+        """Return True where panes can be moved; else say why not."""
+        if self.zoomed:
+            self.hint(f"{self.zoomed} has the whole screen: {shown('pane-zoom')} gives it back")
+        elif self.compact:
+            self.hint(f"on a small screen panes are tabs: {shown('tab-1')} ... {shown(f'tab-{len(TABS)}')} choose one")
+        return not (self.zoomed or self.compact)
+
+    def action_pane(self, way: int) -> None:
+        """Make the next pane the one that keys are about; a zoomed one gives its place to it."""
+        panes = self.tiling.panes if self.zoomed else self.seen().panes
+        panes = [pane for pane in panes if pane not in self.tiling.hidden]
+        at = panes.index(self.current) if self.current in panes else -way
+        self.current = panes[(at + way) % len(panes)] if panes else self.current
+        if self.zoomed:
+            self.zoomed = self.current
+        self.arrange()
+
+    def action_pane_zoom(self) -> None:
+        """Give the current pane the whole screen, or its place back."""
+        self.zoomed = "" if self.zoomed else self.current
+        self.arrange()
+        self.hint(f"{self.zoomed}: {shown('pane-zoom')} gives the screen back" if self.zoomed else "")
+
+    def action_pane_hide(self) -> None:
+        """Hide the current pane."""
+        self.hint(self.hide(self.current))
+
+    def hide(self, pane: str) -> str:
+        """Hide a pane, unless it is the last one. Returns what to say."""
+        visible = self.whole()
+        hidden = visible.hidden | {pane}
+        if hidden >= set(visible.panes):
+            return f"{pane} is the only pane"
+        self.rearrange(replace(visible, hidden=hidden))
+        return f"{pane} is hidden: {shown('pane-show')} shows all panes"
+
+    def action_pane_show(self) -> None:
+        """Show all panes."""
+        self.rearrange(replace(self.tiling, hidden=frozenset()))
+
+    def action_pane_move(self, way: str) -> None:
+        """Move the current pane by one step."""
+        if self.roomy():
+            self.rearrange(self.kept(move(self.seen(), self.current, way)))
+
+    def action_pane_widen(self, by: int) -> None:
+        """Make the current pane wider, or narrower."""
+        if self.roomy():
+            self.rearrange(self.widened(self.current, by * CELLS))
+
+    def action_pane_heighten(self, by: int) -> None:
+        """Make the current pane taller, or shorter."""
+        if self.roomy():
+            self.rearrange(self.heightened(self.current, by * LINES))
+
+    def action_layout_reset(self) -> None:
+        """Have the panes as they are at first."""
+        self.rearrange(None)
+        self.hint("the panes are as at first")
+
+    def on_tiles_chosen(self, event: Tiles.Chosen) -> None:
+        """A pane was clicked."""
+        if event.pane != self.current:
+            self.current = event.pane
+            self.arrange()
+
+    def on_tiles_zoomed(self, event: Tiles.Zoomed) -> None:
+        """A title was clicked twice."""
+        self.current = event.pane
+        self.action_pane_zoom()
+
+    def on_tiles_swapped(self, event: Tiles.Swapped) -> None:
+        """A title was dragged onto another pane."""
+        if self.roomy():
+            self.rearrange(self.kept(swap(self.seen(), event.pane, event.other)))
+
+    def on_tiles_resized(self, event: Tiles.Resized) -> None:
+        """A frame was dragged."""
+        if not self.roomy():
+            return
+        tiling = self.widened(event.pane, event.columns) if event.columns else self.heightened(event.pane, event.lines)
+        self.rearrange(tiling)
+
+    def widened(self, pane: str, cells: int) -> Tiling:
+        """Return the panes with one wider."""
+        return self.kept(widen(self.seen(), pane, cells, self.base.query_one(Tiles).size.width))
+
+    def heightened(self, pane: str, lines: int) -> Tiling:
+        """Return the panes with one taller."""
+        tiles = self.base.query_one(Tiles)
+        return self.kept(heighten(self.seen(), pane, lines, tiles.boxes(tiles.children, tiles.size)))
+
+    def layout_result(self, words: Sequence[str]) -> tuple[str, bool]:
+        """Carry out `layout ...`. Returns what to say, and whether it is done."""
+        panes = self.tiling.panes
+        match words:
+            case []:
+                hidden = ", ".join(sorted(self.tiling.hidden)) or "none"
+                return f"panes: {', '.join(panes)}; hidden: {hidden}", True
+            case ["reset"]:
+                self.rearrange(None)
+                return "the panes are as at first", True
+            case ["zoom" | "hide" | "show" as verb, pane] if pane in panes:
+                return self.carry_out(verb, pane), True
+            case ["zoom" | "hide" | "show", pane]:
+                return f"layout: there is no pane {pane!r}; it is one of {', '.join(panes)}", False
+        return f"{LAYOUT}; got {' '.join(words)!r}", False
+
+    def carry_out(self, verb: str, pane: str) -> str:
+        """Zoom, hide or show a pane. Returns what to say."""
+        if verb == "zoom":
+            self.current = self.zoomed = pane
+            self.arrange()
+            return f"{pane}: {shown('pane-zoom')} gives the screen back"
+        if verb == "hide":
+            return self.hide(pane)
+        visible = self.whole()
+        self.rearrange(replace(visible, hidden=visible.hidden - {pane}))
+        return f"{pane} is shown"
