@@ -175,6 +175,8 @@ class Situation(Struct, frozen=True):
         recorded: it is of a recording, where no program runs.
         nth: the how-manieth event of its kind in its iteration.
         printed: how many characters the program had printed, through Python's own streams.
+        axes: the two axes that matrices show as rows and columns, the other indices being those of `element`; none:
+            the first one, and all others in a row.
     """
 
     position: int
@@ -206,6 +208,7 @@ class Situation(Struct, frozen=True):
     recorded: bool = False
     nth: int = 1
     printed: int = 0
+    axes: tuple[int, ...] = ()
 
     @property
     def past(self) -> bool:

@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parent))
 import floor
 import ours
 import rows
+import screen
 import timing
 import workloads
 from rows import Row
@@ -38,6 +39,12 @@ def test_the_first_rounds_do_not_count(monkeypatch):
 def test_a_row_has_the_median_and_the_quartiles():
     row = rows.of([1.0, 2.0, 3.0, 4.0, 100.0], Row("b", "w", "n", 0))
     assert (row.low, row.value, row.high) == (2.0, 3.0, 4.0)
+
+
+def test_a_percentile_is_one_of_the_values():
+    values = [float(n) for n in range(20, 0, -1)]
+    assert [screen.percentile(values, share) for share in (0.5, 0.95, 1.0, 0.0)] == [10.0, 19.0, 20.0, 1.0]
+    assert screen.percentile([7.0], 0.95) == 7.0
 
 
 @pytest.mark.parametrize(

@@ -750,7 +750,7 @@ WORDS = [
     *("step", "next", "finish", "until", "continue", "rs", "rn", "rc", "goto", "detach"),
     *("break", "tbreak", "condition", "ignore", "enable", "disable", "clear"),
     *("watch", "commands", "end", "recheck", "display", "undisplay"),
-    *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "story"),
+    *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "axes", "histogram", "story"),
     *("focus", "why", "list", "where"),
     *("up", "down", "help", "set", "mute", "unmute", "track"),
     *("say", "sleep", "screenshot", "theme", "layout", "source", "restart", "quit"),

@@ -11,6 +11,7 @@ from backpropdbg.tui.graph import graph_text
 from backpropdbg.tui.ledger import heading, ledger_lines, ledger_table, row_text
 from backpropdbg.tui.matrix import MatrixPane, matrix_text, scale_text, selected_cell
 from backpropdbg.tui.paint import cell_text, clean, number_text
+from backpropdbg.tui.plane import Plane
 from backpropdbg.tui.select import neighbour, next_parameter
 from backpropdbg.tui.source import source_text
 
@@ -127,7 +128,7 @@ def test_the_copied_ledger_has_every_row_and_number() -> None:
 
 def test_matrix() -> None:
     window = Window("partial", (3, 3), PARTIAL, scale_vmax=1.59)
-    text = matrix_text(Matrix("partial", "A2", (3, 3)), window, (2, 0), 38, 8)
+    text = matrix_text(Plane((3, 3)), window, (2, 0), 38, 8)
     assert text.plain.splitlines() == [
         "       0      1      2",
         "0  +.726  +.081  -.316",
@@ -142,8 +143,8 @@ def test_pooled_window_says_so() -> None:
     window = Window("weight", (512, 512), ((1.0, 2.0), (3.0, 4.0)), 0, 0, 256, 256, 4.0, 4.0)
     matrix = Matrix("weight", "weight", (512, 512), note="now")
     assert scale_text(matrix, window) == "±4.00  largest of 256x256  now"
-    assert selected_cell(matrix, window, (300, 3)) == (1, 0)
-    assert matrix_text(matrix, window, (300, 3), 38, 8).plain.splitlines()[2].startswith("256")
+    assert selected_cell(Plane(matrix.shape), window, (300, 3)) == (1, 0)
+    assert matrix_text(Plane(matrix.shape), window, (300, 3), 38, 8).plain.splitlines()[2].startswith("256")
 
 
 @pytest.mark.parametrize(
@@ -154,8 +155,8 @@ def test_pooled_window_says_so() -> None:
 )  # fmt: skip
 def test_shapes(shape, element, values, cell) -> None:
     matrix, window = Matrix("weight", "w", shape), Window("weight", shape, values)
-    assert selected_cell(matrix, window, element) == cell
-    assert matrix_text(matrix, window, element, 38, 8).plain
+    assert selected_cell(Plane(matrix.shape), window, element) == cell
+    assert matrix_text(Plane(matrix.shape), window, element, 38, 8).plain
 
 
 def test_source_keeps_line_in_view() -> None:

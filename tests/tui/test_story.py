@@ -15,7 +15,7 @@ from backpropdbg.demo.dynamic_net import DynamicNet
 from backpropdbg.questions import StoryOf
 from backpropdbg.situation import Matrix, Row
 from backpropdbg.tui.ledger import Ledger
-from backpropdbg.tui.matrix import element_of, flat_index, flat_shape
+from backpropdbg.tui.plane import element_of, flat_index, flat_shape
 from backpropdbg.tui.story import Bar, bar_text, bars
 from backpropdbg.wire.session import Stopped
 

@@ -63,6 +63,16 @@ def restart(text: str) -> None:
         raise CommandError(f"{text!r}: takes nothing, or --to HERE")
 
 
+def axes(text: str) -> None:
+    """I,J [at K,...], flat, or nothing."""
+    wanted, found, at = text.partition(" at ")
+    numbers = [part.strip() for part in wanted.split(",")]
+    others = [part.strip() for part in at.split(",")] if found else []
+    two = len(numbers) == 2 and len(set(numbers)) == 2 and all(map(_is_count, [*numbers, *others]))
+    if not two and text not in ("", "flat"):
+        raise CommandError(f"{text!r} are no two axes; e.g. axes 0,2 at 3, or axes flat")
+
+
 def scope(text: str) -> None:
     """What a story is about, or nothing."""
     if text not in ("", "element", "row", "parameter"):

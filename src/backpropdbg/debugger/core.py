@@ -79,6 +79,7 @@ class Debugger:
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
         self.focus = focus
         self.element: tuple[int, ...] | None = None
+        self.axes: tuple[int, ...] = ()
         self.breakpoints: list[Breakpoint] = []
         self.displays: dict[int, str] = {}
         self.stopped: dict[int, set[int]] = {}
@@ -233,6 +234,8 @@ class Debugger:
         fits = self.element is not None and parameter == self.focus
         if shape is not None and not (fits and len(stop.element) == len(shape)):
             stop.element = tuple(0 for _ in shape)
+        if self.axes and len(stop.element) > max(2, *self.axes):
+            stop.axes = self.axes
         return stop
 
     # -- what a face asks ------------------------------------------------------------------------
@@ -268,9 +271,11 @@ class Debugger:
         """True where the stop that is looked at is not the one that the program stands at."""
         return self._stop is not None and (self._stop.position < self.present or self.recorded)
 
-    def select(self, element: tuple[int, ...]) -> None:
-        """Select an element of the focused parameter; what is known of the stop stays known."""
+    def select(self, element: tuple[int, ...], axes: tuple[int, ...] | None = None) -> None:
+        """Select an element of the focused parameter, and axes to show; what is known of the stop stays known."""
         self.element = self.stop.element = element
+        if axes is not None:
+            self.axes = self.stop.axes = axes
         self._redraw(drawing.situation(self))
 
     def refresh(self) -> None:

@@ -134,6 +134,13 @@ def _matrix(name: str, title: str, held: Held | None, absent: State, scale: str,
 
 def window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
     """Return the cells of one matrix that a screen has room for; None where it has no value."""
+    key = (name, rows, cols, row0, col0, pool, stop.axes, stop.element if stop.axes else ())
+    if key not in stop.windows:
+        stop.windows[key] = _window(stop, name, rows, cols, row0, col0, pool)
+    return stop.windows[key]
+
+
+def _window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
     shown = tensors(stop)
     held = shown.get(name)
     if held is None or not held.kept:
@@ -142,10 +149,12 @@ def window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int, po
     mates = [shown[m.name] for m in matrices(stop) if m.scale == scale]
     if scale == "gradient":
         mates.append(stop.grad)
-    values, row_step, col_step = held.cells(max(1, rows), max(1, cols), max(0, row0), max(0, col0), pool)
+    cuts = len(stop.axes) == 2 and len(held.shape) == len(stop.element)
+    seen = held.plane((stop.axes[0], stop.axes[1]), stop.element) if cuts else held
+    values, row_step, col_step = seen.cells(max(1, rows), max(1, cols), max(0, row0), max(0, col0), pool)
     return Window(
         name=name,
-        shape=held.shape,
+        shape=seen.shape,
         values=tuple(tuple(number(v) for v in row) for row in values),
         row0=row0,
         col0=col0,

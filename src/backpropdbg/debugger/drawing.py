@@ -28,6 +28,7 @@ def situation(d: "Debugger") -> Situation:
         names=d.known.aliases(d.focus) if d.focus else (),
         newest=d.present,
         recorded=d.recorded,
+        axes=d.stop.axes,
         printed=d.trace.printed.count(d.stop.position),
     )
 

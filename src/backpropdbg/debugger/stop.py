@@ -28,7 +28,7 @@ from backpropdbg.events import (
 )
 from backpropdbg.ledger import Ledger, Run, fold, newest_grad
 from backpropdbg.questions import Scope
-from backpropdbg.situation import Phase
+from backpropdbg.situation import Phase, Window
 from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
@@ -43,6 +43,8 @@ class Stop:
 
     Attributes:
         scope: what its rows are about beside the whole; see `story.Scoped`.
+        windows: those that were drawn already: a face asks again for each element that is selected.
+        axes: that matrices show as rows and columns; none: the first, and all others in a row.
     """
 
     scope: Scope = "element"
@@ -59,6 +61,8 @@ class Stop:
         self.event: Event = trace[position]
         self.position, self.focus, self.element = position, focus, element
         self.events = trace.iteration(self.event.iteration, position) if events is None else events
+        self.axes: tuple[int, ...] = ()
+        self.windows: dict[tuple[object, ...], Window | None] = {}
         self._cosines: dict[int, tuple[Held, float | None]] = {}
 
     @cached_property

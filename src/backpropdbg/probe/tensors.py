@@ -74,6 +74,16 @@ def _orders(t: Tensor) -> bool:
     return t.is_floating_point() and t.element_size() > 1
 
 
+def _largest(t: Tensor) -> float:
+    """Largest magnitude; NaN or infinite where one is."""
+    if not t.numel():
+        return 0.0
+    if t.layout == torch.strided and _orders(t):
+        low, high = t.detach().aminmax()
+        return max(abs(float(low)), abs(float(high)))
+    return float(_real(t).abs().max())
+
+
 def _in_blocks(t: Tensor) -> bool:
     """True for a large tensor that is best added up in blocks."""
     return t.layout == torch.strided and t.is_floating_point() and t.numel() > 2 * _BLOCK and t.is_contiguous()
@@ -113,7 +123,7 @@ class HeldTensor(Held):
         tensor: None once it was let go.
     """
 
-    __slots__ = ("_norm", "_shape", "_vmax", "tensor")
+    __slots__ = ("_largest", "_norm", "_shape", "_vmax", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
@@ -121,6 +131,7 @@ class HeldTensor(Held):
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
         self._norm: float | None = None
         self._vmax: float | None = None
+        self._largest: float | None = None
         self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
 
@@ -210,18 +221,21 @@ class HeldTensor(Held):
 
     def vmax(self) -> float:
         if self._vmax is None:
-            largest = self._largest(self._there)
-            if not math.isfinite(largest):
+            self._vmax = self._most()
+            if not math.isfinite(self._vmax):
                 magnitudes = _real(self._there).abs()
                 magnitudes = magnitudes[torch.isfinite(magnitudes)]
-                largest = float(magnitudes.max()) if magnitudes.numel() else 0.0
-            self._vmax = largest
+                self._vmax = float(magnitudes.max()) if magnitudes.numel() else 0.0
         return self._vmax
 
     def finite(self) -> bool:
-        t = _dense(self._there)
-        t = t.float() if t.is_floating_point() and t.element_size() == 1 else t  # torch has no isfinite of float8
-        return bool(torch.isfinite(t).all())
+        return math.isfinite(self._most())
+
+    def _most(self) -> float:
+        """Largest magnitude; NaN or infinite where one is."""
+        if self._largest is None:
+            self._largest = _largest(self._there)
+        return self._largest
 
     def cells(
         self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
@@ -279,16 +293,6 @@ class HeldTensor(Held):
             finite = (size is not None and math.isfinite(size)) or self.finite()
             return Facts(form_of(t), size, self.vmax(), finite)
 
-    @staticmethod
-    def _largest(t: Tensor) -> float:
-        """Largest magnitude; NaN or infinite where one is."""
-        if not t.numel():
-            return 0.0
-        if t.layout == torch.strided and _orders(t):
-            low, high = t.detach().aminmax()
-            return max(abs(float(low)), abs(float(high)))
-        return float(_real(t).abs().max())
-
     def pack(self) -> Packed | None:
         t = self._here
         return None if t is None else pack(t)
@@ -300,7 +304,7 @@ class StoredTensor(HeldTensor):
     __slots__ = ("_facts",)
 
     def __init__(self, stored: Stored) -> None:
-        self.tensor = self._norm = self._vmax = self.sum_so_far = None
+        self.tensor = self._norm = self._vmax = self._largest = self.sum_so_far = None
         self.stored: Stored = stored
         self._facts: Facts | None = None
 
@@ -329,6 +333,10 @@ class StoredTensor(HeldTensor):
         known = self._known().vmax
         return super().vmax() if known is None else known
 
+    def finite(self) -> bool:
+        known = self._known().finite
+        return super().finite() if known is None else known
+
     def facts(self, measure: bool = True) -> Facts:
         known = self._known()
         return super().facts() if measure and known.vmax is None and self.kept else known
@@ -343,7 +351,7 @@ class PassingTensor(HeldTensor):
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
         self.nbytes = source.nbytes
-        self._norm = self._vmax = self.sum_so_far = self.stored = None
+        self._norm = self._vmax = self._largest = self.sum_so_far = self.stored = None
 
     @property
     def tensor(self) -> Tensor | None:  # type: ignore[override]

@@ -96,7 +96,7 @@ class Actions(Arranged):
         """Select the neighbouring element."""
         if self.situation is None or not self.free():
             return
-        element = neighbour(self.situation.shape, self.situation.element, key)
+        element = neighbour(self.situation.shape, self.situation.element, key, self.situation.axes)
         if element is not None:
             self.send(f"element {','.join(map(str, element))}")
 

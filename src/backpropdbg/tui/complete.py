@@ -8,11 +8,11 @@ from backpropdbg.situation import Situation
 
 # The debugger's command table is beside the program; a test compares.
 COMMANDS = (
-    "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element",
-    "enable", "end", "expect", "finish", "focus", "goto", "graph", "help", "ignore", "info", "layout", "ledger",
-    "list", "mute", "next", "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot", "set",
-    "sleep", "source", "step", "story", "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until", "up",
-    "watch", "whatis", "where", "why",
+    "axes", "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element",
+    "enable", "end", "expect", "finish", "focus", "goto", "graph", "help", "histogram", "ignore", "info", "layout",
+    "ledger", "list", "mute", "next", "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot",
+    "set", "sleep", "source", "step", "story", "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until",
+    "up", "watch", "whatis", "where", "why",
 )  # fmt: skip
 PLACES = ("forward", "backward", "accumulate", "update", "iteration", "nan")
 NAMES = (
@@ -21,7 +21,9 @@ NAMES = (
 )  # fmt: skip
 SUBJECTS = ("uses", "ledger", "weights", "grad", "optimizer", "breaks", "params")
 FIXED = {
+    "axes": ("flat",),
     "goto": ("now", "iteration"),
+    "histogram": ("partial", "running", "grad", "weight", "before", "delta", "after"),
     "info": SUBJECTS,
     "layout": ("reset", "zoom", "hide", "show"),
     "restart": ("--to HERE",),

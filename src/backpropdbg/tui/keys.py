@@ -33,6 +33,8 @@ BACK = "the same backwards, through what was recorded"
 NEIGHBOUR = "the neighbouring element (or a click on it)"
 SEARCH = "the largest, smallest, first non-finite element of the first matrix"
 TAB = "matrices, source, output, timeline, where there is no room for all"
+SLICE = "the index of the first, or of the last axis that does not show"
+SLICES = (("down", "comma", 0, -1), ("up", "full_stop", 0, 1), ("last-down", "{", -1, -1), ("last-up", "}", -1, 1))
 SCROLL = "scroll results, else the ledger, else the output"
 PANE = "the pane that the next keys are about (or click it)"
 MOVE = "move that pane (or drag its title onto another one)"
@@ -67,6 +69,9 @@ GROUPS = {
         Key("largest", (">",), "search('largest')", SEARCH),
         Key("smallest", ("<",), "search('smallest')", SEARCH),
         Key("not-finite", ("!",), "search('first non-finite')", SEARCH),
+        Key("histogram", ("d",), "histogram", "how the values of the first matrix are spread"),
+        Key("axes", ("x",), "axes", "the next two axes of a tensor with more than two, then all of it"),
+        *(Key(f"slice-{way}", (key,), f"slice({axis}, {step})", SLICE) for way, key, axis, step in SLICES),
         Key("zoom", ("z",), "zoom", "true cells of a large tensor around the element, or all of it"),
         Key("more", ("m",), "more", "the next matrices"),
         Key("timeline", ("t",), "timeline", "the timeline: left, right, home, end, clicks choose an iteration", True),

@@ -3,8 +3,12 @@
 from backpropdbg.questions import Answer, Parameters, Story, Timeline
 from backpropdbg.situation import Situation
 from backpropdbg.tui.actions import Actions
+from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
+from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.parameters import ParametersScreen
+from backpropdbg.tui.plane import Plane, following
+from backpropdbg.tui.select import along
 from backpropdbg.tui.timeline import TimelinePane
 
 
@@ -53,3 +57,35 @@ class Looks(Actions):
 
         if self.situation is not None and self.free():
             self.push_screen(ParametersScreen(self.session.ask, self.situation.focus), focus)
+
+    def action_axes(self) -> None:
+        """Show the next two axes of a tensor with more than two, then all of it, flattened."""
+        if self.situation is None or not self.free():
+            return
+        if len(self.situation.shape) < 3:
+            self.hint(f"{self.situation.focus} has no more than two axes")
+            return
+        axes = following(self.situation.shape, self.situation.axes)
+        self.send(f"axes {','.join(map(str, axes))}" if axes else "axes flat")
+
+    def action_slice(self, axis: int, step: int) -> None:
+        """Go to the next index of an axis that does not show: of the first one, or the last."""
+        if self.situation is None or not self.free():
+            return
+        now = self.situation
+        others = Plane(now.shape, now.axes, now.element).others
+        if not others:
+            self.hint(f"nothing is hidden: {shown('axes')} shows two axes of a tensor with more than two")
+            return
+        element = along(now.shape, now.element, others[axis], step)
+        if element is not None:
+            self.send(f"element {','.join(map(str, element))}")
+
+    def action_histogram(self) -> None:
+        """Show how the values of the first matrix that has a value are spread."""
+        panes = [pane for pane in self.base.query_one(Matrices).panes if pane.display]
+        matrix = next((p.matrix for p in panes if p.matrix is not None and p.matrix.state == "value"), None)
+        if matrix is None:
+            self.hint("no matrix has a value here")
+        elif self.free():
+            self.send(f"histogram {matrix.name}")

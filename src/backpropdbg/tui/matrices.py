@@ -4,7 +4,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from backpropdbg.situation import Matrix, Situation, Window
-from backpropdbg.tui.matrix import MatrixPane, flat_shape
+from backpropdbg.tui.matrix import MatrixPane
 from backpropdbg.tui.tiles import Tiles
 from backpropdbg.wire.session import Session
 
@@ -58,8 +58,8 @@ class Matrices(Horizontal):
         for n, pane in enumerate(self.panes):
             pane.display = n < len(shown)
             if n < len(shown):
-                pane.show(shown[n], self.situation.element)
-        tallest = max([flat_shape(matrix.shape)[0] for matrix in shown], default=0)
+                pane.show(shown[n], self.situation.element, self.situation.axes)
+        tallest = max([pane.plane.size[0] for pane in self.panes if pane.display], default=0)
         frame = 2 if self.screen.has_class("compact") else 3
         height = self.app.size.height
         wanted = max(frame + 4, min(tallest + frame, height // (2 if height >= 60 else 3)))

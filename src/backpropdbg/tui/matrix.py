@@ -1,7 +1,6 @@
 """One tensor of a stop as a grid of signed, coloured numbers."""
 
 from collections.abc import Sequence
-from math import prod
 
 from rich.style import Style
 from rich.text import Text
@@ -11,46 +10,21 @@ from textual.widget import Widget
 
 from backpropdbg.situation import Matrix, Window
 from backpropdbg.tui import paint
+from backpropdbg.tui.plane import Plane, flat_shape
 
 CELL = 7
 NEARLY = 4
 
 
-def flat_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Return the rows and columns that the session flattens `shape` to: the first dimension, and the rest."""
-    return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
-
-
-def flat_index(shape: Sequence[int], element: Sequence[int]) -> int:
-    """Return the position of `element` in row-major order; 0 where it does not belong to `shape`."""
-    flat = 0
-    if len(shape) == len(element):
-        for index, size in zip(element, shape, strict=True):
-            flat = flat * size + index
-    return flat
-
-
-def selected_cell(matrix: Matrix, window: Window, element: Sequence[int]) -> tuple[int, int] | None:
+def selected_cell(plane: Plane, window: Window, element: Sequence[int]) -> tuple[int, int] | None:
     """Return the shown row and column that hold `element`, or None where it is out of the window."""
-    if len(element) != len(matrix.shape):
+    cell = plane.cell(element)
+    if cell is None:
         return None
-    flat = flat_index(matrix.shape, element)
-    columns = max(1, flat_shape(matrix.shape)[1])
-    row = (flat // columns - window.row0) // window.row_step
-    column = (flat % columns - window.col0) // window.col_step
+    row = (cell[0] - window.row0) // window.row_step
+    column = (cell[1] - window.col0) // window.col_step
     inside = 0 <= row < len(window.values) and 0 <= column < len(window.values[row])
     return (row, column) if inside else None
-
-
-def element_of(shape: Sequence[int], row: int, column: int) -> tuple[int, ...]:
-    """Return the index of the element that stands at a row and column once `shape` is flattened to two dimensions."""
-    if len(shape) < 2:
-        return (column,) if shape else ()
-    index: list[int] = []
-    for size in reversed(shape[1:]):
-        column, at = divmod(column, size)
-        index.append(at)
-    return (row, *reversed(index))
 
 
 def layout(window: Window, height: int) -> tuple[int, int]:
@@ -60,13 +34,13 @@ def layout(window: Window, height: int) -> tuple[int, int]:
     return margin, max([CELL, *(len(paint.cell_text(value)) + 1 for row in rows for value in row)])
 
 
-def matrix_text(matrix: Matrix, window: Window, element: Sequence[int], width: int, height: int) -> Text:
+def matrix_text(plane: Plane, window: Window, element: Sequence[int], width: int, height: int) -> Text:
     """Return the grid: a line of column numbers, then one line a row."""
     rows = window.values[: max(1, height - 1)]
     texts = [[paint.cell_text(value) for value in row] for row in rows]
     margin, cell = layout(window, height)
     columns = min(max((len(row) for row in rows), default=0), max(1, (width - margin) // cell))
-    marked = selected_cell(matrix, window, element)
+    marked = selected_cell(plane, window, element)
     out = Text(" " * margin, no_wrap=True)
     for n in range(columns):
         out.append(f"{window.col0 + n * window.col_step:>{cell}}", paint.now().dim)
@@ -122,6 +96,7 @@ class MatrixPane(Widget):
         self.matrix: Matrix | None = None
         self.window_shown: Window | None = None
         self.element: tuple[int, ...] = ()
+        self.axes: tuple[int, ...] = ()
 
     def on_resize(self) -> None:
         """Tell who has the cells."""
@@ -136,12 +111,17 @@ class MatrixPane(Widget):
         row, column = offset.y - 1, (offset.x - margin) // cell
         if 0 <= row < len(window.values) and 0 <= column < len(window.values[row]):
             at = (window.row0 + row * window.row_step, window.col0 + column * window.col_step)
-            self.post_message(self.Picked(element_of(self.matrix.shape, *at)))
+            self.post_message(self.Picked(self.plane.element(*at)))
 
-    def show(self, matrix: Matrix, element: tuple[int, ...]) -> None:
+    def show(self, matrix: Matrix, element: tuple[int, ...], axes: tuple[int, ...] = ()) -> None:
         """Draw the frame; the cells follow."""
-        self.matrix, self.element, self.window_shown = matrix, element, None
+        self.matrix, self.element, self.axes, self.window_shown = matrix, element, axes, None
         self.label()
+
+    @property
+    def plane(self) -> Plane:
+        """What shows of the tensor."""
+        return Plane(self.matrix.shape if self.matrix else (), self.axes, self.element)
 
     def fill(self, window: Window | None) -> None:
         """Draw the cells."""
@@ -152,7 +132,8 @@ class MatrixPane(Widget):
         """Write the title and the scale on the frame; a small screen's frame has an upper edge only."""
         if self.matrix is None:
             return
-        title, scale = paint.clean(self.matrix.title), scale_text(self.matrix, self.window_shown)
+        title = f"{paint.clean(self.matrix.title)} {self.plane.title}".rstrip()
+        scale = scale_text(self.matrix, self.window_shown)
         small = self.screen.has_class("compact")
         self.border_title = Text(f"{title}  {scale}".rstrip() if small else title)
         self.border_subtitle = Text("" if small else scale)
@@ -166,21 +147,20 @@ class MatrixPane(Widget):
 
     def room(self) -> tuple[int, int]:
         """Return how many rows and columns of cells fit."""
-        margin = len(str(max(1, flat_shape(self.matrix.shape)[0] if self.matrix else 1) - 1))
+        margin = len(str(max(1, self.plane.size[0]) - 1))
         return max(1, self.size.height - 1), max(1, (self.size.width - margin) // CELL)
 
     def nearly_fits(self) -> bool:
         """True for a tensor of a few pages: better true cells around the element than all of them pooled."""
-        rows, columns = flat_shape(self.matrix.shape if self.matrix else ())
+        rows, columns = self.plane.size
         room_rows, room_columns = self.room()
         fits = rows <= room_rows and columns <= room_columns
         return not fits and rows <= NEARLY * room_rows and columns <= NEARLY * room_columns
 
     def origin(self) -> tuple[int, int]:
         """Return the first row and column of a cut that has the selected element in its middle."""
-        shape = self.matrix.shape if self.matrix else ()
-        rows, columns = flat_shape(shape)
-        row, column = divmod(flat_index(shape, self.element), max(1, columns))
+        rows, columns = self.plane.size
+        row, column = self.plane.cell(self.element) or (0, 0)
         room_rows, room_columns = self.room()
         row0, column0 = row - room_rows // 2, column - room_columns // 2
         return max(0, min(row0, rows - room_rows)), max(0, min(column0, columns - room_columns))
@@ -193,4 +173,4 @@ class MatrixPane(Widget):
             return Text(paint.WORDS[self.matrix.state], f"italic {paint.now().dim}")
         if self.window_shown is None:
             return Text("...", paint.now().dim)
-        return matrix_text(self.matrix, self.window_shown, self.element, self.size.width, self.size.height)
+        return matrix_text(self.plane, self.window_shown, self.element, self.size.width, self.size.height)

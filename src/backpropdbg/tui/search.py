@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from backpropdbg.tui.matrix import element_of, flat_shape
+from backpropdbg.tui.plane import element_of, flat_shape
 
 LARGEST, SMALLEST, ODD = "largest", "smallest", "first non-finite"
 _PLACES = {

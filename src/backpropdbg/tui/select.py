@@ -16,14 +16,26 @@ def next_parameter(parameters: Sequence[str], focus: str, every: bool = False) -
     return None if following == focus else following
 
 
-def neighbour(shape: Sequence[int], element: Sequence[int], key: str) -> tuple[int, ...] | None:
+def along(shape: Sequence[int], element: Sequence[int], axis: int, step: int) -> tuple[int, ...] | None:
+    """Return the element that is one step away along an axis, or None at the edge."""
+    index = list(element)
+    index[axis] += step
+    return tuple(index) if 0 <= index[axis] < shape[axis] else None
+
+
+def neighbour(
+    shape: Sequence[int], element: Sequence[int], key: str, axes: Sequence[int] = ()
+) -> tuple[int, ...] | None:
     """Return the element beside `element`, or None at the edge.
 
-    Up and down walk the first dimension; left and right the rest, flattened, as the matrices are drawn.
+    Up and down walk the first dimension; left and right the rest, flattened, as the matrices are drawn; or each walks
+    one of the axes that show.
     """
     if not shape or len(shape) != len(element):
         return None
     step = -1 if key in ("up", "left") else 1
+    if len(axes) == 2:
+        return along(shape, element, axes[key in ("left", "right")], step)
     index = list(element)
     if len(shape) == 1 or key in ("up", "down"):
         index[0] += step

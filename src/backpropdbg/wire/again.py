@@ -8,10 +8,10 @@ from backpropdbg.situation import Situation
 from backpropdbg.wire.session import Body
 
 _SET = re.compile(
-    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|watch|display|undisplay|track"
+    r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|axes|watch|display|undisplay|track"
     r"|mute|unmute|commands)\b"
 )
-_OUTDATES = {"focus": ("focus", "element"), "element": ("element",)}
+_OUTDATES = {"focus": ("focus", "element", "axes"), "element": ("element",), "axes": ("axes",)}
 
 
 class Again:

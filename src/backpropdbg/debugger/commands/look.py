@@ -9,6 +9,7 @@ from backpropdbg.debugger import arguments, tables
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.followed import LATER
+from backpropdbg.debugger.histogram import histogram as spread
 from backpropdbg.debugger.locations import suggest
 from backpropdbg.debugger.timeline import as_text
 from backpropdbg.debugger.why import why as explain_why
@@ -123,6 +124,39 @@ def element(d: Debugger, text: str) -> str:
             raise CommandError(f"element {text}: {d.focus} has shape {list(shape)}; indices start at 0")
         d.select(index)
     return f"element [{','.join(map(str, d.stop.element))}] of {d.names.title(d.focus)} {list(shape)}"
+
+
+@command(arguments.axes)
+def axes(d: Debugger, text: str) -> str:
+    """axes [I,J [at K,...] | flat]: show axis I as rows and J as columns of a tensor with more than two dimensions.
+    K: the indices of the other axes, in order; else they are those of the selected element. flat: all of it, the first
+    axis as rows and all others in a row.
+    """
+    element, (wanted, _, at) = list(d.stop.element), text.partition(" at ")
+    chosen = tuple(int(part) for part in wanted.split(",")) if wanted not in ("", "flat") else ()
+    shape = d.stop.weight.shape if d.stop.weight is not None else ()
+    if chosen and not (len(shape) > 2 and max(chosen) < len(shape)):
+        raise CommandError(f"axes {text}: {d.focus} has shape {list(shape)}; axes start at 0, of more than two")
+    others = [n for n in range(len(shape)) if n not in chosen]
+    indices = [int(part) for part in at.split(",")] if at else [element[n] for n in others]
+    if chosen and (len(indices) != len(others) or any(i >= shape[n] for i, n in zip(indices, others, strict=True))):
+        raise CommandError(f"axes {text}: of shape {list(shape)} the other axes are {others}: give one index for each")
+    for n, index in zip(others, indices, strict=False):
+        element[n] = index
+    if text:
+        d.select(tuple(element), chosen)
+    if not d.stop.axes:
+        return f"all of {d.focus} {list(shape)}: rows are axis 0, columns all others"
+    rest = ", ".join(f"axis {n} at {d.stop.element[n]}" for n in range(len(shape)) if n not in d.stop.axes)
+    return f"{d.focus} {list(shape)}: rows are axis {d.stop.axes[0]}, columns axis {d.stop.axes[1]}, {rest}"
+
+
+@command(arguments.anything)
+def histogram(d: Debugger, text: str) -> str:
+    """histogram [NAME]: how the values of a matrix are spread, with mean, std, zeros and what is not finite.
+    NAME: partial, running, grad, weight, before, delta or after; without it, the first one that is shown.
+    """
+    return spread(d.stop, text)
 
 
 @command(arguments.scope)
