@@ -165,6 +165,8 @@ class Plain:
                 self._open[-1].reached.append((index, name, grad.detach().clone()))
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not _moves_leaves(optimizer):
+            return
         self._steps += 1
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if self._steps == 1 and self._stepped and closure is not None:
@@ -177,12 +179,18 @@ class Plain:
             self._before = {name: weight for name, weight in self.weights().items() if name in own}
 
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not _moves_leaves(optimizer):
+            return
         self._steps -= 1
         self._stepped = not self._steps
         self._weights = self.weights()
         if not self._steps:
             for name, before in self._before.items():
                 self.stepped[self.iteration, name] = before, self._weights[name]
+
+
+def _moves_leaves(optimizer: Optimizer) -> bool:
+    return any(p.is_leaf for group in optimizer.param_groups for p in group["params"])
 
 
 def _any(t: Tensor | None) -> bool:

@@ -78,17 +78,21 @@ def main_averaged():
 
 def main_sharded():
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
     finals, x = [], torch.ones(4, 3)
     for watched in (False, True):
-        model = fully_shard(twice(), mesh=init_device_mesh("cpu", (1,)))
+        if kind == "sharded":
+            model = fully_shard(twice(), mesh=init_device_mesh("cpu", (1,)))
+        else:
+            model = FullyShardedDataParallel(twice(), device_id=torch.device("cpu"))
         with backpropdbg.record() if watched else contextlib.nullcontext() as recording:
             sharded(model, x)
-        finals.append([p.full_tensor().tolist() for p in model.parameters()])
+        whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
+        finals.append([p.tolist() for p in whole])
     return {"plain": finals[0], "watched": finals[1], "problems": copy.copy(recording.problems)}
 
 
 dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2 if kind == "averaged" else 1)
-print(json.dumps({"averaged": main_averaged, "sharded": main_sharded}[kind]()))
+print(json.dumps({"averaged": main_averaged, "sharded": main_sharded, "sharded once": main_sharded}[kind]()))
 dist.destroy_process_group()

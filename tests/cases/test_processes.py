@@ -1,5 +1,6 @@
 """Several processes: gradients that are averaged are told as such, and FSDP as what we do not follow."""
 
+import pytest
 import torch
 from cases.processes import run
 
@@ -18,8 +19,9 @@ def test_gradients_that_are_averaged():
         assert "clipped" not in mine["said"]
 
 
-def test_fsdp_is_not_followed_and_says_so():
+@pytest.mark.parametrize("kind", ["sharded", "sharded once"])
+def test_fsdp_is_not_followed_and_says_so(kind):
     """Its weights are freed while they are not needed: whoever reads them then would crash the program."""
-    (seen,) = run("sharded", 1)
+    (seen,) = run(kind, 1)
     assert seen["plain"] == seen["watched"]
     assert len(seen["problems"]) == 1 and seen["problems"][0].startswith("FSDP is not supported")

@@ -122,6 +122,21 @@ def two_optimizers(look):
             optimizer.step()
 
 
+@case(5, "an optimizer whose step is differentiated", {"w": 2}, runs=2, iteration=2, copies=False)
+def differentiable(look):
+    w, x = nn.Parameter(torch.randn(3)), torch.randn(5, 3)
+    look(w=w)
+    outer = torch.optim.SGD([w], lr=0.05)
+    for _ in times(3):
+        outer.zero_grad()
+        fast = w.clone()
+        inner = torch.optim.SGD([fast], lr=0.1, differentiable=True)
+        (fast.grad,) = torch.autograd.grad((x @ fast).square().mean(), fast, create_graph=True)
+        inner.step()
+        (x @ fast).square().mean().backward()
+        outer.step()
+
+
 class Lion(torch.optim.Optimizer):
     """Somebody else's optimizer."""
 

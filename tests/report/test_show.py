@@ -123,7 +123,7 @@ def test_the_parent_takes_batches_and_nothing_else():
     assert [line.row.findings for line in report.lines] == [("no-gradient:unused",)] and report.notes == ["n"]
     text = io.StringIO()
     report.write("table", text)
-    assert text.getvalue().endswith("\nbackpropdbg failed to record something: n\n")
+    assert text.getvalue().endswith("\nbackpropdbg did not record all: n\n")
     report.add({"facts": [{"row": {"names": ["w"], "shape": [2], "iteration": 2}, "received": True, "ran": True}]})
     assert [line.row.findings for line in report.lines] == [(), ("no-optimizer",)]
     for bad in (None, [], {"facts": 3}, {"facts": [{"row": {}}]}, {"facts": [{"row": {"names": 1}}]}):

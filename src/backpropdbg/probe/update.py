@@ -28,6 +28,8 @@ class Update:
     def new_optimizer(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Stand in for `Optimizer.__init__`: the first optimizer is known before its first step."""
         original(optimizer, *args, **kwargs)
+        if _is_part_of_a_graph(optimizer):
+            return
         self.optimizers.add(optimizer)
         if self.watch.off:
             return
@@ -59,7 +61,7 @@ class Update:
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Global step pre-hook."""
         watch = self.watch
-        if torch.compiler.is_compiling() or watch.off:
+        if torch.compiler.is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
             return
         watch.prune()
         steps = watch.here.steps
@@ -127,7 +129,7 @@ class Update:
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Global step post-hook; torch does not call it where the step raised."""
         watch = self.watch
-        if torch.compiler.is_compiling() or watch.off:
+        if torch.compiler.is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
             return
         if watch.here.steps:
             watch.here.steps.pop()
@@ -160,7 +162,8 @@ class Update:
     def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
         """Stand in for `zero_grad` of optimizers and modules."""
         result = original(owner, *args, **kwargs)
-        if not self.watch.off and not self.watch.asleep and not torch.compiler.is_compiling():
+        off = self.watch.off or self.watch.asleep or torch.compiler.is_compiling()
+        if not off and not (isinstance(owner, Optimizer) and _is_part_of_a_graph(owner)):
             self.watch.prune()
             self._cleared(owner)
         return result
@@ -187,3 +190,10 @@ class Update:
             for optimizer in self.optimizers
             if waiting
         )
+
+
+def _is_part_of_a_graph(optimizer: Any) -> bool:
+    """True for one whose step is differentiated (`differentiable=True`): it moves no leaf, it is an operation."""
+    if not getattr(optimizer, "defaults", {}).get("differentiable"):
+        return False
+    return not any(p.is_leaf for group in optimizer.param_groups for p in group["params"])

@@ -50,7 +50,7 @@ class Report:
     def _remarks(self) -> list[str]:
         """What to say below the table."""
         notes = self._draft.notes if self._draft is not None else ()
-        failures = [f"backpropdbg failed to record something: {note}" for note in (*self.notes, *notes)]
+        failures = [f"backpropdbg did not record all: {note}" for note in (*self.notes, *notes)]
         cut = {line.row.iteration for line in self.lines if UNFINISHED in line.row.labels}
         ended = [f"The program ended in iteration {number}, which is unfinished." for number in sorted(cut)]
         return [*ended, *[_SEVERAL] * self.several, *failures]
