@@ -110,17 +110,17 @@ def symmetric():
     return net
 
 
-@case(2, "a parametrization of one's own", {"net.parametrizations.weight.original": 6})
+@case(2, "a parametrization of one's own", {"parametrizations.weight.original": 6})
 def own_parametrization(look):
     net, x = symmetric(), torch.randn(4, 3)
-    look(**{f"net.{name}": p for name, p in net.named_parameters()})
+    look(net)
     train(net.parameters(), lambda: thrice(net, x).square().sum())
 
 
-@case(2, "a parametrization of one's own, cached", {"net.parametrizations.weight.original": 2}, **CACHED)
+@case(2, "a parametrization of one's own, cached", {"parametrizations.weight.original": 2}, **CACHED)
 def own_parametrization_cached(look):
     net, x = symmetric(), torch.randn(4, 3)
-    look(**{f"net.{name}": p for name, p in net.named_parameters()})
+    look(net)
 
     def loss():
         with parametrize.cached():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from driving import make_net, probed
 from torch import nn
+from torch.nn.utils import parametrize
 
 from backpropdbg.events import BackwardStarted, ForwardUse, ManualUpdate
 
@@ -262,6 +263,27 @@ def test_names_are_unique_while_two_of_a_name_live():
             del w
     assert used(seen) == ["w", "w2", "w3"]
     assert names_of(seen) == ("w", "w2", "w3")
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3, 3))
+
+    def forward(self, w):
+        return w * self.scale
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_parametrization_is_no_model_of_its_own(times):
+    """Torch calls it when it is registered, before anything holds it."""
+    with probed() as seen:
+        net = nn.Linear(3, 3)
+        for _ in range(times):
+            parametrize.register_parametrization(net, "weight", Scaled())
+        net(torch.ones(2, 3)).sum().backward()
+        assert sorted(seen.probe.names.all()) == sorted(name for name, _ in net.named_parameters())
+        assert seen.probe.model is net
 
 
 # -- what else is known --------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class Forward:
             return
         here, frame = self.watch.here, sys._getframe(1)
         if not here.calls:
-            if here.unwatched or not torch.is_grad_enabled():
+            if here.unwatched or not torch.is_grad_enabled() or not self.watch.names.is_registered(module):
                 here.unwatched.append(frame)  # no parameter enters a graph here
                 return
             self._enter_root(module, args)
@@ -164,9 +164,9 @@ class Forward:
     # -- bare uses -------------------------------------------------------------------------------
 
     def is_inside_library(self) -> bool:
-        """True where a module of torch's own is running: its call is the use."""
-        calls = self.watch.here.calls
-        return bool(calls) and _is_library(calls[-1].module)
+        """True where a module of torch's own is running, whose call is the use, or one that nobody looks at."""
+        here = self.watch.here
+        return _is_library(here.calls[-1].module) if here.calls else bool(here.unwatched)
 
     @guarded
     def see_variables(self) -> None:

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
 
 from backpropdbg.probe.holders import (
     Look,
@@ -53,10 +54,16 @@ class Names:
         """An outermost module is called; True the first time that one with parameters is."""
         new = self._entered.get(module)
         if new is None:
-            self.add_root(module)
-            new = any(True for _ in parameters(module))
+            if not self.add_root(module) and self._earlier(module):
+                self.learn(module, "")  # what was called by itself has become a part of it
+            new = not isinstance(module, ParametrizationList) and any(True for _ in parameters(module))
             self._entered.set(module, False)
         return new
+
+    def is_registered(self, module: nn.Module) -> bool:
+        """False for a parametrization that nobody holds yet: torch calls it once when it is registered."""
+        known = not isinstance(module, ParametrizationList) or self._modules.get(module) is not None
+        return known or self.add_root(module)
 
     def add_root(self, module: nn.Module) -> bool:
         """Learn the names below an outermost module, or below the one that it is a part of; False where known."""
@@ -68,6 +75,8 @@ class Names:
         held = self._look(lambda look: any(m is module for _, root in look.modules for _, m in walk(root)))
         roots = outermost(held)
         owners = [(name, root) for name, root in roots if any(m is module for _, m in walk(root))]
+        if not owners and isinstance(module, ParametrizationList):
+            return False  # it is being registered: what it is a part of is not there yet
         name, root = owners[0] if owners else ("", module)
         self.learn(root, name, roots)
         return True
