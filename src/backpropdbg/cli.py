@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from backpropdbg.errors import BackpropdbgError, CommandError, RecordingError, UsageError
-from backpropdbg.options import build, demo_words, opened, options_of, program, recorded, split
+from backpropdbg.options import build, demo_words, opened, options_of, program, recorded, run_words, split
 
 if TYPE_CHECKING:
     from backpropdbg.console.script import Script
@@ -27,7 +27,11 @@ _HOLDS_WITH = {"seed", "batch", "d_in", "d_out", "iterations", "tutorial"}
 def _demo(given: argparse.Namespace) -> int:
     options = options_of(given)
     if given.web:
-        return _web(given, options)
+        demo = options["demo"]
+        assert isinstance(demo, dict)
+        theme = ["--theme", given.theme] if given.theme else []
+        words = [*(["--tour"] if given.tour else []), *theme, "--keep", str(options["keep"]), *demo_words(demo)]
+        return _web(given, "demo", words, ("cast", "html", "record"))
     seen = given.served or (sys.stdout.isatty() and sys.stdin.isatty())
     if seen and not (given.tour or given.cast or given.html):
         return _show(options, given.theme)
@@ -59,16 +63,14 @@ def _tour(options: dict[str, object]) -> "Script":
     return script
 
 
-def _web(given: argparse.Namespace, options: dict[str, object]) -> int:
+def _web(given: argparse.Namespace, command: str, words: Sequence[str], never: Sequence[str]) -> int:
+    """Serve what a command shows with these words; never: options that would be every visitor's at once."""
     from backpropdbg.tui.web import serve
 
-    other = next((name for name in ("cast", "html", "record") if getattr(given, name, None)), None)
+    other = next((name for name in never if getattr(given, name, None)), None)
     if other is not None:
-        raise UsageError(f"argument --{other}: not with --web, where every visitor has a demo of his own")
-    demo = options["demo"]
-    assert isinstance(demo, dict)
-    words = [sys.executable, "-m", "backpropdbg", "demo", "--served", *(["--tour"] if given.tour else [])]
-    words += [*(["--theme", given.theme] if given.theme else []), "--keep", str(options["keep"]), *demo_words(demo)]
+        raise UsageError(f"argument --{other}: not with --web, where every visitor has a program of his own")
+    words = [sys.executable, "-m", "backpropdbg", command, "--served", *words]
     serve(words, given.host, given.port, lambda text: print(text, flush=True))
     return 0
 
@@ -93,9 +95,12 @@ def _replay(given: argparse.Namespace) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    words = run_words(given)
     options = program(given, given.words)
     commands = checked("run", [*([f"until {given.until}"] if given.until else []), *given.commands])
-    if sys.stdout.isatty() and sys.stdin.isatty() and not given.prompt:
+    if given.web:
+        return _web(given, "run", words, ("record", "prompt"))
+    if (given.served or (sys.stdout.isatty() and sys.stdin.isatty())) and not given.prompt:
         return _show(options, given.theme, first=commands)
     from backpropdbg.console import live
 

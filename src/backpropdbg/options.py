@@ -171,6 +171,16 @@ def run_options(words: Sequence[str]) -> dict[str, object]:
     return program(parser.parse_args(ours), theirs)
 
 
+def run_words(given: argparse.Namespace) -> list[str]:
+    """Return the words after `run` that mean what was given: the way back of `run_options`, with what is done first."""
+    words = ["--keep", str(given.keep), *(["--unfuse"] if given.unfuse else [])]
+    once = {"--until": given.until, "--theme": given.theme}
+    words += [word for name, value in once.items() if value for word in (name, str(value))]
+    many = {"--track": given.track, "-c": given.commands}
+    words += [word for name, values in many.items() for value in values for word in (name, str(value))]
+    return [*words, *([] if given.module is None else ["-m", given.module]), *given.words]
+
+
 def open_options(words: Sequence[str]) -> dict[str, object]:
     """Return the child's options for the words after `open`. Raises UsageError."""
     parser = Parser(prog="open", add_help=False, allow_abbrev=False)
@@ -228,6 +238,7 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
 
 
 _TAKE_ONE = {"--keep", "--record", "--track", "--until", "-c", "--iterations", "--format", "-o", "--fail-on", "--theme"}
+_TAKE_ONE |= {"--host", "--port"}
 
 
 def split(words: Sequence[str], anywhere: bool) -> tuple[list[str], list[str]]:
@@ -261,12 +272,16 @@ def _add_shows(demo: argparse.ArgumentParser) -> None:
     demo.add_argument("--tour", action="store_true", help="answer the question on the screen; space pauses")
     demo.add_argument("--html", metavar="FILE", help="write the tour as one HTML page")
     demo.add_argument("--cast", metavar="FILE", help="write the tour as an asciinema recording")
-    demo.add_argument("--web", action="store_true", help="serve the screen to a browser")
-    demo.add_argument(
+    _add_web(demo)
+
+
+def _add_web(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--web", action="store_true", help="serve the screen to a browser")
+    parser.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="with --web: of this machine only, if not told otherwise"
     )
-    demo.add_argument("--port", type=_whole(1, 65535), default=8000, help="with --web (8000)", metavar="N")
-    demo.add_argument("--served", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=_whole(1, 65535), default=8000, help="with --web (8000)", metavar="N")
+    parser.add_argument("--served", action="store_true", help=argparse.SUPPRESS)
 
 
 def build() -> argparse.ArgumentParser:
@@ -284,6 +299,7 @@ def build() -> argparse.ArgumentParser:
     _add_run_options(run)
     _add_record(run)
     _add_theme(run)
+    _add_web(run)
     tells = "run a script of yours, then tell what its gradients did"
     report = commands.add_parser("report", help=tells, allow_abbrev=False, usage=usage)
     _add_report_options(report)

@@ -6,8 +6,10 @@ from msgspec.structs import replace
 from test_app import opened, screen, until
 
 from backpropdbg.situation import Matrix
+from backpropdbg.tui.matrix import MatrixPane
 from backpropdbg.tui.plane import Plane, following
 from backpropdbg.tui.select import neighbour
+from backpropdbg.wire.session import Stopped
 
 SHAPE = (3, 4, 3)
 CUT = replace(
@@ -60,3 +62,17 @@ async def test_a_matrix_has_no_more_axes() -> None:
         await pilot.press(".")
         await until(pilot, lambda: "nothing is hidden: x shows" in screen(app))
         assert session.sent == []
+
+
+async def test_cells_stay_while_only_the_element_is_another_one() -> None:
+    """Of another stop they would be wrong until the right ones come."""
+    async with opened() as (app, session, pilot):
+        pane = app.query_one("#matrix-0", MatrixPane)
+        drawn: list[object] = []
+        label = pane.label
+        pane.label = lambda: (drawn.append(pane.window_shown), label())[1]
+        session.say(Stopped(replace(STOP, element=(1, 1))))
+        await until(pilot, lambda: pane.element == (1, 1))
+        assert drawn and None not in drawn
+        session.say(Stopped(replace(STOP, position=18)))
+        await until(pilot, lambda: None in drawn and pane.window_shown is not None)

@@ -16,7 +16,7 @@ import pytest
 from browser import FOUND, chromium
 
 from backpropdbg.cli import main
-from backpropdbg.options import build, demo_options, demo_words
+from backpropdbg.options import build, demo_options, demo_words, run_words, split
 from backpropdbg.tui.web import LOOPBACK
 
 HERE = Path(__file__).parent
@@ -144,3 +144,32 @@ def test_the_demo_of_a_visitor_has_the_same_options():
         options = demo_options(text.split())
         assert demo_options(demo_words(options["demo"])) == options
     assert re.fullmatch(r"(--[a-z-]+( \S+)?\s*)*", " ".join(demo_words(demo_options(["--d-in", "3"])["demo"])))
+
+
+def test_the_program_of_a_visitor_has_the_same_options(tmp_path):
+    script = tmp_path / "train it.py"
+    script.write_text("")
+    mine = ["--keep", "1MB", "--unfuse", "--track", "a.*", "--track", "b", "--until", "iteration 2", "-c", "break nan"]
+    web = ["--web", "--host", LOOPBACK, "--port", "8123"]
+    for words in (
+        [*mine, *web, str(script), "--web", "--lr", "1"],
+        [*web, "-m", "package", "--port", "x"],
+        [str(script)],
+    ):
+        given = build().parse_args(["run", *split(words, False)[0]])
+        given.words = split(words, False)[1]
+        said = run_words(given)
+        again = build().parse_args(["run", *split(said, False)[0]])
+        again.words = split(said, False)[1]
+        same = {name: value for name, value in vars(given).items() if name not in ("web", "host", "port")}
+        assert vars(again) == {**same, "web": False, "host": LOOPBACK, "port": 8000}
+
+
+@pytest.mark.parametrize("words", [["--record", "a.bptrace"], ["--prompt"], ["--port", "0"]])
+def test_what_a_run_can_not_serve_is_one_line(words, tmp_path, capsys):
+    pytest.importorskip("textual_serve")
+    script = tmp_path / "train.py"
+    script.write_text("")
+    assert main(["run", "--web", *words, str(script)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and words[0] in err

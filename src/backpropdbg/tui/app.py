@@ -25,6 +25,7 @@ from backpropdbg.tui.looks import Looks
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.player import Player, Script, words_of
+from backpropdbg.tui.quiet import Quiet
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.source import SourcePane
 from backpropdbg.tui.terminal import watch_signals
@@ -89,10 +90,10 @@ class DebuggerApp(Looks):
         yield Explanation(id="explanation")
         yield Results(id="results")
         with Horizontal(id="prompt"):
-            yield Static("(bpdb) ", id="prompt-word")
+            yield Quiet("(bpdb) ", id="prompt-word")
             yield CommandLine(id="command")
-            yield Static(id="tabs")
-        yield Static(id="keys")
+            yield Quiet(id="tabs")
+        yield Quiet(id="keys")
 
     def redraw(self) -> None:
         """Draw all anew, the keys and tabs too."""

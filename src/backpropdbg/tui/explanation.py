@@ -1,10 +1,10 @@
 """What this stop means, in plain sentences."""
 
 from rich.text import Text
-from textual.widgets import Static
 
 from backpropdbg.situation import Situation
 from backpropdbg.tui import paint
+from backpropdbg.tui.quiet import Quiet
 from backpropdbg.tui.themes import Painted
 
 MOST = 4
@@ -24,7 +24,7 @@ def explanation_text(situation: Situation) -> Text:
     return text
 
 
-class Explanation(Static, Painted):
+class Explanation(Quiet, Painted):
     """The explanation pane.
 
     Attributes:

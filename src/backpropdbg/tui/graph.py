@@ -163,8 +163,9 @@ class Graph(Widget):
 
     def show(self, situation: Situation) -> None:
         """Draw a stop."""
-        self.situation = situation
-        self.refresh()
+        known, self.situation = self.situation, situation
+        if known is None or (known.graph, known.phase) != (situation.graph, situation.phase):
+            self.refresh()
 
     def render(self) -> Text:
         """Return the lines that fit."""

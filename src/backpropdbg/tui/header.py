@@ -1,14 +1,14 @@
 """The top line: where the program is."""
 
 from rich.text import Text
-from textual.widgets import Static
 
 from backpropdbg.situation import Number, Progress, Situation
 from backpropdbg.tui import keys, paint
+from backpropdbg.tui.quiet import Quiet
 from backpropdbg.tui.themes import Painted
 
 
-class Header(Static, Painted):
+class Header(Quiet, Painted):
     """Name, program, iteration, phase, place, loss, seed and optimizer.
 
     Attributes:

@@ -47,18 +47,20 @@ class Matrices(Horizontal):
         """Draw a stop."""
         if self.situation is None or len(self.situation.matrices) != len(situation.matrices):
             self.first = 0
+        known = self.situation
+        same = known is not None and (known.position, known.focus) == (situation.position, situation.focus)
         self.situation, self.answers = situation, True
-        self.draw()
+        self.draw(same)
 
-    def draw(self) -> None:
-        """Draw as many frames as have room, and ask for their cells once they have a size."""
+    def draw(self, same: bool = False) -> None:
+        """Draw as many frames as have room, and ask for their cells once they have a size. same: see MatrixPane."""
         if self.situation is None:
             return
         shown = self.chosen(self.situation)
         for n, pane in enumerate(self.panes):
             pane.display = n < len(shown)
             if n < len(shown):
-                pane.show(shown[n], self.situation.element, self.situation.axes)
+                pane.show(shown[n], self.situation.element, self.situation.axes, same)
         tallest = max([pane.plane.size[0] for pane in self.panes if pane.display], default=0)
         frame = 2 if self.screen.has_class("compact") else 3
         height = self.app.size.height

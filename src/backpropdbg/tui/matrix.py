@@ -113,9 +113,11 @@ class MatrixPane(Widget):
             at = (window.row0 + row * window.row_step, window.col0 + column * window.col_step)
             self.post_message(self.Picked(self.plane.element(*at)))
 
-    def show(self, matrix: Matrix, element: tuple[int, ...], axes: tuple[int, ...] = ()) -> None:
-        """Draw the frame; the cells follow."""
-        self.matrix, self.element, self.axes, self.window_shown = matrix, element, axes, None
+    def show(self, matrix: Matrix, element: tuple[int, ...], axes: tuple[int, ...] = (), same: bool = False) -> None:
+        """Draw the frame; the cells follow. same: it is of the same stop as before, so they can stay until then."""
+        stays = same and (matrix, axes) == (self.matrix, self.axes)
+        self.matrix, self.element, self.axes = matrix, element, axes
+        self.window_shown = self.window_shown if stays else None
         self.label()
 
     @property
@@ -124,9 +126,10 @@ class MatrixPane(Widget):
         return Plane(self.matrix.shape if self.matrix else (), self.axes, self.element)
 
     def fill(self, window: Window | None) -> None:
-        """Draw the cells."""
-        self.window_shown = window
-        self.label()
+        """Draw the cells, if they are others."""
+        if window is None or window != self.window_shown:
+            self.window_shown = window
+            self.label()
 
     def label(self) -> None:
         """Write the title and the scale on the frame; a small screen's frame has an upper edge only."""

@@ -59,6 +59,8 @@ class SourcePane(Widget):
 
     def show(self, source: Source | None) -> None:
         """Draw the lines of a stop."""
+        if source == self.source and source is not None:
+            return
         self.source = source
         title = "source" if source is None else f"{PurePath(source.path).name}:{source.line}"
         self.border_title = Text(paint.clean(title))
