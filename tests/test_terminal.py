@@ -117,7 +117,7 @@ class Terminal:
         found = r"(?P<norm>norm) +(?P<cos>cos\(\w+\)) +(?P<element>\w+(\[[\d,]*\])?)"
         top, titles = next((n, m) for n, line in enumerate(self.screen.display) if (m := re.search(found, line)))
         rows = {"titles": titles.groupdict()}
-        term = r"[│╏> ]*(carried in|A\d+|running sum|\.grad|before|after|gradient|momentum|rounding|difference)(?= )"
+        term = r"[│╏║> ]*(carried in|A\d+|running sum|\.grad|before|after|gradient|momentum|rounding|difference)(?= )"
         for line in self.screen.display[top + 1 :]:
             if row := re.match(term, line):
                 rows[row[1]] = {

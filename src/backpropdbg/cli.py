@@ -173,6 +173,13 @@ def _keys(given: argparse.Namespace) -> int:
     return 0
 
 
+def command_help() -> dict[str, str]:
+    """Return the commands of the debugger, each with the line that says what it does."""
+    from backpropdbg.debugger.commands import TABLE
+
+    return {row.name: row.help for row in TABLE.values()}
+
+
 def checked(name: str, commands: Sequence[str]) -> list[str]:
     """Return the commands to begin with. Raises UsageError for the first that can't be one."""
     if commands:
@@ -209,7 +216,9 @@ def _show(
         settings = dataclasses.replace(settings, theme=theme or settings.theme, state=state)
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
-        app = DebuggerApp(session, script=lines, speed=speed, own_code=own_code, settings=settings)
+        app = DebuggerApp(
+            session, script=lines, speed=speed, own_code=own_code, settings=settings, commands=command_help
+        )
         app.run()
         if app.raised and script is None:
             sys.stderr.write("".join(app.last_words))

@@ -237,6 +237,12 @@ async def test_output_is_never_markup() -> None:
         await until(pilot, lambda: "loss [b]0.5[/b] [/x]" in screen(app))
 
 
+async def test_output_before_the_first_stop_shows() -> None:
+    async with opened(stop=None) as (app, session, pilot):
+        session.say(ProgramOutput("stdout", "importing\n"))
+        await until(pilot, lambda: "│importing" in screen(app))
+
+
 @pytest.mark.parametrize(("raised", "code", "exit_code"), [(True, 1, 3), (False, -9, 3), (False, 0, 0)])
 async def test_ended(raised: bool, code: int, exit_code: int) -> None:
     async with opened() as (app, session, pilot):

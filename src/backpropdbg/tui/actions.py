@@ -7,6 +7,7 @@ from backpropdbg.questions import TimelineOf
 from backpropdbg.tui.arranged import Arranged
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.face import NOTHING_RUNS
+from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.help import TABS, Help
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger, ledger_table
@@ -104,6 +105,28 @@ class Actions(Arranged):
         """Select the element that was clicked."""
         if self.free():
             self.send(f"element {','.join(map(str, event.element))}")
+
+    def on_ledger_picked(self, event: Ledger.Picked) -> None:
+        """Run to the use whose row was clicked, if its partial is still to come."""
+        if self.situation is not None:
+            number = event.row.detail.rpartition("#")[2]
+            self.run_to(f"backward {self.situation.focus}#{number}", event.row.state == "pending")
+
+    def on_graph_picked(self, event: Graph.Picked) -> None:
+        """Run to the call that was clicked: in forward, else in backward, if it is still to come."""
+        nodes = [] if self.situation is None else self.situation.graph
+        node = next((node for node in nodes if node.label == event.call and "#" in event.call), None)
+        if node is not None:
+            forward = node.forward == "pending"
+            self.run_to(f"{'forward' if forward else 'backward'} {node.label}", forward or node.backward == "pending")
+
+    def run_to(self, place: str, ahead: bool) -> None:
+        """Run to a place that was clicked."""
+        if not ahead:
+            back = f"{shown('step-back')} and {shown('next-back')} go back"
+            self.hint(f"{place} has been: {back}; {shown('restart')} begins again")
+        else:
+            self.carry_out_line(f"until {place}")
 
     def action_tab(self, number: int) -> None:
         """Show matrices, source, output or timeline where there is no room for all."""
@@ -210,7 +233,7 @@ class Actions(Arranged):
     def action_help(self) -> None:
         """Show all keys, or close that again."""
         if self.screen is self.base:
-            self.push_screen(Help())
+            self.push_screen(Help(self.commands()))
         else:
             self.pop_screen()
 

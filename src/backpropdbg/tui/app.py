@@ -4,9 +4,12 @@ import contextlib
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import ClassVar
 
 from textual import events, work
 from textual.app import ComposeResult
+from textual.command import Provider
 from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.message import Message
@@ -16,6 +19,8 @@ from backpropdbg.situation import Progress, Situation
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
+from backpropdbg.tui.face import Commands
+from backpropdbg.tui.finder import Finder
 from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.header import Header
 from backpropdbg.tui.help import key_line
@@ -56,7 +61,7 @@ class DebuggerApp(Looks):
 
     TITLE = "backpropdbg"
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {Finder}
     AUTO_FOCUS = None
 
     def __init__(
@@ -66,8 +71,9 @@ class DebuggerApp(Looks):
         speed: float = 1.0,
         own_code: bool = False,
         settings: Settings | None = None,
+        commands: Commands = dict,
     ) -> None:
-        super().__init__(session, settings or Settings())
+        super().__init__(session, settings or Settings(), commands)
         self.own_code = own_code
         self.raised = False
         self.printed = Printed()
@@ -84,7 +90,7 @@ class DebuggerApp(Looks):
             yield Ledger(id="ledger")
             yield SourcePane(id="source")
             yield OutputPane(id="output")
-            yield OutputPane(id="output-past")
+            yield OutputPane(id="output-past", classes="hidden")
             yield Matrices(self.session, id="matrices")
         yield Static(id="caption")
         yield Explanation(id="explanation")

@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from backpropdbg.tui import remembered
 from backpropdbg.tui.config import Settings
-from backpropdbg.tui.face import Face
+from backpropdbg.tui.face import Commands, Face
 from backpropdbg.tui.help import TABS, tab_line
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.tiles import Tiles, pane_of
@@ -33,8 +33,8 @@ class Arranged(Face):
         timeline: shown for now where there is no room for it; it takes the graph's place.
     """
 
-    def __init__(self, session: wire.Session, settings: Settings) -> None:
-        super().__init__(session, settings)
+    def __init__(self, session: wire.Session, settings: Settings, commands: Commands) -> None:
+        super().__init__(session, settings, commands)
         self.chosen: Tiling | None = None
         self.current, self.zoomed = "ledger", ""
         self.tab, self.timeline = 1, False

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.text import Text
 from textual import work
@@ -27,6 +27,9 @@ GRACE = 1.9
 NOTHING_RUNS = "this is a recording: nothing runs here"
 
 
+Commands = Callable[[], Mapping[str, str]]
+
+
 class Face(Themed):
     """What there is to know of the program, and what is told to it.
 
@@ -38,11 +41,13 @@ class Face(Themed):
         left_at: position where somebody took over from the player; returning: to there, so that it can go on.
         searched: what was asked, and of which matrix. found: what selects it, and what to say then.
         captioned: what the player has to say.
+        commands: gives the commands of the debugger, with the line that says what each does.
         left: what the session says from now on is for others; detached: since the program is left to itself.
     """
 
-    def __init__(self, session: wire.Session, settings: Settings) -> None:
+    def __init__(self, session: wire.Session, settings: Settings, commands: Commands) -> None:
         super().__init__(settings.theme)
+        self.commands = commands
         self.settings = settings
         keys.use(settings.keys)
         self._bindings = BindingsMap(keys.bindings())
@@ -109,6 +114,12 @@ class Face(Themed):
     def layout_result(self, words: Sequence[str]) -> tuple[str, bool]:
         """Carry out `layout`. Returns what to say, and whether it is done."""
         raise NotImplementedError
+
+    def carry_out_line(self, line: str) -> None:
+        """Send a command that was chosen and not typed, unless the program runs."""
+        if self.free():
+            self.take_over()
+            self.send(line)
 
     def screenshot_result(self, line: str, words: Sequence[str]) -> wire.Result:
         """Save the screen for `screenshot FILE`."""

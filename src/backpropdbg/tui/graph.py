@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 
 from msgspec.structs import replace
+from rich.cells import get_character_cell_size
+from rich.style import Style
 from rich.text import Text
+from textual import events
+from textual.message import Message
 from textual.widget import Widget
 
 from backpropdbg.situation import GraphNode, Situation
@@ -83,7 +87,8 @@ def cell(group: Sequence[GraphNode], line: str) -> Text:
         state = node.forward if line == "fwd" else node.backward
         text.append(" | " if n else "", paint.now().dim)
         star = "*" if state == "here" and len(group) > 1 else ""
-        text.append(paint.clean(node.label) + star, state_style(state))
+        drawn = Style.parse(state_style(state)) + Style(meta={"call": node.label})
+        text.append(paint.clean(node.label) + star, drawn)
     text.append("]" if len(group) > 1 else "")
     return text
 
@@ -147,14 +152,33 @@ def joined(cells: Sequence[Text], starts: Sequence[int], name: str, marked: int 
 
 def cropped(line: Text, offset: int, room: int, total: int, arrows: bool) -> Text:
     """Return what there is room for, with arrows at the ends that go on."""
-    shown = line[offset : offset + room]
-    if offset and arrows:
-        shown = Text("< ", paint.now().accent) + shown[2:]
-    return shown[: room - 2] + Text(" >", paint.now().accent) if offset + room < total and arrows else shown
+    more = arrows and offset > 0, arrows and offset + room < total
+    shown = part(line, offset + 2 * more[0], room - 2 * sum(more))
+    before, after = (Text(sign * there, paint.now().accent) for sign, there in zip(("< ", " >"), more, strict=True))
+    return before + shown + after
+
+
+def part(line: Text, start: int, width: int) -> Text:
+    """Return `width` cells of a line; of a wide character that is cut in two there is a blank."""
+    owners = [n for n, sign in enumerate(line.plain) for _ in range(get_character_cell_size(sign))]  # of each cell
+    window = owners[start : start + width]
+    if not window:
+        return Text(no_wrap=True)
+    cut_before = start > 0 and owners[start - 1] == window[0]
+    cut_after = owners[start + width : start + width + 1] == window[-1:]
+    shown = line[window[0] + cut_before : window[-1] + 1 - cut_after]
+    return Text(" " * cut_before, no_wrap=True) + shown + Text(" " * cut_after)
 
 
 class Graph(Widget):
     """The graph pane."""
+
+    class Picked(Message):
+        """A call was clicked."""
+
+        def __init__(self, call: str) -> None:
+            super().__init__()
+            self.call = call
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -166,6 +190,11 @@ class Graph(Widget):
         known, self.situation = self.situation, situation
         if known is None or (known.graph, known.phase) != (situation.graph, situation.phase):
             self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        """Pick the call under the pointer."""
+        if call := event.style.meta.get("call"):
+            self.post_message(self.Picked(call))
 
     def render(self) -> Text:
         """Return the lines that fit."""

@@ -1,6 +1,8 @@
 """The help overlay and the line of keys at the bottom; both name the keys that the user has."""
 
+from collections.abc import Iterable, Mapping
 from itertools import groupby
+from textwrap import wrap
 
 from rich.text import Text
 from textual import events
@@ -32,6 +34,7 @@ FIXED = {
 LAST = (("help", "help"), ("quit", "quit"))
 # What a narrow screen has no room for goes first.
 LEAST = ("goto", "restart", "element", "focus", "break", "command")
+INDENT, WIDTH, FRAME = 22, 96, 7
 NOTES = """\
 timeline: v the stop, N now; b breakpoint, ! not finite; gradient - None, ? pending
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
@@ -78,25 +81,48 @@ def tab_line(number: int) -> Text:
     return text
 
 
-def help_text() -> Text:
-    """Return a line for each thing that keys do, and what else there is to know."""
+def pressed(entries: Iterable[keys.Key]) -> str:
+    """Return the keys of some actions, e.g. "S  N  C", "? or f1" or "shift+arrows"."""
+    found = [" or ".join(map(keys.display, keys.now()[entry.name])) for entry in entries]
+    text = "  ".join(filter(None, found)) or "(no key)"
+    for before in ("", "shift+"):
+        text = text.replace("  ".join(before + way for way in keys.ARROWS), f"{before}arrows")
+    return text
+
+
+def help_text(commands: Mapping[str, str], width: int) -> Text:
+    """Return a line for each thing that keys do, what else there is to know, and the commands with theirs."""
     text, colours = Text(), paint.now()
+
+    def line(first: str, rest: str, indent: int) -> None:
+        wrapped = wrap(rest, max(20, width - indent)) or [""]
+        gap = "\n" + " " * indent
+        text.append(f"  {first:<{indent - 2}}", f"bold {colours.accent}")
+        text.append(f"{gap.join(wrapped)}\n", colours.plain)
+
     for title, entries in keys.GROUPS.items():
         text.append(f"{title}\n", f"bold {colours.strong}")
-        for line, alike in groupby(entries, lambda entry: entry.help):
-            found = [" or ".join(map(keys.display, keys.now()[entry.name])) for entry in alike]
-            pressed = "  ".join(filter(None, found)) or "(no key)"
-            text.append(f"  {pressed:<20}", f"bold {colours.accent}").append(f" {line}\n", colours.plain)
-    return text.append(NOTES.format(command=keys.shown("command")), colours.dim)
+        for told, alike in groupby(entries, lambda entry: entry.help):
+            line(pressed(alike), told, INDENT)
+    text.append(NOTES.format(command=keys.shown("command")), colours.dim)
+    text.append("\ncommands\n" if commands else "", f"bold {colours.strong}")
+    for told in commands.values():
+        usage, _, rest = told.partition(": ")
+        line(usage if len(usage) < INDENT - 2 else f"{usage}  ", rest, INDENT)
+    return text
 
 
 class Help(ModalScreen[None]):
-    """All keys; any key closes it."""
+    """All keys and commands; any key closes it."""
+
+    def __init__(self, commands: Mapping[str, str]) -> None:
+        super().__init__()
+        self.commands = commands
 
     def compose(self) -> ComposeResult:
         """Lay out the box."""
         with VerticalScroll(id="help") as box:
-            yield Static(help_text())
+            yield Static(help_text(self.commands, min(WIDTH, self.app.size.width) - FRAME))
         box.border_title = "keys"
         box.border_subtitle = "any other key closes this, down scrolls"
 

@@ -96,6 +96,7 @@ GROUPS = {
         Key("theme", ("T",), "theme", "the next theme: dark, light, high contrast"),
         Key("copy", ("y",), "copy", "copy the ledger, tab-separated"),
         Key("picture", ("ctrl+s",), "picture", "save the screen as backpropdbg.svg", True),
+        Key("palette", ("ctrl+p",), "command_palette", "find a key, a command, a parameter or a use by name", True),
         Key("help", ("?", "f1"), "help", "these keys"),
         Key("quit", ("q",), "quit", "end the program and the debugger"),
     ),

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 
 from msgspec.structs import replace
+from rich.cells import cell_len, set_cell_size
+from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -36,7 +40,7 @@ def term_text(row: Row) -> str:
 def term_width(situation: Situation) -> int:
     """Return the width of the term column."""
     rows = (*folded(situation.ledger), *situation.update)
-    return min(28, max([13, *(len(term_text(row)) for row in rows)]))
+    return min(28, max([13, *(cell_len(term_text(row)) for row in rows)]))
 
 
 def row_text(row: Row, width: int) -> Text:
@@ -46,7 +50,7 @@ def row_text(row: Row, width: int) -> Text:
     if absent and not row.here:
         base = f"italic {paint.now().dim}" if row.state == "pending" else paint.now().dim
     line = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.now().strong}")
-    line.append(f"{term_text(row)[:width]:<{width}}", base)
+    line.append(set_cell_size(term_text(row), width), base)
     norm = paint.WORDS[row.state] if absent else paint.number_text(row.norm)
     if absent:
         line.append(f"{norm:>9}", base)
@@ -102,6 +106,8 @@ def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tu
             if row.kind == "running" and lines and ruled:
                 lines.append(Text("  " + "-" * (width + 30), paint.now().dim, no_wrap=True))
             here = len(lines) if row.here else here
+            if row.kind == "partial" and "#" in row.detail:
+                text.stylize(Style(meta={"row": row}))
             lines.append(text)
     if not situation.ledger and not situation.focus:
         lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.now().dim))
@@ -126,6 +132,13 @@ class Ledger(ScrollView, Painted, can_focus=False):
         story: bars take the place of norms and cosines: of the selected element, or what `scope` says.
         told: the story as it was told last, which may be of another stop.
     """
+
+    class Picked(Message):
+        """The row of a use was clicked."""
+
+        def __init__(self, row: Row) -> None:
+            super().__init__()
+            self.row = row
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -229,6 +242,11 @@ class Ledger(ScrollView, Painted, can_focus=False):
             self.told.turns, self.situation.iteration, self.scope == "element", width, turn_room(self.size.width, width)
         )
         return drawn if self.fits(self.told) else [drawn[0], *[Text("  ...", paint.now().dim)] * (len(drawn) - 1)]
+
+    def on_click(self, event: events.Click) -> None:
+        """Pick the use under the pointer."""
+        if row := event.style.meta.get("row"):
+            self.post_message(self.Picked(row))
 
     def on_resize(self) -> None:
         """Keep the row of the stop in view."""

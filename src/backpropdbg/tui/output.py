@@ -73,8 +73,8 @@ class OutputPane(ScrollView, can_focus=False):
         lines: (stream, text), as they were printed. rows: the same as they are drawn, `counts[n]` of them for line n.
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self.lines: list[tuple[str, str]] = []
         self.rows: list[tuple[str, str]] = []
         self.counts: list[int] = []

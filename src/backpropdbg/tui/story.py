@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from msgspec import Struct
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from backpropdbg.questions import Scope, Turn
@@ -74,7 +75,7 @@ def line(row: Row, term: str, bar: Text, width: int) -> Text:
     """Return one row."""
     text = Text(no_wrap=True).append("> " if row.here else "  ", f"bold {paint.now().strong}")
     strong = row.here or row.kind in ("running", "grad")
-    text.append(f"{term[:width]:<{width}}", f"bold {paint.now().strong}" if strong else paint.now().plain)
+    text.append(set_cell_size(term, width), f"bold {paint.now().strong}" if strong else paint.now().plain)
     if row.state != "value":
         text.append(f"{paint.WORDS[row.state]:>{VALUE}}", f"italic {paint.now().dim}")
     else:
