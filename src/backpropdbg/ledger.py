@@ -41,6 +41,7 @@ class Run(Struct):
         several: other threads train, too, and may write `.grad` meanwhile.
         originals: what was computed where the user let another partial flow on, by use number.
         followed: the parameter is no leaf but computed: it has no `.grad`. flowed: then, the sum that flowed on.
+        added: how many of the terms were added up already, and their sum.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Run(Struct):
     originals: dict[int, Held] = {}
     followed: Followed | None = None
     flowed: Held | None = None
+    added: tuple[int, Held | None] = (0, None)
 
     @property
     def partials(self) -> list[Held]:
@@ -84,11 +86,16 @@ class Run(Struct):
 
     def total(self) -> Held | None:
         """The partials so far, added as the engine does; None where there are none or one was not kept."""
-        terms = self._all()
-        if not terms:
-            return None
-        first, rest = self._from() if self._gone() else (terms[0], terms[1:])
-        return None if first is None else reduce(lambda a, b: a.plus(b), rest, first)
+        count, first = self.added
+        rest = self._all()[count:]
+        if not all(term.kept for term in rest):
+            first, rest = self._from()
+        elif first is None and rest:
+            first, rest = rest[0], rest[1:]
+        total = None if first is None else reduce(lambda a, b: a.plus(b), rest, first)
+        if total is not None and not self.waiting:
+            self.added = len(self.terms), total
+        return total
 
     def arrive(self, use: Use, partial: Held | None) -> None:
         """Take note of a partial."""
@@ -106,6 +113,7 @@ class Run(Struct):
             return
         self.arrived[at] = (use, partial)
         self.originals.setdefault(use.number, original)
+        self.added = 0, None
         for terms in (self.terms, *self.waiting.values()):
             terms[:] = [partial if held is original else held for held in terms]
 
@@ -160,52 +168,63 @@ class Ledger(Struct):
         concerned = (run for run in reversed(self.runs) if run.uses or run.grad is not None)
         return next(concerned, self.runs[-1] if self.runs else None)
 
+    def take(self, events: Iterable[Event]) -> None:
+        """Add what these events say, which come after those that it knows."""
+        parameter = self.parameter
+        for event in events:
+            match event:
+                case BackwardStarted():
+                    self._begin(event)
+                case BackwardUse(use=use) if use.parameter == parameter:
+                    for run in self._of(event.run):
+                        run.arrive(use, event.partial)
+                case PartialEdited(use=use) if use.parameter == parameter:
+                    for run in self._of(event.run):
+                        run.edit(use, event.partial)
+                case GroupSummed() if event.parameter == parameter:
+                    for run in self._of(event.run):
+                        if event.group:
+                            run.arrive_together(event.group, event.total)
+                        else:
+                            run.flowed = event.total
+                case Accumulated() if event.parameter == parameter:
+                    self._accumulate(event)
+                case BackwardFinished():
+                    for run in self._of(event.run):
+                        run.finished = True
+                case GradCleared() if parameter in event.grads:
+                    self.runs, self.changed, self.changes = [], None, 0
+                case GradChanged() if parameter in event.grads:
+                    self.changed, self.changes = event.grads[parameter], self.changes + 1
+                case _:
+                    pass
+
+    def _of(self, number: int) -> list[Run]:
+        return [run for run in self.runs if run.number == number]
+
+    def _begin(self, event: BackwardStarted) -> None:
+        uses = tuple(u for u in event.uses if u.parameter == self.parameter)
+        run = Run(event.run, event.carried.get(self.parameter), uses, event.accumulates)
+        run.hooked, run.several = self.parameter in event.hooked, event.several
+        run.followed = event.computed.get(self.parameter)
+        self.runs.append(run)
+        if uses and event.accumulates:  # what changed it before is carried into this run
+            self.changed, self.changes = None, 0
+
+    def _accumulate(self, event: Accumulated) -> None:
+        for run in list(self.runs):
+            if run.number == event.run:
+                run.grad = event.grad
+                self.runs.remove(run)  # in the order in which they write
+                self.runs.append(run)
+            elif not run.finished and run.grad is None:  # it was within this one, which adds to that
+                run.carried = event.grad
+
 
 def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
     """Return the ledger that these events of one iteration add up to."""
     ledger = Ledger(parameter, [])
-    for event in events:
-        match event:
-            case BackwardStarted():
-                uses = tuple(u for u in event.uses if u.parameter == parameter)
-                run = Run(event.run, event.carried.get(parameter), uses, event.accumulates)
-                run.hooked, run.several = parameter in event.hooked, event.several
-                run.followed = event.computed.get(parameter)
-                ledger.runs.append(run)
-                if uses and event.accumulates:  # what changed it before is carried into this run
-                    ledger.changed, ledger.changes = None, 0
-            case BackwardUse(use=use) if use.parameter == parameter:
-                for run in ledger.runs:
-                    if run.number == event.run:
-                        run.arrive(use, event.partial)
-            case PartialEdited(use=use) if use.parameter == parameter:
-                for run in ledger.runs:
-                    if run.number == event.run:
-                        run.edit(use, event.partial)
-            case GroupSummed() if event.parameter == parameter:
-                for run in ledger.runs:
-                    if run.number == event.run and event.group:
-                        run.arrive_together(event.group, event.total)
-                    elif run.number == event.run:
-                        run.flowed = event.total
-            case Accumulated() if event.parameter == parameter:
-                for run in list(ledger.runs):
-                    if run.number == event.run:
-                        run.grad = event.grad
-                        ledger.runs.remove(run)  # in the order in which they write
-                        ledger.runs.append(run)
-                    elif not run.finished and run.grad is None:  # it was within this one, which adds to that
-                        run.carried = event.grad
-            case BackwardFinished():
-                for run in ledger.runs:
-                    if run.number == event.run:
-                        run.finished = True
-            case GradCleared() if parameter in event.grads:
-                ledger = Ledger(parameter, [])
-            case GradChanged() if parameter in event.grads:
-                ledger.changed, ledger.changes = event.grads[parameter], ledger.changes + 1
-            case _:
-                pass
+    ledger.take(events)
     return ledger
 
 

@@ -12,6 +12,8 @@ from backpropdbg.probe.hooks import Policy
 EXPRESSIONS = [
     "print partial",
     "print torch.rand(3)",
+    "print weight.sigmoid().bernoulli()",
+    "print eval('weight.zero_()')",
     "print weight.sum()",
     "print model(x)",
     "print __import__('random').random()",
@@ -99,6 +101,8 @@ def test_an_expression_has_the_values_of_plain_torch():
     with debugged(
         commands=[
             "print torch.rand(3)",
+            "print weight.sigmoid().bernoulli()",
+            "print eval('weight.zero_()')",
             "print x.requires_grad or model(x).requires_grad",
             "print tuple(model(x).shape)",
         ]

@@ -10,6 +10,7 @@ from backpropdbg.debugger.answers import answer
 from backpropdbg.debugger.breakpoints import Breakpoint
 from backpropdbg.debugger.describe import window
 from backpropdbg.debugger.known import Known
+from backpropdbg.debugger.ledgers import Ledgers
 from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.naming import Names
 from backpropdbg.debugger.params import Tree
@@ -106,6 +107,7 @@ class Debugger:
         self.moments = Moments()
         self.stories = Stories()
         self.tree = Tree()
+        self._ledgers = Ledgers(trace)
         self._walk: int | None = None
         self.looking: int | None = None
         self._straight = False
@@ -221,8 +223,8 @@ class Debugger:
         return stop
 
     def look(self, position: int, parameter: str) -> Stop:
-        """What one position says about one parameter."""
-        return Stop(self.trace, position, parameter, ())
+        """What one position says about one parameter; its ledger is good until the next one is looked at."""
+        return Stop(self.trace, position, parameter, (), ledgers=self._ledgers)
 
     def draw(self, position: int, parameter: str) -> Stop:
         """The same, with an element selected and what was edited here."""

@@ -2,8 +2,8 @@
 
 import ast
 import builtins
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, lru_cache
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,11 @@ def used_names(text: str) -> frozenset[str]:
 
 def is_ours(name: str) -> bool:
     """True for a name that the trace knows: it means the same when the program has gone on."""
-    return name in _NAMES or (name[:1] == "A" and name[1:].isdecimal())
+    return name in _NAMES or _is_use(name)
+
+
+def _is_use(name: object) -> bool:
+    return isinstance(name, str) and name[:1] == "A" and name[1:].isdecimal()
 
 
 def theirs(text: str) -> list[str]:
@@ -55,17 +59,33 @@ def theirs(text: str) -> list[str]:
     return sorted(name for name in used_names(text) if not is_ours(name) and name not in _ALWAYS_THERE)
 
 
-def values(text: str, stop: Stop) -> dict[str, object]:
-    """What the names stand for; those that the expression does not use are there, without a value."""
-    used = used_names(text)
-    indirect = bool(used & _INDIRECT)
-    found: dict[str, object] = {name: read(stop) if indirect or name in used else None for name, read in _NAMES.items()}
-    partials = indirect or any(is_ours(name) and name not in _NAMES for name in used)
-    runs = [*stop.ledger.runs, stop.run] if partials and stop.run is not None else []
-    for run in filter(None, runs):  # what fired in several is meant as of the newest
-        found |= {f"A{use.number}": None for use in run.uses}
-        found |= {f"A{use.number}": partial for use, partial in run.arrived}
-    return found
+class Values(Mapping[str, object]):
+    """What the names stand for at a stop, found when an expression asks for it."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    @cached_property
+    def _partials(self) -> dict[str, object]:
+        """Of each use its partial; what fired in several runs is meant as of the newest."""
+        found: dict[str, object] = {}
+        for run in [*self._stop.ledger.runs, self._stop.run] if self._stop.run is not None else []:
+            found |= {f"A{use.number}": None for use in run.uses}
+            found |= {f"A{use.number}": partial for use, partial in run.arrived}
+        return found
+
+    def __getitem__(self, name: str) -> object:
+        read = _NAMES.get(name)
+        return read(self._stop) if read is not None else self._partials[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES or (_is_use(name) and name in self._partials)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*_NAMES, *self._partials])
+
+    def __len__(self) -> int:
+        return len(_NAMES) + len(self._partials)
 
 
 def evaluate(d: "Debugger", text: str, stop: Stop, frame: FrameType | None = None) -> object:
@@ -75,7 +95,7 @@ def evaluate(d: "Debugger", text: str, stop: Stop, frame: FrameType | None = Non
         are = "is" if len(unknown) == 1 else "are"
         raise CommandError(f"{text.strip()}: {' and '.join(unknown)} of the program {are} not recorded")
     try:
-        return d.program.evaluate(text, values(text, stop), frame)
+        return d.program.evaluate(text, Values(stop), frame)
     except CommandError as e:
         other = subject(stop.event, stop.focus)
         if other == stop.focus or "None at this stop" not in str(e):

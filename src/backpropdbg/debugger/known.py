@@ -32,7 +32,7 @@ class Known:
             self._trace.learn(names)
 
     def _now(self) -> dict[str, tuple[str, ...]]:
-        return self._trace.names_at(len(self._trace) if self.position is None else self.position)
+        return self._trace.names if self.position is None else self._trace.names_at(self.position)
 
     def parameters(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""

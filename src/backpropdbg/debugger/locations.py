@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -45,17 +46,19 @@ class Location(Struct, frozen=True):
         if self.iteration:
             return event.iteration == self.iteration
         match event:
+            case BackwardUse(use=use) if self.phase in ("", "backward"):
+                number = self.number
+                by_name, by_module, within = _meant(self.target, aliases(use.parameter), use.module)
+                if (within and not number) or (by_name and number in (0, use.number)):
+                    return True
+                if not by_module or number not in (0, use.call):
+                    return False
+                return use.parameter == focus or use.module not in map(_owner, aliases(focus))
             case ForwardUse() if self.phase in ("", "forward"):
                 names = [(event.module, event.call)]
                 for parameter, number in zip(event.parameters, event.numbers, strict=True):
                     names += [(name, number) for name in aliases(parameter)]
                 return self._holds(event.module) or any(self._is(name, number) for name, number in names)
-            case BackwardUse(use=use) if self.phase in ("", "backward"):
-                if self._holds(use.module) or any(self._is(name, use.number) for name in aliases(use.parameter)):
-                    return True
-                owners = {_owner(name) for name in aliases(focus)}
-                meant = use.parameter == focus or use.module not in owners
-                return bool(use.module) and meant and self._is(use.module, use.call)
             case Accumulated() if self.phase == "accumulate" or (not self.phase and not self.number):
                 return self._is_one_of(aliases(event.parameter))
             case StepFinished() if self.phase == "update":
@@ -68,7 +71,7 @@ class Location(Struct, frozen=True):
 
     def _holds(self, name: str) -> bool:
         """True where the target is a module that has the one with this name somewhere in it."""
-        return bool(self.target) and not self.number and name.startswith(f"{self.target}.")
+        return not self.number and _is_within(name, self.target)
 
     def _is(self, name: str, number: int) -> bool:
         if self.number and number != self.number:
@@ -79,6 +82,20 @@ class Location(Struct, frozen=True):
 def named(name: str, glob: str) -> bool:
     """True where a glob means this name; brackets of a name, as in `ws[1]`, stand for themselves."""
     return name == glob or fnmatchcase(name, glob)
+
+
+def _is_within(name: str, module: str) -> bool:
+    return bool(module) and name.startswith(f"{module}.")
+
+
+@lru_cache(maxsize=4096)
+def _meant(target: str, names: tuple[str, ...], module: str) -> tuple[bool, bool, bool]:
+    """Whether a target means a parameter with these names, a module, or one that has that module somewhere in it.
+
+    It is remembered: it is asked at every use of every iteration.
+    """
+    parameter = not target or any(named(name, target) for name in names)
+    return parameter, bool(module) and (not target or named(module, target)), _is_within(module, target)
 
 
 def parse_location(text: str) -> Location:

@@ -1,9 +1,10 @@
 """One position of the trace, seen from one parameter: the facts that a screen is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
 
+from backpropdbg.debugger.ledgers import Ledgers
 from backpropdbg.debugger.titles import title
 from backpropdbg.events import (
     Accumulated,
@@ -40,6 +41,7 @@ class Stop:
 
     Args:
         events: those of the iteration that are about the parameter, where they are known already.
+        ledgers: that grow as the program goes on, to take its own from.
 
     Attributes:
         scope: what its rows are about beside the whole; see `story.Scoped`.
@@ -56,18 +58,28 @@ class Stop:
         focus: str,
         element: tuple[int, ...],
         events: Sequence[Event] | None = None,
+        ledgers: Ledgers | None = None,
     ) -> None:
-        self.trace = trace
+        self.trace, self._known, self._ledgers = trace, events, ledgers
         self.event: Event = trace[position]
         self.position, self.focus, self.element = position, focus, element
-        self.events = trace.iteration(self.event.iteration, position) if events is None else events
         self.axes: tuple[int, ...] = ()
         self.windows: dict[tuple[object, ...], Window | None] = {}
         self._cosines: dict[int, tuple[Held, float | None]] = {}
 
     @cached_property
+    def events(self) -> Sequence[Event]:
+        """Those of this iteration, up to and with this one."""
+        return self.trace.iteration(self.event.iteration, self.position) if self._known is None else self._known
+
+    def _backwards(self) -> Iterator[Event]:
+        """This event and those before it; where this one says it all, the others are not gathered."""
+        yield self.event
+        yield from reversed(self.events)
+
+    @cached_property
     def ledger(self) -> Ledger:
-        return fold(self.focus, self.events)
+        return fold(self.focus, self.events) if self._ledgers is None else self._ledgers.at(self.focus, self.position)
 
     def _last(self, kind: type[T]) -> T | None:
         return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
@@ -119,7 +131,7 @@ class Stop:
     def phase(self) -> Phase:
         if isinstance(self.event, ProgramFinished):
             return "finished"
-        for e in reversed(self.events):
+        for e in self._backwards():
             match e:
                 case StepStarted() | StepFinished():
                     return "update"
@@ -144,8 +156,7 @@ class Stop:
     def partial(self) -> Held | None:
         """The partial of this stop's use; after it, the newest one."""
         if isinstance(self.event, (BackwardUse, PartialEdited)) and self.event.use.parameter == self.focus:
-            arrived = reversed(self.run.arrived if self.run is not None else [])
-            return next((held for use, held in arrived if use == self.event.use), self.event.partial)
+            return self.event.partial
         return self.run.arrived[-1][1] if self.run is not None and self.run.arrived else None
 
     @cached_property
@@ -218,6 +229,7 @@ class Stop:
     def edit(self, partial: Held) -> None:
         """Show what the user put in the place of this stop's partial, before the program runs on with it."""
         if isinstance(self.event, BackwardUse) and self.event.use.parameter == self.focus:
+            self.partial = partial
             for run in self.ledger.runs:
                 if run.number == self.event.run:
                     run.edit(self.event.use, partial)

@@ -9,7 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
@@ -71,7 +71,19 @@ class _Quiet(threading.local):
     off = False
 
 
-_quiet = _Quiet()
+class _Inert:
+    """Lets code run unseen by any probe, in whatever thread; counts how often that was entered."""
+
+    count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *failure: object) -> None:
+        self.count -= 1
+
+
+_quiet, _inert = _Quiet(), _Inert()
 
 
 class Watch:
@@ -119,7 +131,6 @@ class Watch:
         self._threads: weakref.WeakSet[Thread] = weakref.WeakSet()
         self._backward: weakref.WeakSet[Thread] = weakref.WeakSet()
         self._crossed = False
-        self._inert = 0
         self._reporting = False
         _watches.add(self)
 
@@ -144,24 +155,15 @@ class Watch:
     @property
     def off(self) -> bool:
         """True where a hook of this thread has to keep quiet."""
-        return _quiet.off or self._inert > 0
+        return _quiet.off or _inert.count > 0 or self.gone
 
-    @contextmanager
-    def inert(self) -> Iterator[None]:
+    def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen by any probe, in whatever thread (expressions of the user at a stop)."""
-        watches = list(_watches)
-        for watch in watches:
-            watch._inert += 1
-        try:
-            yield
-        finally:
-            for watch in watches:
-                watch._inert -= 1
+        return _inert
 
     def switch_off(self) -> None:
         """For good: in a forked worker, or where the debugger was detached."""
         self.gone = True
-        self._inert = 1 << 30
 
     def emit(self, event: Event) -> None:
         """Hand an event out; it may block there, or raise a BaseException to end the program."""

@@ -157,6 +157,11 @@ class Trace:
         if self._file is not None:
             self._file.learn(position, names)
 
+    @property
+    def names(self) -> Names:
+        """What the parameters are called now."""
+        return self._names[-1][1] if self._names else {}
+
     def names_at(self, position: int) -> Names:
         """What the parameters were called at a position."""
         at = bisect.bisect_right(self._names, position, key=lambda pair: pair[0])

@@ -91,6 +91,10 @@ class Opened(Trace):
             self._known = position, self.reader.known(position)
         return self._known[1]
 
+    @property
+    def names(self) -> Names:
+        return self.names_at(self._end - 1)
+
     def names_at(self, position: int) -> Names:
         return self.known(position).names
 
