@@ -144,6 +144,10 @@ class Run(Struct):
         return running.same_bits(self.grad) or (None if self.hooked or self.several else False)
 
 
+_TOLD = {BackwardStarted, BackwardUse, PartialEdited, GroupSummed, Accumulated, BackwardFinished}
+_TOLD |= {GradCleared, GradChanged}
+
+
 class Ledger(Struct):
     """One parameter in one iteration.
 
@@ -171,7 +175,7 @@ class Ledger(Struct):
     def take(self, events: Iterable[Event]) -> None:
         """Add what these events say, which come after those that it knows."""
         parameter = self.parameter
-        for event in events:
+        for event in [each for each in events if type(each) in _TOLD]:
             match event:
                 case BackwardStarted():
                     self._begin(event)

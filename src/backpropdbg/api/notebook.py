@@ -40,7 +40,7 @@ def film(
     if focus:
         about = (n for n, _ in trace.find(TURNING) if is_turning_point(trace[n], focus))
         for position in islice(about, most):
-            _show(made, _stop(trace, position, focus), aliases)
+            _show(made, Stop(trace, position, focus, ()), aliases)
         made.more = next(about, None) is not None
     return made
 
@@ -56,16 +56,8 @@ def most_used(trace: Trace) -> str:
     return max(best, key=lambda name: (best[name], not name.endswith("bias")), default="")
 
 
-def _stop(trace: Trace, position: int, focus: str) -> Stop:
-    """Look at an event, with an element selected as a face does it."""
-    stop = Stop(trace, position, focus, ())
-    shown = next((held for held in (stop.weight, stop.grad, stop.partial) if held is not None), None)
-    stop.element = () if shown is None else tuple(0 for _ in shown.shape)
-    return stop
-
-
 def _show(made: Film, stop: Stop, aliases: Mapping[str, tuple[str, ...]]) -> None:
-    situation = describe(stop, made.title, None, "", tuple(aliases), "step")
+    situation = describe(stop, made.title, None, stop.optimizer, tuple(aliases), "step")
     if not any(event.feeds for event in stop.events if isinstance(event, ForwardUse)):
         situation = replace(situation, graph=())  # `record()` does not look for what feeds what
     names = [m.name for m in situation.matrices if m.state == "value"]

@@ -228,14 +228,10 @@ class Debugger:
 
     def draw(self, position: int, parameter: str) -> Stop:
         """The same, with an element selected and what was edited here."""
-        stop = Stop(self.trace, position, parameter, self.element or ())
+        chosen = self.element if parameter == self.focus else None
+        stop = Stop(self.trace, position, parameter, chosen or ())
         if self.edited is not None and position == self.present:
             stop.edit(self.edited)
-        shown = next((held for held in (stop.weight, stop.grad, stop.partial) if held is not None), None)
-        shape = shown.shape if shown is not None else None
-        fits = self.element is not None and parameter == self.focus
-        if shape is not None and not (fits and len(stop.element) == len(shape)):
-            stop.element = tuple(0 for _ in shape)
         if self.axes and len(stop.element) > max(2, *self.axes):
             stop.axes = self.axes
         return stop

@@ -41,7 +41,7 @@ def describe(
         program=program,
         loss=number(loss.at(())) if loss is not None and loss.kept else None,
         seed=seed,
-        optimizer=stop.optimizer or optimizer,
+        optimizer=optimizer,
         focus=stop.focus,
         shape=shape,
         element=stop.element,
@@ -55,7 +55,7 @@ def describe(
         explanation=explain(stop),
         proof=proof(stop),
         reason=reason,
-        nth=sum(type(e) is type(stop.event) for e in stop.events),
+        nth=len(stop.of(type(stop.event))),
         exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
     )
 
@@ -74,8 +74,8 @@ def proof(stop: Stop) -> str:
     """What the comparison of the weights around the last backward gave; "" once the update moved them."""
     if stop.stepped is not None:
         return ""
-    for e in reversed(stop.events):
-        if isinstance(e, BackwardFinished) and e.compared:
+    for e in reversed(stop.of(BackwardFinished)):
+        if e.compared:
             return f"moved in backward: {', '.join(e.moved)}" if e.moved else "bit for bit as before the backward"
     return ""
 
@@ -167,41 +167,43 @@ def _window(stop: Stop, name: str, rows: int, cols: int, row0: int, col0: int, p
 
 def graph(stop: Stop) -> tuple[GraphNode, ...]:
     """The calls of this iteration in forward order, between the input and the loss."""
-    calls = [e for e in stop.events if isinstance(e, ForwardUse)]
-    end = next((e for e in reversed(stop.events) if isinstance(e, (LossComputed, BackwardStarted))), None)
+    calls, begun = stop.of(ForwardUse), stop.of(BackwardStarted)
+    has_loss = bool(begun or stop.of(LossComputed))
     levels: dict[int, int] = {}
     for e in calls:
         levels[e.index] = 1 + max((levels.get(i, 0) for i in e.feeds if i != e.index), default=0)
     here = stop.event.index if isinstance(stop.event, ForwardUse) else None
-    arrived = {e.use.index for e in stop.events if isinstance(e, BackwardUse)}
+    arrived = {e.use.index for e in stop.of(BackwardUse)}
     now = stop.event.use.index if isinstance(stop.event, (BackwardUse, PartialEdited)) else None
     over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
     nodes = [GraphNode("x", 0, "done", "done" if over else "pending"), *_earlier(stop, levels)]
-    reached = {use.index for e in stop.events if isinstance(e, BackwardStarted) for use in e.uses}
+    reached = {use.index for e in begun for use in e.uses}
     uses = {use.index: (run, use.number) for run in stop.ledger.runs for use in reversed(run.uses)}
     partials = {(run.number, use.number): p for run in stop.ledger.runs for use, p in run.arrived}
     for e in calls:
         forward = "here" if e.index == here else "done"
         focused = stop.focus in e.parameters
         run, number = uses.get(e.index, (None, 0))
-        back = run is not None and (run.number, number) in partials if focused else e.index in arrived
-        passed = back or (over and e.index in reached)
+        came = run is not None and (run.number, number) in partials if focused else e.index in arrived
+        passed = came or (over and e.index in reached)
         backward = "here" if e.index == now else ("done" if passed else "pending")
         node = GraphNode(_label(e), levels[e.index], forward, backward, focused)
         nodes.append(_with_partial(stop, e, node, run, number, partials) if node.focused else node)
-    last = "pending" if end is None else ("here" if isinstance(stop.event, LossComputed) else "done")
-    begun = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")
-    nodes.append(GraphNode("..." if end is None else "loss", 1 + max(levels.values(), default=0), last, begun))
+    last = "pending" if not has_loss else ("here" if isinstance(stop.event, LossComputed) else "done")
+    back = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")
+    nodes.append(GraphNode("loss" if has_loss else "...", 1 + max(levels.values(), default=0), last, back))
     return tuple(nodes)
 
 
 def _earlier(stop: Stop, levels: dict[int, int]) -> list[GraphNode]:
     """The calls of the iteration before that this backward reaches, in a row; the others move behind them."""
-    begun = next((e for e in reversed(stop.events) if isinstance(e, BackwardStarted)), None)
+    begun = stop.last(BackwardStarted)
     calls = dict.fromkeys((u.module, u.call) for u in begun.uses if u.index < 0 and u.call) if begun is not None else {}
+    if not calls:
+        return []
     for index in levels:
         levels[index] += len(calls)
-    events = [e for e in stop.events if isinstance(e, BackwardUse) and e.use.index < 0]
+    events = [e for e in stop.of(BackwardUse) if e.use.index < 0]
     arrived = {(e.use.module, e.use.call) for e in events}
     now = stop.event.use if isinstance(stop.event, BackwardUse) and stop.event.use.index < 0 else None
     mine = {(u.module, u.call): u for run in stop.ledger.runs for u in run.uses if u.index < 0}

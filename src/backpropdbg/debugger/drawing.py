@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def situation(d: "Debugger") -> Situation:
     """The stop that is looked at, as a value."""
-    made = describe(d.stop, d.title, d.seed, d.program.optimizer(), d.known.parameters(), d.reason)
+    made = describe(d.stop, d.title, d.seed, d.stop.optimizer or d.program.optimizer(), d.known.parameters(), d.reason)
     frame = d.selected_frame()
     shown = made.source
     if frame is not None:

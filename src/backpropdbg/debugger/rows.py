@@ -122,7 +122,7 @@ def _partials(stop: Stop, run: Run) -> list[Row]:
 
 def _forward_uses(stop: Stop) -> list[tuple[int, str]]:
     """Number and detail of the uses that the forward had so far."""
-    calls = [e for e in stop.events if isinstance(e, ForwardUse) and stop.focus in e.parameters]
+    calls = [e for e in stop.of(ForwardUse) if stop.focus in e.parameters]
     uses = [(e.numbers[e.parameters.index(stop.focus)], e.module, e.call) for e in calls]
     return list(use_details(uses).items())
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backpropdbg.debugger.ledgers import Ledgers
 from backpropdbg.debugger.titles import title
@@ -62,10 +62,18 @@ class Stop:
     ) -> None:
         self.trace, self._known, self._ledgers = trace, events, ledgers
         self.event: Event = trace[position]
-        self.position, self.focus, self.element = position, focus, element
+        self.position, self.focus, self._chosen = position, focus, element
         self.axes: tuple[int, ...] = ()
         self.windows: dict[tuple[object, ...], Window | None] = {}
         self._cosines: dict[int, tuple[Held, float | None]] = {}
+
+    @cached_property
+    def element(self) -> tuple[int, ...]:
+        """Index of the selected element; the first one, where none was chosen that fits."""
+        shown = next((held for held in (self.weight, self.grad, self.partial) if held is not None), None)
+        if shown is None or len(self._chosen) == len(shown.shape):
+            return self._chosen
+        return tuple(0 for _ in shown.shape)
 
     @cached_property
     def events(self) -> Sequence[Event]:
@@ -81,8 +89,21 @@ class Stop:
     def ledger(self) -> Ledger:
         return fold(self.focus, self.events) if self._ledgers is None else self._ledgers.at(self.focus, self.position)
 
-    def _last(self, kind: type[T]) -> T | None:
-        return next((e for e in reversed(self.events) if isinstance(e, kind)), None)
+    @cached_property
+    def _by_kind(self) -> dict[type[Any], list[Any]]:
+        found: dict[type[Any], list[Any]] = {}
+        for e in self.events:
+            found.setdefault(type(e), []).append(e)
+        return found
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The events of one kind, of this iteration up to here."""
+        return self._by_kind.get(kind, [])
+
+    def last(self, kind: type[T]) -> T | None:
+        """The newest event of one kind; None where there is none."""
+        found = self.of(kind)
+        return found[-1] if found else None
 
     @cached_property
     def run(self) -> Run | None:
@@ -92,13 +113,15 @@ class Stop:
     @cached_property
     def started(self) -> StepStarted | None:
         """The newest step: of the optimizer that has the focused parameter, where there are several."""
-        steps = [e for e in reversed(self.events) if isinstance(e, StepStarted)]
+        steps = self.of(StepStarted)[::-1]
         return next((e for e in steps if self.focus in e.grads), steps[0] if steps else None)
 
     @cached_property
     def stepped(self) -> StepFinished | None:
         """The end of `started`; None while it runs. Between the two, another thread's step may end."""
-        begun, mine = False, self.started is not None and self.focus in self.started.grads
+        if self.started is None:
+            return None
+        begun, mine = False, self.focus in self.started.grads
         for e in self.events:
             begun = begun or e is self.started
             if begun and isinstance(e, StepFinished) and (self.focus in e.stepped or not (mine and self.several)):
@@ -110,14 +133,13 @@ class Stop:
         """The optimizer that stepped, else the one that was known when the iteration began; "" where none was."""
         if self.started is not None:
             return self.started.optimizer
-        begun = self._last(IterationStarted)
+        begun = self.last(IterationStarted)
         return begun.optimizer if begun is not None else ""
 
     @cached_property
     def followed(self) -> Followed | None:
         """What is known of the focus where it is no leaf but computed; None where it is a parameter."""
-        begun = (e for e in reversed(self.events) if isinstance(e, BackwardStarted) and self.focus in e.computed)
-        newest = next(begun, None)
+        newest = next((e for e in reversed(self.of(BackwardStarted)) if self.focus in e.computed), None)
         if newest is not None:
             return newest.computed[self.focus]
         return Followed("", ()) if self.trace.names_at(self.position).get(self.focus) == () else None
@@ -125,7 +147,7 @@ class Stop:
     @property
     def several(self) -> bool:
         """True where several threads train: what changed between two events may be another one's doing."""
-        return any(isinstance(e, BackwardStarted) and e.several for e in self.events)
+        return any(e.several for e in self.of(BackwardStarted))
 
     @cached_property
     def phase(self) -> Phase:
@@ -222,7 +244,7 @@ class Stop:
         if isinstance(event, (BackwardUse, PartialEdited)):
             return event.use.where
         if isinstance(event, (Accumulated, GradChanged, GroupSummed)):
-            begun = self._last(BackwardStarted)
+            begun = self.last(BackwardStarted)
             return begun.where if begun is not None else None
         return getattr(event, "where", None)
 
@@ -239,7 +261,7 @@ class Stop:
     @property
     def cleared(self) -> bool:
         """True where `.grad` was set to None or zeros in this iteration."""
-        return any(isinstance(e, GradCleared) and self.focus in e.grads for e in self.events)
+        return any(self.focus in e.grads for e in self.of(GradCleared))
 
     def value_at(self, held: Held | None) -> float | None:
         """The selected element; None where there is no tensor, or none with elements."""
@@ -260,7 +282,7 @@ class Stop:
     @cached_property
     def maximized(self) -> bool:
         """True where the optimizer moves the parameter up its gradient."""
-        begun = self._last(BackwardStarted)
+        begun = self.last(BackwardStarted)
         return begun is not None and self.focus in begun.maximized
 
     def before_this(self) -> float | None:

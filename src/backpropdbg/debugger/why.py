@@ -34,8 +34,6 @@ _EVERYWHERE = "((now.double() - factor * left.double()).abs() <= 4 * torch.finfo
 def why(d: Debugger, name: str, element: tuple[int, ...]) -> str:
     """Return the lines; element: the selected one, where `name` is the focus."""
     stop = Stop(d.trace, _newest_step(d, name), name, element)
-    if stop.weight is None or len(element) != len(stop.weight.shape):
-        stop.element = tuple(0 for _ in stop.weight.shape) if stop.weight is not None else ()
     at = element_name(name, stop.element)
     known = d.look(d.stop.position, name).followed
     if known is not None:

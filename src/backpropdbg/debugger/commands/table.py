@@ -58,6 +58,8 @@ def without_comment(line: str) -> str:
 
     Example: `until backward a#2  # the second` is cut before "# the second", and `say "a # b"` stays whole.
     """
+    if "#" not in line:
+        return line.strip()
     quote = ""
     for at, sign in enumerate(line):
         if quote:
