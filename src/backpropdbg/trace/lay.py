@@ -15,6 +15,7 @@ import msgspec
 from backpropdbg.errors import RecordingError
 from backpropdbg.trace.format import APPLICATION_ID, SCHEMA, VERSION, About, Ended, readable
 
+_PAGE = 16_384  # bytes; most of the file are tensors, which smaller pages cut into more pieces
 _MOST_SOURCE = 2**20  # bytes of one file of the program's
 _MOST_SOURCES = 2**24
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -30,6 +31,7 @@ def new_file(path: str, about: About) -> sqlite3.Connection:
         db = _connect(fresh)
         try:
             db.execute("PRAGMA synchronous = OFF")  # nobody reads it yet
+            db.execute(f"PRAGMA page_size = {_PAGE}")
             db.execute("BEGIN")
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")

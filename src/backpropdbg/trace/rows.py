@@ -44,7 +44,8 @@ class Rows:
     """Writes to an open database.
 
     Args:
-        number: of a tensor in the file. make: a handle to one in the file, to measure it with.
+        number: of a tensor in the file. shown: the newest iteration that is known to show it. make: a handle to one in
+            the file, to measure it with.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Rows:
         db: sqlite3.Connection,
         keep: Keep,
         number: Callable[[Held], int | None],
+        shown: Callable[[Held], int],
         make: Callable[[Stored], Held],
     ) -> None:
-        self._db, self._keep, self._number, self._make = db, keep, number, make
+        self._db, self._keep, self._number, self._shown, self._make = db, keep, number, shown, make
         self._encode = encoder(number)
         self._writing = self._bytes = self._printed = 0
         self._sources: dict[str, int] = {}
@@ -77,7 +79,9 @@ class Rows:
                 db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", row)
             for held in entry.fresh:
                 self._write_tensor(held)
-            db.executemany("UPDATE data SET shown = ? WHERE id = ?", [(self._writing, n) for n in entry.again])
+            if entry.again:
+                again = [(self._writing, number) for number in entry.again]
+                db.executemany("UPDATE data SET shown = ?1 WHERE id = ?2 AND shown < ?1", again)
         rows = [(entry.position, *self._row(entry.event)) for entry in batch.events]
         db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
         printed = batch.printed(self._printed)
@@ -109,7 +113,8 @@ class Rows:
         self._db.execute("INSERT INTO tensors VALUES (?, ?, ?)", (number, facts, zlib.crc32(facts)))
         if packed is not None:
             size = len(packed.data)
-            row = number, self._writing, size, packed.data, zlib.crc32(packed.data)
+            # What waits in this batch may show it, too: to say so later would be to write all its bytes again.
+            row = number, max(self._writing, self._shown(held)), size, packed.data, zlib.crc32(packed.data)
             self._db.execute("INSERT INTO data VALUES (?, ?, ?, ?, ?)", row)
             self._bytes += size
 

@@ -46,13 +46,14 @@ class InFile:
     """One tensor of a recording in the making; see `held.Stored`.
 
     Attributes:
-        number: of the tensor. shown: the newest iteration that shows it.
+        number: of the tensor. shown: the newest iteration that shows it. written: it is in the file.
     """
 
-    __slots__ = ("number", "shown", "writer")
+    __slots__ = ("number", "shown", "writer", "written")
 
     def __init__(self, writer: "Writer", number: int, shown: int) -> None:
         self.writer, self.number, self.shown = writer, number, shown
+        self.written = False
 
     @property
     def kept(self) -> bool:
@@ -95,14 +96,13 @@ class Writer:
         self._db = lay.new_file(path, about)
         self._held = lay.hold(path)
         self._pid = os.getpid()
-        self._rows = Rows(self._db, keep, self._number, make)
+        self._rows = Rows(self._db, keep, self._number, self._shown, make)
         self._changed = threading.Condition()
         self._using = threading.Lock()  # the database
         self._batch = Batch()
         self._added = self._written = 0
         self._hurry = self._closing = False
         self._tensors = 0
-        self._iteration = 0
         self._known = Known()
         self._reader = Reader(lay.reading(path), make, path)
         _not_after_fork(self)
@@ -123,10 +123,8 @@ class Writer:
         with self._changed:
             self._batch.events.append(Entry(position, event, fresh, again))
             self._grown(size)
-            hurry = event.iteration != self._iteration
-            self._iteration = event.iteration
-            self._hurry = self._hurry or hurry or self._batch.nbytes > MANY_BYTES
-            if self._hurry:
+            if self._batch.nbytes > MANY_BYTES and not self._hurry:
+                self._hurry = True
                 self._changed.notify_all()
             while self._batch.nbytes > MOST_BYTES and self._writes():
                 self._changed.wait(1.0)
@@ -183,6 +181,10 @@ class Writer:
         stored = self._of(held)
         return stored.number if stored is not None else None
 
+    def _shown(self, held: Held) -> int:
+        stored = self._of(held)
+        return stored.shown if stored is not None else 0
+
     def flush(self) -> None:
         """Wait until all that was taken is in the file."""
         if os.getpid() != self._pid:
@@ -198,7 +200,8 @@ class Writer:
 
     def settle(self, held: Held) -> None:
         """A tensor is about to be let go: be sure that it is in the file."""
-        if self._batch.nbytes and self._of(held) is not None:
+        stored = self._of(held)
+        if stored is not None and not stored.written:
             self.flush()
 
     def close(self, how: str, code: int | None = None) -> None:
@@ -237,6 +240,9 @@ class Writer:
             try:
                 with self._using:
                     self._rows.write(batch)
+                for stored in [self._of(held) for entry in batch.events for held in entry.fresh]:
+                    if stored is not None:
+                        stored.written = True
             except Exception as error:  # whatever it is, it must neither show in the program nor stop it
                 self._fail(error)
             with self._changed:
