@@ -12,14 +12,14 @@ from backpropdbg.held import Held as Held
 from backpropdbg.recipes import Recipe as Recipe
 
 
-class Location(Struct, frozen=True):
+class Location(Struct, frozen=True, gc=False):
     """A line of the user's program."""
 
     path: str
     line: int
 
 
-class Use(Struct, frozen=True):
+class Use(Struct, frozen=True, gc=False):
     """One edge of the autograd graph into a parameter.
 
     Attributes:
@@ -66,7 +66,7 @@ def is_split_by_unfuse(node: str) -> bool:
     return node.startswith(_UNFUSED)
 
 
-class ForwardUse(Struct, frozen=True):
+class ForwardUse(Struct, frozen=True, gc=False):
     """A module with parameters of its own was called, or an operation took a bare parameter.
 
     Where other tensors replaced all of the module's own, `parameters` is empty.
@@ -91,7 +91,7 @@ class ForwardUse(Struct, frozen=True):
     replaced: tuple[str, ...] = ()
 
 
-class LossComputed(Struct, frozen=True):
+class LossComputed(Struct, frozen=True, gc=False):
     """An outermost module call returned a scalar that requires a gradient."""
 
     iteration: int
@@ -101,7 +101,7 @@ class LossComputed(Struct, frozen=True):
     feeds: tuple[int, ...]
 
 
-class GradCleared(Struct, frozen=True):
+class GradCleared(Struct, frozen=True, gc=False):
     """`zero_grad` ran, or `.grad = None` was noticed (then `where` is None).
 
     Attributes:
@@ -113,7 +113,7 @@ class GradCleared(Struct, frozen=True):
     where: Location | None
 
 
-class Followed(Struct, frozen=True):
+class Followed(Struct, frozen=True, gc=False):
     """A tensor that is no leaf, and that somebody asked for: it has uses, a sum of its own, and no `.grad`.
 
     Attributes:
@@ -130,7 +130,7 @@ class Followed(Struct, frozen=True):
     retained: bool = False
 
 
-class BackwardStarted(Struct, frozen=True):
+class BackwardStarted(Struct, frozen=True, gc=False):
     """An engine run begins.
 
     Attributes:
@@ -156,7 +156,7 @@ class BackwardStarted(Struct, frozen=True):
     computed: dict[str, Followed] = {}
 
 
-class BackwardUse(Struct, frozen=True):
+class BackwardUse(Struct, frozen=True, gc=False):
     """The partial of one use arrived; None where this run doesn't compute it. order: arrival, from 1."""
 
     iteration: int
@@ -166,7 +166,7 @@ class BackwardUse(Struct, frozen=True):
     order: int
 
 
-class PartialEdited(Struct, frozen=True):
+class PartialEdited(Struct, frozen=True, gc=False):
     """The user replaced the partial of one use: this is what flows on."""
 
     iteration: int
@@ -175,7 +175,7 @@ class PartialEdited(Struct, frozen=True):
     partial: Held
 
 
-class GroupSummed(Struct, frozen=True):
+class GroupSummed(Struct, frozen=True, gc=False):
     """The sum of the uses that share a cast or view reached the leaf, as one term, added in the dtype of the group.
 
     Where `group` is 0, `parameter` is computed, and this is the sum of all its uses, which flows on to its leaves.
@@ -194,7 +194,7 @@ class GroupSummed(Struct, frozen=True):
     total: Held
 
 
-class Accumulated(Struct, frozen=True):
+class Accumulated(Struct, frozen=True, gc=False):
     """AccumulateGrad of one parameter ran: `.grad` holds the sum now."""
 
     iteration: int
@@ -203,7 +203,7 @@ class Accumulated(Struct, frozen=True):
     grad: Held
 
 
-class BackwardFinished(Struct, frozen=True):
+class BackwardFinished(Struct, frozen=True, gc=False):
     """An engine run ended.
 
     Attributes:
@@ -219,7 +219,7 @@ class BackwardFinished(Struct, frozen=True):
     failed: bool = False
 
 
-class GradChanged(Struct, frozen=True):
+class GradChanged(Struct, frozen=True, gc=False):
     """`.grad` of these parameters is not what the backward left (clipping, scaling, an assignment).
 
     Attributes:
@@ -231,7 +231,7 @@ class GradChanged(Struct, frozen=True):
     how: str = ""
 
 
-class StepStarted(Struct, frozen=True):
+class StepStarted(Struct, frozen=True, gc=False):
     """The outermost `optimizer.step()` begins.
 
     Attributes:
@@ -247,7 +247,7 @@ class StepStarted(Struct, frozen=True):
     closure: bool = False
 
 
-class StepFinished(Struct, frozen=True):
+class StepFinished(Struct, frozen=True, gc=False):
     """The outermost `optimizer.step()` ended; the iteration ends with it, unless another optimizer steps next.
 
     Attributes:
@@ -260,7 +260,7 @@ class StepFinished(Struct, frozen=True):
     stepped: tuple[str, ...] = ()
 
 
-class ManualUpdate(Struct, frozen=True):
+class ManualUpdate(Struct, frozen=True, gc=False):
     """Weights moved outside of any optimizer, noticed at the next forward. replaced: new tensors took their place."""
 
     iteration: int
@@ -269,7 +269,7 @@ class ManualUpdate(Struct, frozen=True):
     replaced: bool = False
 
 
-class IterationStarted(Struct, frozen=True):
+class IterationStarted(Struct, frozen=True, gc=False):
     """An iteration begins, or a model is called for the first time: what there is to start from. Nothing to stop at.
 
     Attributes:
@@ -284,21 +284,21 @@ class IterationStarted(Struct, frozen=True):
     computed: tuple[str, ...] = ()
 
 
-class Anomaly(Struct, frozen=True):
+class Anomaly(Struct, frozen=True, gc=False):
     """Something that can't be told: a failure of the debugger's own, in one line. The program goes on."""
 
     iteration: int
     error: str
 
 
-class Damaged(Struct, frozen=True):
+class Damaged(Struct, frozen=True, gc=False):
     """What stands for an event of a recording that can't be read; no program has it happen."""
 
     iteration: int
     why: str
 
 
-class Paused(Struct, frozen=True):
+class Paused(Struct, frozen=True, gc=False):
     """The program asked to stop here, or was interrupted between two events. why: "set_trace()" or "interrupted"."""
 
     iteration: int
@@ -306,7 +306,7 @@ class Paused(Struct, frozen=True):
     where: Location | None
 
 
-class ProgramFinished(Struct, frozen=True):
+class ProgramFinished(Struct, frozen=True, gc=False):
     """The program ran to its end. code: what it exits with."""
 
     iteration: int

@@ -73,8 +73,8 @@ def test_all_of_it(tmp_path):
 def test_statistics_only(tmp_path):
     """Every tensor has its norm, none its bytes."""
     path, whole = tmp_path / "run.bptrace", tmp_path / "all.bptrace"
-    recorded(path, Keep(0))
-    recorded(whole, EVERYTHING)
+    recorded(path, Keep(0), size=1024)
+    recorded(whole, EVERYTHING, size=1024)
     assert not any(any(of) for of in kept(path).values())
     assert norms(path) == pytest.approx(norms(whole)) and None not in norms(path)
     assert path.stat().st_size < whole.stat().st_size / 2

@@ -8,31 +8,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
     BackwardStarted,
-    BackwardUse,
     Followed,
     GroupSummed,
     Held,
-    PartialEdited,
     Use,
 )
+from backpropdbg.probe.arrival import Arrival, Gradients
 from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.numbers import Numbers
-from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
+from backpropdbg.probe.tensors import HeldTensor, not_kept
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused
-from backpropdbg.probe.watch import Watch, guarded, quiet, transforming
+from backpropdbg.probe.watch import Watch, guarded, transforming
 
-Gradients = Sequence[Tensor | None]
 _READ = 8
-Removers = list[tuple[str, Callable[[], object]]]  # by the parameter that a hook is for
+Handles = dict[str, list[RemovableHandle]]  # by the parameter that a hook is for
 
 
 class Backward:
@@ -41,7 +40,7 @@ class Backward:
     def __init__(self, watch: Watch, forward: Forward, update: Update, computed: Computed) -> None:
         self.watch, self._forward, self._update, self._computed = watch, forward, update, computed
         self._watched: dict[int, frozenset[str]] = {}
-        self._removers: list[Removers] = []
+        self._handles: list[Handles] = []
         self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
         self._numbers = Numbers()
         self.inside = Inside(watch.names)
@@ -62,24 +61,22 @@ class Backward:
         if watch.asleep and not self._wakes(outputs):
             return original(outputs, *args, **kwargs)
         watch.runs += 1
-        run, removers = watch.runs, Removers()
-        self._removers.append(removers)
-        self._begin(
-            outputs, run, bool(kwargs.get("accumulate_grad", False)), removers, args[3] if len(args) > 3 else ()
-        )
+        run, handles = watch.runs, Handles()
+        self._handles.append(handles)
+        self._begin(outputs, run, bool(kwargs.get("accumulate_grad", False)), handles, args[3] if len(args) > 3 else ())
         watch.inside += 1
         watch.here.runs += 1
         try:
             result = original(outputs, *args, **kwargs)
         except Exception:
-            self._leave(run, removers)
+            self._leave(run, handles)
             self._end(run, failed=True)
             raise
         except BaseException:
-            self._leave(run, removers)
+            self._leave(run, handles)
             self._watched.pop(run, None)
             raise
-        self._leave(run, removers)
+        self._leave(run, handles)
         self._end(run, failed=False)
         return result
 
@@ -98,24 +95,23 @@ class Backward:
             watch.settle()
         return not watch.asleep
 
-    def _leave(self, run: int, removers: Removers) -> None:
+    def _leave(self, run: int, handles: Handles) -> None:
         self.watch.inside -= 1
         self.watch.here.runs -= 1
-        self._removers = [others for others in self._removers if others is not removers]
+        self._handles = [others for others in self._handles if others is not handles]
         self._reach.pop(run, None)
-        for _, remove in removers:
-            remove()
+        for hook in [hook for hooks in handles.values() for hook in hooks]:
+            hook.remove()
 
     def unhook(self, but: Collection[str] = ()) -> None:
         """Take out the hooks of the runs that are in progress, but for those of some parameters."""
-        for removers in self._removers:
-            for name, remove in removers:
-                if name not in but:
-                    remove()
+        for handles in self._handles:
+            for hook in [hook for name, hooks in handles.items() if name not in but for hook in hooks]:
+                hook.remove()
 
     @guarded
     def _begin(
-        self, outputs: Sequence[Any], run: int, accumulates: bool, removers: Removers, inputs: Sequence[Any]
+        self, outputs: Sequence[Any], run: int, accumulates: bool, handles: Handles, inputs: Sequence[Any]
     ) -> None:
         watch = self.watch
         roots = [t for t in outputs if isinstance(t, Tensor)]
@@ -162,11 +158,11 @@ class Backward:
         arrivals: dict[str, int] = {}
         for edge, use in zip(edges, uses, strict=True):
             hooked = bool(edge.leaf._backward_hooks)
-            hook = edge.node.register_hook(self._edge_hook(edge, use, run, arrivals, edge.leaf.shape, hooked))
-            removers.append((use.parameter, hook.remove))
+            hook = Arrival(watch, edge.slot, use, run, arrivals, edge.through, edge.leaf.shape, hooked)
+            handles.setdefault(use.parameter, []).append(edge.node.register_hook(hook))
         for node, members in _groups(edges, uses).items():
             hook = node.register_hook(self._group_hook(node.name(), members, run))
-            removers.append((members[0].parameter, hook.remove))
+            handles.setdefault(members[0].parameter, []).append(hook)
         if accumulates:
             self._reach[run] = reached
             for name in reached:
@@ -175,10 +171,10 @@ class Backward:
                 if theirs:  # ours goes first: theirs may step and clear `.grad`
                     leaf._post_accumulate_grad_hooks.clear()
                 hook = leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run))
-                removers.append((name, hook.remove))
+                handles.setdefault(name, []).append(hook)
                 leaf._post_accumulate_grad_hooks.update(theirs)
         for one, more in further:
-            self._hook_computed(one, more, run, arrivals, removers)
+            self._hook_computed(one, more, run, arrivals, handles)
         del edges, roots, alone, found, further
         watch.emit(started)
         if watch.names.narrowed:
@@ -223,14 +219,12 @@ class Backward:
         leaves = tuple([self.watch.names.of(leaf) for leaf in one.leaves])
         return Followed(one.node.name(), leaves, one.many, one.mixed, one.retained)
 
-    def _hook_computed(
-        self, one: Found, uses: list[Use], run: int, arrivals: dict[str, int], removers: Removers
-    ) -> None:
+    def _hook_computed(self, one: Found, uses: list[Use], run: int, arrivals: dict[str, int], handles: Handles) -> None:
         """On the uses of a tensor that is no leaf, and on the node that gets their sum."""
         shape = torch.Size(one.node._input_metadata[one.output].shape)
         for edge, use in zip(one.edges, uses, strict=True):
-            hook = edge.node.register_hook(self._edge_hook(edge, use, run, arrivals, shape, one.mixed))
-            removers.append((one.name, hook.remove))
+            hook = Arrival(self.watch, edge.slot, use, run, arrivals, edge.through, shape, one.mixed)
+            handles.setdefault(one.name, []).append(edge.node.register_hook(hook))
         name, output, numbers, node = one.name, one.output, tuple([use.number for use in uses]), one.node.name()
 
         def all_arrived(grad_outputs: Gradients) -> None:
@@ -238,70 +232,9 @@ class Backward:
             if not self.watch.off and total is not None:
                 self._group_arrived(total, total, name, 0, numbers, node, run)
 
-        removers.append((one.name, one.node.register_prehook(all_arrived).remove))
+        handles.setdefault(one.name, []).append(one.node.register_prehook(all_arrived))
 
     # -- hooks -----------------------------------------------------------------------------------
-
-    def _edge_hook(
-        self,
-        edge: Edge,
-        use: Use,
-        run: int,
-        arrivals: dict[str, int],
-        shape: torch.Size,
-        changes_in_place: bool,
-    ) -> Callable[[Gradients, Gradients], Gradients | None]:
-        slot, through = edge.slot, edge.through
-
-        def partial_arrived(grad_inputs: Gradients, grad_outputs: Gradients) -> Gradients | None:
-            if self.watch.off:
-                return None
-            edited = self._arrived(grad_inputs[slot], use, run, arrivals, through, shape, changes_in_place)
-            return None if edited is None else (*grad_inputs[:slot], edited, *grad_inputs[slot + 1 :])
-
-        return partial_arrived
-
-    @guarded
-    def _arrived(
-        self,
-        grad: Tensor | None,
-        use: Use,
-        run: int,
-        arrivals: dict[str, int],
-        through: tuple[Any, ...],
-        shape: torch.Size,
-        changes_in_place: bool,
-    ) -> Tensor | None:
-        held: HeldTensor | None = None
-        if grad is not None:
-            if through or changes_in_place or grad.shape != shape or grad.requires_grad:
-                held = self._mapped(grad, through, shape, changes_in_place)
-            else:
-                # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
-                held = HeldTensor(grad)
-        arrivals[use.parameter] = order = arrivals.get(use.parameter, 0) + 1
-        watch = self.watch
-        here = watch.here
-        here.arrived = grad, through
-        try:
-            watch.show(BackwardUse(watch.iteration, run, use, held, order), use.parameter, held)
-        finally:
-            here.arrived = None
-            edited, here.edited = here.edited, None
-        if edited is not None:
-            other = HeldTensor(edited)
-            watch.show(PartialEdited(watch.iteration, run, use, other), use.parameter, other)
-        return edited
-
-    def _mapped(self, grad: Tensor, through: tuple[Any, ...], shape: torch.Size, changes_in_place: bool) -> HeldTensor:
-        """What flows on from a cast or view, in the parameter's own shape; a copy where it could change later."""
-        with quiet(), torch.no_grad():
-            for node in through:
-                grad = node(grad)
-            grad = grad.detach()
-            if grad.shape != shape:
-                grad = grad.sum_to_size(shape)
-            return copy(grad) if changes_in_place else HeldTensor(grad)
 
     def _group_hook(self, node: str, members: list[Use], run: int) -> Callable[[Gradients, Gradients], None]:
         name, group = members[0].parameter, members[0].group

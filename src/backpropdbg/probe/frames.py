@@ -15,29 +15,30 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = os.path.join(_OURS, "demo") + os.sep
 
 
-_users: dict[str, bool] = {}
+class _Users(dict[str, bool]):
+    """By path, whether a file is the user's: neither torch's, ours (the demo is the user's), nor the interpreter's."""
+
+    def __missing__(self, path: str) -> bool:
+        theirs = path.startswith(_DEMO) or not path.startswith((_TORCH, _OURS, "<frozen", "<eval_with_key>"))
+        self[path] = theirs
+        return theirs
+
+
+_users = _Users()
 
 
 def is_users(path: str) -> bool:
-    """True for a file that is neither torch's, ours (the demo is the user's), nor the interpreter's own."""
-    known = _users.get(path)
-    if known is None:
-        known = path.startswith(_DEMO) or not path.startswith((_TORCH, _OURS, "<frozen", "<eval_with_key>"))
-        _users[path] = known
-    return known
+    """True for a file of the user's."""
+    return _users[path]
 
 
 def user_frame(start: FrameType | None = None) -> FrameType | None:
     """Return the innermost frame of the user's program in this thread; start: where to begin, if not here."""
     frame: FrameType | None = start or sys._getframe(1)
-    known = _users
-    while frame is not None:
-        path = frame.f_code.co_filename
-        theirs = known.get(path)
-        if theirs or (theirs is None and is_users(path)):
-            return frame
+    users = _users
+    while frame is not None and not users[frame.f_code.co_filename]:
         frame = frame.f_back
-    return None
+    return frame
 
 
 def locals_of(frame: FrameType) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Labels of things that live elsewhere: what is known of a leaf, of a module."""
 
 import weakref
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
@@ -13,24 +14,22 @@ class Labels(Generic[V]):
 
     def __init__(self) -> None:
         self.found: dict[int, tuple[V, weakref.ref[Any]]] = {}
-        self._full = 64
 
     def get(self, thing: object) -> V | None:
         known = self.found.get(id(thing))
-        return known[0] if known is not None and known[1]() is thing else None
+        return known[0] if known is not None else None
 
     def set(self, thing: object, label: V) -> None:
-        if len(self.found) >= self._full:
-            self.found = {key: pair for key, pair in self.found.items() if pair[1]() is not None}
-            self._full = 64 + 2 * len(self.found)
-        self.found[id(thing)] = (label, weakref.ref(thing))
+        key = id(thing)  # another thing gets it only after this one is gone, and with it what is known of it
+        self.found[key] = (label, weakref.ref(thing, partial(self.found.pop, key)))
 
     def drop(self, thing: object) -> None:
         del self.found[id(thing)]
 
     def pairs(self) -> list[tuple[V, Any]]:
         """Those that are alive, in the order in which they were labelled."""
-        return [(label, thing) for label, reference in self.found.values() if (thing := reference()) is not None]
+        found = list(self.found.values())  # a thing may die meanwhile
+        return [(label, thing) for label, reference in found if (thing := reference()) is not None]
 
 
 class Known(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from backpropdbg.probe.holders import (
@@ -275,7 +275,7 @@ class Names:
     def _tracked(self) -> list[tuple[Known, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order."""
         known = self._leaves.pairs()
-        return [(names, p) for names, p in known if p.requires_grad and names.tracked and not is_lazy(p)]
+        return [(k, p) for k, p in known if k.tracked and p.requires_grad and (type(p) is Parameter or not is_lazy(p))]
 
     def parameters(self) -> list[tuple[str, Tensor]]:
         """Those leaves, by the names that stand for them."""
@@ -327,7 +327,7 @@ class Names:
         self._globs = tuple(globs)
         for known, leaf in self._leaves.pairs():
             tracked = self._matches((*known.names, *known.also))
-            self._leaves.found[id(leaf)] = (known._replace(tracked=tracked), weakref.ref(leaf))
+            self._leaves.set(leaf, known._replace(tracked=tracked))
 
     @property
     def idle(self) -> bool:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable
-from itertools import islice
+from itertools import count, islice
 
 from backpropdbg.probe.uses import Edge
 
@@ -13,9 +13,10 @@ class _Thread(threading.local):
     """Stands for the thread that asks: each counts its own sequence numbers, and their idents come again."""
 
     def __init__(self) -> None:
-        self.own = object()
+        self.own = next(_threads)
 
 
+_threads = count()
 _thread = _Thread()
 
 

@@ -44,9 +44,9 @@ class Trace:
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
         # An OrderedDict: taking the first of a dict gets slower with each one taken.
-        self._kept: OrderedDict[int, tuple[Held, int]] = OrderedDict()
+        self._kept: OrderedDict[Held, int] = OrderedDict()  # by tensor: the newest position that shows it
         self._needed = 0
-        self._partials: dict[str, deque[tuple[Held, int]]] = {}  # of the newest backward, by parameter
+        self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter
         self._sums: dict[str, tuple[Held, Held]] = {}  # by parameter: the last that went, and the sum up to it
         self._bytes = 0
         self._starts: dict[int, int] = {}
@@ -87,11 +87,11 @@ class Trace:
         for held in shown:
             if held.in_memory:
                 # A handle that is used again lives as long as the newest event that shows it.
-                if kept.pop(id(held), None) is None:
+                if kept.pop(held, None) is None:
                     self._bytes += held.nbytes
-                kept[id(held)] = (held, position)
+                kept[held] = position
         if isinstance(event, (BackwardUse, GroupSummed, PartialEdited)):
-            self._note_partial(event, position)
+            self._note_partial(event, position, shown)
         if self._bytes > self._budget:
             self._drop_tensors()
         if len(events) > self._max_events:
@@ -178,25 +178,30 @@ class Trace:
 
     def _drop_tensors(self) -> None:
         while self._bytes > self._budget and self._kept:
-            key = next(iter(self._kept))
-            held, shown = self._kept[key]
-            if shown >= self._needed:
+            held = next(iter(self._kept))
+            if self._kept[held] >= self._needed:
                 break
-            del self._kept[key]
+            del self._kept[held]
             self._bytes -= held.nbytes
             if self._file is not None:
                 self._file.settle(held)
             held.drop(self._statistics)
 
-    def _note_partial(self, event: BackwardUse | GroupSummed | PartialEdited, position: int) -> None:
+    def _note_partial(
+        self, event: BackwardUse | GroupSummed | PartialEdited, position: int, shown: Sequence[Held]
+    ) -> None:
         name = event.parameter if isinstance(event, GroupSummed) else event.use.parameter
-        mine = self._partials.setdefault(name, deque())
-        mine.extend((held, position) for held in handles(event) if held.in_memory and held.nbytes)
+        mine = self._partials.get(name)
+        if mine is None:
+            mine = self._partials[name] = deque()
+        if shown and shown[0].in_memory and shown[0].nbytes:
+            mine.append(position)
         while self._bytes > self._budget and len(mine) > LAST:
-            held, shown = mine.popleft()
-            if self._kept.get(id(held)) == (held, shown):
-                del self._kept[id(held)]
-                self._add_up(held, shown)
+            oldest = mine.popleft()
+            for held in handles(self[oldest]):
+                if self._kept.get(held) == oldest:
+                    del self._kept[held]
+                    self._add_up(held, oldest)
 
     def _add_up(self, held: Held, position: int) -> None:
         """Let a partial of the newest backward go, and keep the sum up to it in the place of the one before."""
@@ -244,9 +249,8 @@ class Trace:
             end = self._needed = self._base + len(self._events) // 2
         gone = end - self._base
         for held in (h for event in self._events[:gone] for h in handles(event)):
-            kept = self._kept.get(id(held))
-            if kept is not None and kept[1] < end:
-                del self._kept[id(held)]
+            if self._kept.get(held, end) < end:
+                del self._kept[held]
                 self._bytes -= held.nbytes
         del self._events[:gone]
         self._base = end
