@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import rows
 from rows import Row
 
-BENCHES = ("floor", "overhead", "growth", "stops", "startup", "screen", "peers")
-FOR_CPU = ("stops", "startup", "screen")
+BENCHES = ("floor", "overhead", "growth", "stops", "recording", "startup", "screen", "peers")
+FOR_CPU = ("stops", "recording", "startup", "screen")
 LIMIT, FAILED = 3600, "the bench itself"
 
 

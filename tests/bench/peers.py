@@ -38,7 +38,7 @@ TOOLS = {
 }
 ANSWERS = "what it can answer"
 LIMIT, QUICK = 240, 120
-SECONDS, FEW = 2.0, 0.4
+SECONDS, FEW = 2.0, 0.2
 SLOWER = 1.15
 
 Work = list[tuple[str, str]]  # tools and workloads

@@ -30,6 +30,11 @@ def pin(threads: int | None, clock: str) -> None:
     _clock = CLOCKS[clock]
 
 
+def now() -> float:
+    """The time by the clock that was chosen."""
+    return _clock()
+
+
 def settle(device: str) -> None:
     """Wait until the device has done all that was asked of it."""
     if device != "cpu":
@@ -39,10 +44,10 @@ def settle(device: str) -> None:
 def seconds(act: Act, device: str = "cpu") -> float:
     """How long something takes, the work on the device included."""
     settle(device)
-    start = _clock()
+    start = now()
     act()
     settle(device)
-    return _clock() - start
+    return now() - start
 
 
 @dataclass(frozen=True)
