@@ -146,6 +146,7 @@ class Run(Struct):
 
 _TOLD = {BackwardStarted, BackwardUse, PartialEdited, GroupSummed, Accumulated, BackwardFinished}
 _TOLD |= {GradCleared, GradChanged}
+_TELL_GRAD = {Accumulated, GradCleared, GradChanged, StepStarted, IterationStarted, BackwardStarted}
 
 
 class Ledger(Struct):
@@ -235,6 +236,8 @@ def fold(parameter: str, events: Iterable[Event] | Sequence[Event]) -> Ledger:
 def newest_grad(parameter: str, events: Sequence[Event]) -> Held | None:
     """The true `.grad` after these events: what the newest one that knows it says."""
     for event in reversed(events):
+        if type(event) not in _TELL_GRAD:
+            continue
         match event:
             case Accumulated() if event.parameter == parameter:
                 return event.grad
