@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from backpropdbg.probe.arrival import Arrival
+
 
 def hooks() -> dict[str, list[Any]]:
     """All that a debugger could have left in torch."""
@@ -26,9 +28,10 @@ def hooks() -> dict[str, list[Any]]:
 def closures() -> int:
     """How many hooks of ours are alive; what is told to `os.register_at_fork` stays for good and is none."""
     gc.collect()
-    made = [f for f in gc.get_objects() if type(f) is FunctionType and "<locals>" in f.__qualname__]
+    alive = gc.get_objects()
+    made = [f for f in alive if type(f) is FunctionType and "<locals>" in f.__qualname__]
     mine = [f for f in made if (f.__module__ or "").startswith("backpropdbg.probe.")]
-    return sum("fork" not in f.__qualname__ for f in mine)
+    return sum("fork" not in f.__qualname__ for f in mine) + sum(type(hook) is Arrival for hook in alive)
 
 
 def left_on(model: torch.nn.Module) -> list[Any]:
