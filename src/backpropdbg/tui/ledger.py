@@ -265,4 +265,5 @@ class Ledger(ScrollView, Painted, can_focus=False):
         if y and at >= len(self.lines):
             return Strip.blank(width, ground)
         text = self.lines[at] if y else self.titles
-        return Strip(text.render(self.app.console)).apply_style(ground).crop_extend(0, width, ground)
+        whole = ground + self.app.console.get_style(text.style)  # rich leaves it out where nothing else has a style
+        return Strip(text.render(self.app.console)).apply_style(whole).crop_extend(0, width, ground)

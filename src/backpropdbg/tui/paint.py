@@ -52,4 +52,4 @@ def _cell(palette: Palette, up: bool, step: int) -> Style:
         ground = mix(palette.ground, hue, near / SHADES)
         if contrast(ink(ground), ground) >= palette.contrast:
             break
-    return Style(color=ink(ground), bgcolor=ground)
+    return Style(color=ink(ground) if near else palette.plain, bgcolor=ground)
