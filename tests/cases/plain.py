@@ -78,6 +78,7 @@ class Plain:
         self._before: dict[str, Tensor] = {}
         self.final: dict[str, Tensor] = {}
         self.iteration = 1
+        self.optimizers: list[Optimizer] = []
         self.mode: Any = None
         self._open: list[Run] = []
         self._steps = 0
@@ -142,11 +143,15 @@ class Plain:
             if then is began is None or (then is not None and began is not None and torch.equal(then, began)):
                 outer.before[name] = inner.after[name]
 
+    def _is_optimized(self, leaf: Tensor) -> bool:
+        """True where an optimizer has it, whose step ends the iteration."""
+        return any(p is leaf for o in self.optimizers for group in o.param_groups for p in group["params"])
+
     def _begin(self, outputs: Any, accumulates: bool) -> Run:
         moved = self._weights and any(
             not torch.equal(self._weights[name], p.detach())
             for name, p in self.tensors.items()
-            if name in self._weights and self._weights[name].shape == p.shape
+            if name in self._weights and self._weights[name].shape == p.shape and not self._is_optimized(p)
         )
         if (self._stepped or moved) and not self._open and not self._steps:
             self.iteration, self._stepped = self.iteration + 1, False
@@ -247,11 +252,19 @@ class _Copies(TorchFunctionMode):
 def _observed(plain: Plain) -> Iterator[None]:
     original = torch.autograd._engine_run_backward
     torch.autograd._engine_run_backward = lambda *args, **kwargs: plain.engine(original, *args, **kwargs)
+    init = Optimizer.__init__
+
+    def made(self: Optimizer, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        plain.optimizers.append(self)
+
+    Optimizer.__init__ = made
     hooks = register_optimizer_step_pre_hook(plain.before_step), register_optimizer_step_post_hook(plain.after_step)
     try:
         yield
     finally:
-        torch.autograd._engine_run_backward = original
+        torch.autograd._engine_run_backward, Optimizer.__init__ = original, init
+        plain.optimizers.clear()
         for hook in hooks:
             hook.remove()
 

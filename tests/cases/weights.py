@@ -195,6 +195,28 @@ def sam(look):
         optimizer.step(closure)
 
 
+SAID_OF_SAM = ["did not all look at the same weights (as SAM wants it)", "The gradient of backward 1 was cleared"]
+
+
+@case(5, "SAM in two calls: a climb between two backwards", TWICE, iteration=2, says=SAID_OF_SAM)
+def sam_in_two_calls(look):
+    net, loss = net_and_loss(look)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in times(3):
+        loss().backward()
+        climbs = [(p, p.grad * 0.05) for p in net.parameters()]
+        with torch.no_grad():
+            for p, climb in climbs:
+                p.add_(climb)
+        optimizer.zero_grad()
+        loss().backward()
+        with torch.no_grad():
+            for p, climb in climbs:
+                p.sub_(climb)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 @case(5, "an optimizer in the backward", TWICE, says=["step() moved"], never=["without an optimizer"])
 def in_the_backward(look):
     net, loss = net_and_loss(look)

@@ -13,10 +13,12 @@ from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, percent
 from backpropdbg.errors import CommandError
 from backpropdbg.events import (
+    Accumulated,
     BackwardStarted,
     ForwardUse,
     GradCleared,
     Held,
+    IterationStarted,
     ManualUpdate,
     StepFinished,
     StepStarted,
@@ -66,8 +68,7 @@ def _newest_step(d: Debugger, name: str) -> int:
 
 
 def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
-    by_hand = any(isinstance(e, ManualUpdate) and stop.focus in e.parameters for e in stop.events)
-    found = [f"{stop.focus} was also moved without an optimizer in this iteration."] * by_hand
+    found = [*_also_by_hand(stop), *_earlier_backwards(stop)]
     if stop.started is None and not d.program.optimizer():
         return [*found, "No optimizer has been made or used yet."]
     if stop.stepped is None or stop.before is None or stop.after is None:
@@ -80,6 +81,52 @@ def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
     if stop.before.same_bits(stop.after):
         return [*found, _no_move(stop)]
     return [*found, *_size(stop)]
+
+
+def _also_by_hand(stop: Stop) -> list[str]:
+    """What moved it without an optimizer in this iteration, and whether that lies between two of its backwards."""
+    weight: Held | None = None
+    moves: list[str] = []
+    backwards = between = 0
+    for e in stop.events:
+        match e:
+            case ManualUpdate() if stop.focus in e.parameters:
+                now, size = e.weights.get(stop.focus), ""
+                if weight is not None and now is not None and weight.kept and now.kept:
+                    size = f" by {_number(now.minus(weight).norm())}"
+                moves.append(f"{size} after backward {backwards}" if backwards else f"{size} before any backward")
+                weight, between = now, backwards or -1
+            case BackwardStarted():
+                if between > 0 and any(use.parameter == stop.focus for use in e.uses):
+                    moves.append("")
+                weight, backwards = e.weights.get(stop.focus, weight), backwards + 1
+            case IterationStarted():
+                weight = e.weights.get(stop.focus, weight)
+    told = [move for move in moves if move]
+    if not told:
+        return []
+    lines = [f"{stop.focus} was also moved without an optimizer in this iteration:{','.join(told)}."]
+    if "" in moves:
+        lines.append("So its backwards did not all look at the same weights (as SAM wants it).")
+    return lines
+
+
+def _earlier_backwards(stop: Stop) -> list[str]:
+    """The backwards of this iteration whose gradient was cleared before the next one."""
+    left, gone = "", []
+    for e in stop.events:
+        match e:
+            case Accumulated() if e.parameter == stop.focus:
+                left = str(e.run)
+            case GradCleared() if stop.focus in e.grads and left:
+                gone.append(left)
+                left = ""
+            case StepStarted() if stop.focus in e.grads and not e.closure:
+                left = ""
+    if not gone or not any(run.grad is not None for run in stop.ledger.runs):
+        return []
+    which = f"backward {gone[0]}" if len(gone) == 1 else f"backwards {', '.join(gone)}"
+    return [f"The gradient of {which} was cleared before the next one: it is not in what the step read."]
 
 
 def _others(stop: Stop) -> list[str]:

@@ -97,7 +97,7 @@ class Forward:
         if (watch.fresh or watch.ran or new) and not watch.here.steps and watch.policy.snapshots:
             self._notice_grads()
             moved = watch.notice_moved()
-        if (moved and watch.ran) or watch.replaced(leaves):
+        if (moved and watch.ran and not watch.will_step(moved)) or watch.replaced(leaves):
             watch.new_iteration()
         if watch.fresh:
             self._floor = low

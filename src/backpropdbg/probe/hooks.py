@@ -44,7 +44,7 @@ class Probe:
         rooms = (self.computed, self.forward, self.backward, self.update)
         watch.on_new_iteration = [room.new_iteration for room in rooms]
         watch.followed = self.computed.names
-        watch.on_new_root = self._new_root
+        watch.on_new_root, watch.will_step = self._new_root, self.update.will_step
         watch.settle, watch.detach = self._settle, self.detach
         self._undo: list[Callable[[], object]] = []
         self._seeing: list[Callable[[], object]] = []

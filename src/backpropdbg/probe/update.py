@@ -2,7 +2,7 @@
 
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.optimizers import recipe, summary
 from backpropdbg.probe.watch import Watch, guarded
 
+_MOST_BY_HAND = 8
+
 
 class Update:
     """Optimizer steps and `zero_grad`."""
@@ -20,6 +22,7 @@ class Update:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self._stepped_inside = False
+        self._by_hand = 0
         self._stepped: set[int] = set()
         self.optimizers: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self._before: dict[str, Held] = {}
@@ -55,6 +58,16 @@ class Update:
     def new_iteration(self) -> None:
         """No optimizer has stepped yet."""
         self._stepped = set()
+
+    def will_step(self, moved: Iterable[str]) -> bool:
+        """True where weights that moved by hand are an optimizer's: its step is to come (SAM climbs before it).
+
+        Not for ever: an optimizer may be there that never steps.
+        """
+        left, names = set(moved), self.watch.names
+        mine = (p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
+        self._by_hand += 1
+        return self._by_hand < _MOST_BY_HAND and not left.isdisjoint(names.of(p) for p in mine if names.knows(p))
 
     # -- step ------------------------------------------------------------------------------------
 
@@ -135,7 +148,7 @@ class Update:
             watch.here.steps.pop()
         if watch.here.steps:
             return
-        self._optimizer = None
+        self._optimizer, self._by_hand = None, 0
         self._stepped.add(id(optimizer))
         if not watch.policy.partials:
             watch.new_iteration()

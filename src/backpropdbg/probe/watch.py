@@ -101,6 +101,7 @@ class Watch:
         asleep: nothing that is known is tracked, so only new leaves and the iterations are looked at.
         ranks: over how many processes the gradients are averaged.
         detach: lets the program go.
+        will_step: whether what moved by hand belongs to an optimizer whose step is to come.
         on_new_root: a model is about to run for the first time.
         settle: falls asleep or wakes up, as the names that are known now demand.
         followed: names the tensors that are no leaves, and that somebody asked for.
@@ -126,6 +127,7 @@ class Watch:
         self.detach: Callable[[], None] = lambda: None
         self.settle: Callable[[], None] = lambda: None
         self.followed: Callable[[], tuple[str, ...]] = tuple
+        self.will_step: Callable[[Iterable[str]], bool] = lambda moved: False
         self.on_new_root: Callable[[], None] = lambda: None
         self.on_new_iteration: list[Callable[[], None]] = []
         self._threads: weakref.WeakSet[Thread] = weakref.WeakSet()
