@@ -136,7 +136,8 @@ def axes(d: Debugger, text: str) -> str:
     chosen = tuple(int(part) for part in wanted.split(",")) if wanted not in ("", "flat") else ()
     shape = d.stop.weight.shape if d.stop.weight is not None else ()
     if chosen and not (len(shape) > 2 and max(chosen) < len(shape)):
-        raise CommandError(f"axes {text}: {d.focus} has shape {list(shape)}; axes start at 0, of more than two")
+        have = f"its axes are 0 to {len(shape) - 1}" if len(shape) > 2 else "only of more than two axes two are chosen"
+        raise CommandError(f"axes {text}: {d.focus} has shape {list(shape)}: {have}")
     others = [n for n in range(len(shape)) if n not in chosen]
     indices = [int(part) for part in at.split(",")] if at else [element[n] for n in others]
     if chosen and (len(indices) != len(others) or any(i >= shape[n] for i, n in zip(indices, others, strict=True))):
