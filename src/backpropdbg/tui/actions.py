@@ -130,6 +130,8 @@ class Actions(Arranged):
 
     def action_tab(self, number: int) -> None:
         """Show matrices, source, output or timeline where there is no room for all."""
+        if self.zoomed:
+            self.hint("")
         self.tab, self.zoomed, self.current = number, "", TABS[number - 1]
         self.arrange()
         self.call_after_refresh(self.base.query_one(Matrices).ask)
