@@ -169,11 +169,21 @@ def test_detach_lets_it_run_on(spawn) -> None:
     assert "step 2" in (child.before or "") and "(bpdb)" not in (child.before or "")
 
 
+def test_what_came_before_an_exception_can_be_looked_at(spawn) -> None:
+    child = spawn(*PROMPT, "train.py", "raise")
+    at_prompt(child, "c")
+    assert "FINISHED  raised ValueError" in at_prompt(child, "where")
+    assert "train.py:" in at_prompt(child, "rs")
+    assert "(past: event" in at_prompt(child, "ledger")
+    assert "running sum" in at_prompt(child, "q")
+    assert ended(child) == 1
+
+
 def test_an_exception_and_restart(spawn) -> None:
     child = spawn(*PROMPT, "train.py", "raise")
     at_prompt(child, "c")
     said = at_prompt(child, "restart")
-    assert "ValueError: on purpose" in said and "the program raised ValueError" in said
+    assert "ValueError: on purpose" in said and "The program raised ValueError: on purpose." in said
     assert "iteration 1" in at_prompt(child, "c")
     at_prompt(child, "q")
     assert ended(child) == 1

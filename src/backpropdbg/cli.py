@@ -203,7 +203,7 @@ def _show(
     from backpropdbg.wire.client import ChildSession
     from backpropdbg.wire.process import Streams
 
-    session = ChildSession(options, streams=Streams("pty"), first=first)
+    session = ChildSession({**options, "mourns": script is None}, streams=Streams("pty"), first=first)
     _restore_terminal_at_exit()
     try:
         session.prepare()  # the child imports torch while this process imports textual

@@ -307,10 +307,12 @@ class Paused(Struct, frozen=True, gc=False):
 
 
 class ProgramFinished(Struct, frozen=True, gc=False):
-    """The program ran to its end. code: what it exits with."""
+    """The program is over. code: what it exits with. raised: the exception that ended it, in one line; and its line."""
 
     iteration: int
     code: int
+    raised: str = ""
+    where: Location | None = None
 
 
 Event = (

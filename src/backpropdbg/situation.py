@@ -167,7 +167,7 @@ class Situation(Struct, frozen=True):
         cosine_to: "running sum" or "final sum".
         element: index of the selected element, one int per dimension.
         explanation: one or two plain sentences.
-        exit_code: of a program that has ended, else None.
+        exit_code: of a program that has ended, else None. raised: the exception that ended it, in one line, or "".
         proof: "" or the proof by values that backward left the weights alone.
         displays: "EXPR = VALUE" for each expression that is shown at every stop.
         names: of the focused parameter, all that its owners give it (several where it is tied).
@@ -202,6 +202,7 @@ class Situation(Struct, frozen=True):
     proof: str = ""
     reason: str = "step"
     exit_code: int | None = None
+    raised: str = ""
     displays: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     newest: int = 0

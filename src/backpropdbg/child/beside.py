@@ -1,6 +1,7 @@
 """The program under test, as the debugger's core may see it: what it asks, the probe answers."""
 
 from collections.abc import Mapping, Sequence
+from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
@@ -14,6 +15,14 @@ class Beside:
         from backpropdbg.probe.evaluate import Evaluator
 
         self._probe, self._evaluator = probe, Evaluator(probe)
+        self._left: list[FrameType] = []  # by the exception that ended the program, innermost first
+
+    def over(self, error: BaseException) -> None:
+        """The program raised: from now on its frames are those that the exception left."""
+        from backpropdbg.probe.frames import is_users
+
+        frames = [frame for frame, _ in walk_tb(error.__traceback__) if is_users(frame.f_code.co_filename)]
+        self._left = frames[::-1]
 
     def parameters(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.all()
@@ -48,7 +57,7 @@ class Beside:
         return names
 
     def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
-        return self._evaluator.evaluate(text, names, frame)
+        return self._evaluator.evaluate(text, names, frame or next(iter(self._left), None))
 
     def show(self, value: object) -> str:
         return self._evaluator.show(value)
@@ -85,7 +94,7 @@ class Beside:
     def stack(self) -> list[Any]:
         from backpropdbg.probe.frames import user_stack
 
-        return user_stack()
+        return self._left or user_stack()
 
     def optimizer(self) -> str:
         from backpropdbg.probe.optimizers import summary

@@ -18,7 +18,7 @@ from backpropdbg.child.launch import Launch, launch
 from backpropdbg.child.looking import look
 from backpropdbg.child.recorder import Recorder, new_file
 from backpropdbg.child.tee import Heard
-from backpropdbg.child.tracebacks import clean, clean_all_that_is_printed
+from backpropdbg.child.tracebacks import clean, clean_all_that_is_printed, one_line
 from backpropdbg.child.when_imported import when_imported
 from backpropdbg.situation import Situation
 from backpropdbg.wire.server import Server
@@ -39,6 +39,9 @@ class _Watching(Protocol):
     def leave(self) -> None:
         """The program raised."""
 
+    def fail(self, error: BaseException, code: int) -> None:
+        """Its traceback is printed, too; it will exit with this code."""
+
     def close(self, how: str, code: int | None) -> None:
         """All is over. how: in one line. code: what the program exits with, where it is known."""
 
@@ -47,13 +50,15 @@ class _Debugging:
     """The debugger beside the program.
 
     Args:
-        lingers: stop once more at the end, from where the past can be looked at.
+        options: "lingers": stop once more at the end, from where the past can be looked at. "mourns": where the
+            program raised, too.
     """
 
     def __init__(self, server: Server, program: Launch, options: dict[str, Any]) -> None:
         self._server, self._program, self._options = server, program, options
         self._lingers = bool(options.get("lingers", True))
         self._debugger: Any = None
+        self._beside: Any = None
         self._probe: Any = None
         self._file: Any = None
         self._heard = Heard()
@@ -68,7 +73,8 @@ class _Debugging:
         options = self._options
         policy = Policy(track=tuple(options.get("track", ())), room=keep, unfuse=bool(options.get("unfuse")))
         self._probe = probe = Probe(lambda event: debugger.on_event(event), policy)
-        program, beside = self._program, Beside(probe)
+        program = self._program
+        self._beside = beside = Beside(probe)
         if "record" in options:
             self._file = new_file(options["record"], program, beside, self._say)
         trace = Trace(keep, file=self._file)
@@ -109,6 +115,11 @@ class _Debugging:
         self.leave()
         if self._lingers and not self._debugger.detached:
             self._debugger.finish(code)
+
+    def fail(self, error: BaseException, code: int) -> None:
+        if self._options.get("mourns") and self._debugger is not None and not self._debugger.detached:
+            self._beside.over(error)
+            self._debugger.finish(code, one_line(error))
 
     def close(self, how: str, code: int | None) -> None:
         self._heard.end()
@@ -175,6 +186,9 @@ class _Reporting:
             self._probe.remove()
             self._collector.finish(compared, failed)
 
+    def fail(self, error: BaseException, code: int) -> None:
+        pass
+
     def end(self, code: int) -> None:
         self._finish(failed=False)
 
@@ -212,8 +226,10 @@ def main() -> int:
         code = _exit_code(error)
     except BaseException as error:
         watching.leave()
-        watching.close(f"the program raised {_one_line(error)}", program.raised)
         _raised(server, error)
+        if not isinstance(error, KeyboardInterrupt):
+            watching.fail(error, program.raised)
+        watching.close(f"the program raised {one_line(error)}", program.raised)
         if isinstance(error, KeyboardInterrupt):
             sys.excepthook = lambda *args: None
             raise KeyboardInterrupt from None  # Python then ends the process by the signal
@@ -253,12 +269,7 @@ def _raised(server: Server, error: BaseException) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.excepthook(type(error), error, error.__traceback__)
         sys.stderr.flush()
-    server.event("backpropdbg/raised", {"error": _one_line(error)})
-
-
-def _one_line(error: BaseException) -> str:
-    line = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}: {line}".rstrip(": ")
+    server.event("backpropdbg/raised", {"error": one_line(error)})
 
 
 _show_in_thread = threading.excepthook

@@ -9,6 +9,7 @@ from typing import Any
 from backpropdbg.child.beside import Beside
 from backpropdbg.child.launch import Launch
 from backpropdbg.child.tee import Heard
+from backpropdbg.child.tracebacks import one_line
 from backpropdbg.errors import RecordingError
 from backpropdbg.events import Event, ProgramFinished
 from backpropdbg.keep import Keep
@@ -69,10 +70,16 @@ class Recorder:
         if self._probe is not None:
             self._probe.remove()
 
+    def fail(self, error: BaseException, code: int) -> None:
+        self._finish(code, one_line(error))
+
     def end(self, code: int) -> None:
         self.leave()
+        self._finish(code, "")
+
+    def _finish(self, code: int, raised: str) -> None:
         if self._trace is not None and len(self._trace):
-            self._take(ProgramFinished(self._trace[len(self._trace) - 1].iteration, code))
+            self._take(ProgramFinished(self._trace[len(self._trace) - 1].iteration, code, raised))
 
     def close(self, how: str, code: int | None) -> None:
         self._heard.end()

@@ -39,6 +39,12 @@ def clean(error: BaseException) -> None:
             waiting += one.exceptions
 
 
+def one_line(error: BaseException) -> str:
+    """What was raised, as the last line of a traceback says it."""
+    line = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}: {line}".rstrip(": ")
+
+
 def clean_all_that_is_printed() -> None:
     """For this process: also what the program formats itself, by `traceback.print_exc()`, logging and the like."""
     original = traceback.TracebackException.__init__

@@ -31,7 +31,9 @@ def run_through(options: dict[str, object], commands: Sequence[str]) -> int:
 
 def prompt(options: dict[str, object], commands: Sequence[str]) -> int:
     """Debug a program at a plain prompt. Returns its exit code, negative for a signal."""
-    return _Live(ChildSession(options, streams=keyboard.streams("inherit")), commands, asks=True).run()
+    return _Live(
+        ChildSession({**options, "mourns": True}, streams=keyboard.streams("inherit")), commands, asks=True
+    ).run()
 
 
 class _Live:
@@ -98,7 +100,8 @@ class _Live:
                     return code
             elif isinstance(message, Stopped):
                 self._interrupted = False
-                self._finished = message.situation.exit_code
+                if not message.situation.past:
+                    self._finished = message.situation.exit_code
                 if not self._quiet:
                     self._say(render_stop(message.situation))
                 if (code := self._at_stop()) is not None:

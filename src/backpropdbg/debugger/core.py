@@ -154,15 +154,20 @@ class Debugger:
             finally:
                 self._owner = 0
 
-    def finish(self, code: int = 0) -> None:
-        """The program is over: a last stop, from which the past can still be looked at."""
+    def finish(self, code: int = 0, raised: str = "") -> None:
+        """The program is over: a last stop, from which the past can still be looked at.
+
+        raised: the exception that ended it, in one line; its frames are the program's stack then.
+        """
         with self._turn:
             if self._detached.is_set():
                 return
             self.ended = True
             self.notes += _not_reached(self._move)
             self.reason, self.edited = "finished", None
-            self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code)))
+            frames = self.program.stack() if raised else []
+            where = Line(frames[0].f_code.co_filename, frames[0].f_lineno) if frames else None
+            self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code, raised, where)))
 
     def open(self) -> None:
         """Look at a recording, from its first event on, until the face goes."""

@@ -57,6 +57,7 @@ def describe(
         reason=reason,
         nth=len(stop.of(type(stop.event))),
         exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
+        raised=stop.event.raised if isinstance(stop.event, ProgramFinished) else "",
     )
 
 

@@ -128,6 +128,8 @@ def _explain(stop: Stop) -> tuple[str, ...]:
                 f"This event of the recording can't be read: {e.why}.",
                 "What is told of this iteration may lack it; the others are whole.",
             )
+        case ProgramFinished() as e if e.raised:
+            return (f"The program raised {e.raised}.", "rs and goto show what came before.")
         case ProgramFinished() as e:
             return (f"The program ended with exit code {e.code}." if e.code else "The program ran to its end.",)
 

@@ -10,6 +10,7 @@ from backpropdbg.events import (
     LossComputed,
     PartialEdited,
     Paused,
+    ProgramFinished,
 )
 
 
@@ -35,6 +36,8 @@ def title(event: Event) -> str:
             return f"{next(iter(e.grads))}.grad changed" if len(e.grads) == 1 else f"{len(e.grads)} .grad changed"
         case LossComputed() as e:
             return e.name
+        case ProgramFinished(raised=raised) if raised:
+            return f"raised {raised.partition(':')[0]}"
     return {
         "GradCleared": "zero_grad" if getattr(event, "where", None) is not None else "gradients cleared",
         "Anomaly": "internal error",

@@ -149,10 +149,8 @@ class DebuggerApp(Looks):
         match heard.message:
             case wire.Stopped(situation):
                 self.running = self.ended = self.waiting = self.walking = False
-                if self.own_code:
-                    self.exit_code = situation.exit_code or 0
+                self.note_end(situation)
                 self.show(situation)
-                self.last_words.clear()
                 if self.returning:
                     self.go_on()
             case wire.Running():
@@ -174,6 +172,18 @@ class DebuggerApp(Looks):
                 self.show_end(ended)
         if self.player is not None:
             self.player.hear(heard.message)
+
+    def note_end(self, situation: Situation) -> None:
+        """Remember what to exit with, and which words to leave behind; a look at the past changes neither."""
+        if situation.past or situation.recorded:
+            return
+        self.raised = bool(situation.raised)
+        if self.own_code:
+            self.exit_code = situation.exit_code or 0
+        elif self.raised:
+            self.exit_code = 3
+        if not self.raised:
+            self.last_words.clear()
 
     def show(self, situation: Situation) -> None:
         """Draw a stop."""

@@ -13,7 +13,11 @@ MOST = 4
 def explanation_text(situation: Situation) -> Text:
     """Return the sentences, the proof that backward left the weights alone, and what is displayed."""
     colours = paint.now()
-    text = Text("\n").join(Text(paint.clean(line), colours.plain) for line in situation.explanation)
+    alarm = f"The program raised {situation.raised}" if situation.raised else None
+    text = Text("\n").join(
+        Text(paint.clean(line), f"bold {colours.alarm}" if alarm and line.startswith(alarm) else colours.plain)
+        for line in situation.explanation
+    )
     if situation.proof:
         text.append("\n" if text else "")
         text.append(f"Weights: {paint.clean(situation.proof)}.", colours.dim)
