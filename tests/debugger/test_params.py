@@ -165,5 +165,6 @@ def test_info_params_tells_the_same() -> None:
         assert f"{grads[name]:.4g}" in row and f"{ratios[name]:.4g}" in row
     marked = [[line.split() for line in text.splitlines() if line.startswith("*")] for text in (everything, some)]
     assert marked[0] == marked[1] and len(marked[0]) == 1
+    assert everything.splitlines()[0].split() == ["parameter", "uses", "|.grad|", "update/weight"]
     assert "S shared: several uses" in everything and "output_linear" not in some
     assert nothing == "no parameter has 'none such' in its name"

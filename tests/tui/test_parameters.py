@@ -79,5 +79,5 @@ async def test_a_click_chooses_and_another_one_focuses() -> None:
 def test_a_line_never_overflows_and_says_what_is_not_there() -> None:
     line = Line(3, "weight" * 30, "x", 12, None, "none", None, "none", "TS-")
     text = line_text(line, 80, False, True).plain
-    assert len(text) <= 80 and text.startswith("* ") and "…" in text and "None no update  TS-" in text
+    assert len(text) <= 80 and text.startswith("* ") and "…" in text and "None      no update  TS-" in text
     assert "pending   pending" in line_text(Line(0, "w", "w"), 80, True, True).plain

@@ -76,7 +76,7 @@ def parameters(d: Debugger, find: str) -> str:
     page = d.tree.page(d, ParametersOf(find, 0, _MOST_LINES))
     if not page.found:
         return f"no parameter has {find!r} in its name" if find else "no parameter is known yet"
-    heads = ("", "parameter", "uses", "|.grad|", "update", "")
+    heads = ("", "parameter", "uses", "|.grad|", "update/weight", "")
     cells = [heads, *(_line_cells(line, d) for line in page.page if line.name)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(heads))]
     found = []

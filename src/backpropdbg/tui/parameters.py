@@ -17,6 +17,7 @@ from backpropdbg.situation import Number, State
 from backpropdbg.tui import paint
 
 NUMBER = 10
+RATIO = 15
 BADGE = 8
 USES = 5
 WAYS = {"up": -1, "down": 1}
@@ -24,13 +25,13 @@ WAYS = {"up": -1, "down": 1}
 
 def label_room(width: int) -> int:
     """Return how much room there is for names."""
-    return max(10, width - USES - 2 * NUMBER - BADGE - 6)
+    return max(10, width - USES - NUMBER - RATIO - BADGE - 6)
 
 
 def heading(width: int) -> Text:
     """Return the titles of the columns."""
-    titles = f"  {'parameter':<{label_room(width)}}{'uses':>{USES}}{'|.grad|':>{NUMBER}}{'update':>{NUMBER}}  findings"
-    return Text(titles, paint.now().dim, no_wrap=True)
+    numbers = f"{'uses':>{USES}}{'|.grad|':>{NUMBER}}{'update/weight':>{RATIO}}"
+    return Text(f"  {'parameter':<{label_room(width)}}{numbers}  findings", paint.now().dim, no_wrap=True)
 
 
 def line_text(line: Line, width: int, chosen: bool, focused: bool) -> Text:
@@ -44,17 +45,19 @@ def line_text(line: Line, width: int, chosen: bool, focused: bool) -> Text:
     text.append_text(shown)
     if line.name:
         text.append(f"{line.uses:>{USES}}", paint.now().plain)
-        text.append_text(cell(line.norm, line.state)).append_text(cell(line.ratio, line.ratio_state, "no update"))
+        text.append_text(cell(line.norm, line.state)).append_text(
+            cell(line.ratio, line.ratio_state, "no update", RATIO)
+        )
         text.append(f"  {line.badges}", f"bold {paint.now().alarm if '!' in line.badges else paint.now().accent}")
     return text
 
 
-def cell(value: Number | None, state: State, none: str = "None") -> Text:
+def cell(value: Number | None, state: State, none: str = "None", width: int = NUMBER) -> Text:
     """Return a number, or the word for its absence."""
     if value is not None:
-        return Text(f"{paint.number_text(value):>{NUMBER}}", paint.now().plain)
+        return Text(f"{paint.number_text(value):>{width}}", paint.now().plain)
     word = none if state == "none" else paint.WORDS[state]
-    return Text(f"{word:>{NUMBER}}", f"italic {paint.now().dim}")
+    return Text(f"{word:>{width}}", f"italic {paint.now().dim}")
 
 
 def legend(lines: Sequence[Line]) -> Text:
