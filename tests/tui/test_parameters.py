@@ -80,4 +80,4 @@ def test_a_line_never_overflows_and_says_what_is_not_there() -> None:
     line = Line(3, "weight" * 30, "x", 12, None, "none", None, "none", "TS-")
     text = line_text(line, 80, False, True).plain
     assert len(text) <= 80 and text.startswith("* ") and "…" in text and "None      no update  TS-" in text
-    assert "pending   pending" in line_text(Line(0, "w", "w"), 80, True, True).plain
+    assert "pending        pending" in line_text(Line(0, "w", "w"), 80, True, True).plain
