@@ -45,7 +45,8 @@ class Story(Struct, frozen=True, tag="story"):
     Attributes:
         name: e.g. "W[3,0]", "W[3,:]", "W".
         terms: rows of the ledger and of the update. Of a row or a parameter, `norm` is its own, and `element` is how
-            far it goes the way of the sum (in the update: of the difference), so that the terms add up to that.
+            far it goes the way of the sum (in the update: of the difference, the weights too), so that the terms add
+            up to that.
         updates: how many of them, at the end, are of the update.
         turns: the newest iterations up to the stop, and some of those before, the oldest first.
     """

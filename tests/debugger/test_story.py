@@ -133,7 +133,10 @@ def test_terms_of_a_row_and_of_the_parameter_go_the_way_of_their_sum():
         update = {row.term: row for row in story.terms[split:]}
         moved = part(weights[1].double() - weights[0].double())
         assert update["difference"].element == pytest.approx(moved.norm().item(), rel=1e-5)
-        assert update["before"].element == pytest.approx(part(weights[0].double()).norm().item(), rel=1e-6)
+        for term, weight in (("before", weights[0]), ("after", weights[1])):
+            along = (part(weight.double()) * moved).sum().item() / moved.norm().item()
+            assert update[term].element == pytest.approx(along, rel=1e-4)
+            assert update[term].norm == pytest.approx(part(weight.double()).norm().item(), rel=1e-6)
     assert [s.name for s in stories[-2:]] == ["W[3,:]", "W"]
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger
 
 _MOST = 20_000
-_WEIGHTS = ("before", "after")
 
 
 class Scoped(Stop):
@@ -72,9 +71,7 @@ class Scoped(Stop):
         return tuple(map(self._settled, rows))
 
     def _settled(self, row: Row) -> Row:
-        """The weights by their norm; of a row that is not kept nothing is known."""
-        if row.term in _WEIGHTS:
-            return replace(row, element=row.norm)
+        """Of a row that is not kept nothing is known."""
         return replace(row, norm=None) if row.state == "not kept" and self._row_at is not None else row
 
 

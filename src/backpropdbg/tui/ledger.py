@@ -80,8 +80,9 @@ def of_story(situation: Situation, story: Story | None) -> Situation:
     """Return the situation with the rows of a story in the place of its own."""
     if story is None:
         return replace(situation, ledger=(), update=())
-    split = len(story.terms) - story.updates
-    return replace(situation, ledger=story.terms[:split], update=story.terms[split:])
+    split, way = len(story.terms) - story.updates, "" if story.scope == "element" else ", along the difference"
+    optimizer = situation.optimizer + way
+    return replace(situation, ledger=story.terms[:split], update=story.terms[split:], optimizer=optimizer)
 
 
 def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tuple[list[Text], int]:
