@@ -25,7 +25,8 @@ class Turn(Struct, frozen=True):
     """One iteration of a story: of an element its values, else norms.
 
     Attributes:
-        grad: what the optimizer read, before that what the backward left. before, after: the weight around the update.
+        grad: what the optimizer read, before that what the backward left; not what one of an earlier
+            iteration left. before, after: the weight around the update.
         change: after - before, or the norm of that.
     """
 
@@ -128,6 +129,7 @@ BADGES = {
     "-": "its gradient is None",
     "!": "not finite",
     "C": "a gradient was carried in",
+    "L": "its .grad is left by an earlier backward",
     "X": "its partials cancel each other by more than 90 %",
     "~": "the sum is not .grad, bit for bit",
     "?": "one operation may hide several uses",

@@ -7,7 +7,7 @@ from playing import play, said
 
 from backpropdbg.debugger import params
 from backpropdbg.debugger.params import Leaf, leaves
-from backpropdbg.questions import BADGES, Line, Parameters, ParametersOf
+from backpropdbg.questions import BADGES, Line, Parameters, ParametersOf, StoryOf, Turn
 
 EVERYTHING = ParametersOf("", 0, 1000)
 
@@ -95,6 +95,34 @@ def test_badges_say_what_is_special() -> None:
     assert "C" in second["pair.weight"].badges and "!" in second["huge"].badges and "!" in second["a.weight"].badges
     assert all(set(line.badges) <= set(BADGES) for lines in found for line in lines.values())
     assert all(list(line.badges) == [b for b in BADGES if b in line.badges] for line in second.values())
+
+
+def test_a_gradient_that_an_earlier_backward_left_is_marked_until_this_one_writes_it() -> None:
+    found: list[tuple[str, int, Line, Turn, float | None]] = []
+    net = torch.nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    def program() -> None:
+        for n in range(2):
+            net(torch.full((1, 2), 1.0 + n)).sum().backward()
+            optimizer.step()
+
+    def look(debugger) -> None:
+        turn = debugger.answer(StoryOf("element", 5)).turns[-1]
+        size = None if net.weight.grad is None else net.weight.grad.norm().item()
+        event = debugger.stop.event
+        found.append((type(event).__name__, event.iteration, page(debugger)["weight"], turn, size))
+
+    play(program, *["step"] * 16, look=look)
+    seen = {(event, iteration): what for event, iteration, *what in found}
+    for event in ("ForwardUse", "BackwardStarted", "BackwardUse"):
+        line, turn, size = seen[event, 2]
+        assert "L" in line.badges and line.norm == pytest.approx(size) == pytest.approx(2**0.5)
+        assert (turn.grad, turn.grad_state) == (None, "pending")
+        assert "L" not in seen[event, 1][0].badges
+    line, turn, size = seen["Accumulated", 2]
+    assert "L" not in line.badges and "C" in line.badges and line.norm == pytest.approx(size)
+    assert turn.grad == pytest.approx(net.weight.grad[0, 0].item()) == pytest.approx(3.0)
 
 
 def test_a_sum_that_is_not_grad_and_a_use_that_may_be_several() -> None:

@@ -180,6 +180,8 @@ def _badges(stop: Stop, over: bool) -> Iterator[str]:
         yield "!"
     if any(run.uses and run.accumulates and run.carried is not None and run.carried.norm() != 0 for run in runs):
         yield "C"
+    if stop.left_over:
+        yield "L"
     if any(_cancels(run) for run in runs):
         yield "X"
     if any(run.exact() is False for run in runs):

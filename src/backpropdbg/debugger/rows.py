@@ -32,7 +32,7 @@ def ledger_rows(stop: Stop) -> tuple[Row, ...]:
     if run is None:
         rows = [Row("carried", "carried in", "", "pending")]
         rows += [Row("partial", f"A{n}", detail, "pending") for n, detail in reversed(_forward_uses(stop))]
-        left = "" if stop.grad is None or stop.cleared else "left by an earlier backward"
+        left = "left by an earlier backward" if stop.left_over else ""
         last = _row(stop, "grad", ".grad", "", stop.grad, note=left)
         return (*rows, Row("running", "running sum", "", "pending"), last)
     rows = []

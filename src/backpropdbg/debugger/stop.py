@@ -263,6 +263,12 @@ class Stop:
         """True where `.grad` was set to None or zeros in this iteration."""
         return any(self.focus in e.grads for e in self.of(GradCleared))
 
+    @property
+    def left_over(self) -> bool:
+        """True where `.grad` is still what a backward before this iteration left."""
+        written = self.cleared or self.ledger.changes or any(run.grad is not None for run in self.ledger.runs)
+        return self.grad is not None and not written
+
     def value_at(self, held: Held | None) -> float | None:
         """The selected element; None where there is no tensor, or none with elements."""
         if held is None or not held.kept or 0 in held.shape or len(held.shape) != len(self.element):

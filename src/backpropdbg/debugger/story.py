@@ -135,6 +135,8 @@ def _turn(stop: Stop, element: tuple[int, ...], scope: Scope, over: bool) -> Tur
     before, after = _weights(stop)
     read = gradient_read(stop) if stop.started is not None and stop.focus in stop.started.grads else stop.grad
     settled = over or any(isinstance(e, (BackwardFinished, StepStarted)) for e in stop.events)
+    if stop.left_over and not settled:
+        read = None
     change = None
     if before is not None and after is not None and before.kept and after.kept:
         change = _measure(after.minus(before), element, scope)
