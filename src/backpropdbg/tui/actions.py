@@ -14,8 +14,9 @@ from backpropdbg.tui.ledger import Ledger, ledger_table
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.matrix import MatrixPane
 from backpropdbg.tui.output import OutputPane
+from backpropdbg.tui.paint import number_text
 from backpropdbg.tui.results import Results
-from backpropdbg.tui.search import answer, question
+from backpropdbg.tui.search import LARGEST, answer, question
 from backpropdbg.tui.select import neighbour, next_parameter
 from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
@@ -168,7 +169,7 @@ class Actions(Arranged):
             self.action_move(f"goto iteration {event.iteration}")
 
     def action_search(self, what: str) -> None:
-        """Ask where the largest, smallest or first non-finite element of the first matrix with a value is."""
+        """Ask for the largest |element|, the smallest or the first non-finite one of the first matrix with a value."""
         panes = [pane for pane in self.base.query_one(Matrices).panes if pane.display]
         matrix = next((p.matrix for p in panes if p.matrix is not None and p.matrix.state == "value"), None)
         if matrix is None:
@@ -186,14 +187,17 @@ class Actions(Arranged):
         if self.searched is None or result.command != self.searched[0]:
             return False
         (_, what, matrix), self.searched = self.searched, None
-        element = answer(result.text, matrix.shape) if result.ok else None
+        found = answer(what, result.text, matrix.shape) if result.ok else None
         if not result.ok:
             self.base.query_one(Results).show(result.text, "error")
-        elif element is None:
+        elif found is None:
             self.hint(f"{matrix.title}: no {what.removeprefix('first ')} element")
+        elif found.zeros:
+            self.hint(f"{matrix.title}: all elements are zero")
         else:
-            text = ",".join(map(str, element))
-            self.found = (f"element {text}", f"{matrix.title}: the {what} element is [{text}]")
+            text, name = ",".join(map(str, found.element)), "|element|" if what == LARGEST else "element"
+            value = number_text(found.value, signed=True)
+            self.found = (f"element {text}", f"{matrix.title}: the {what} {name} is [{text}], {value}")
             self.session.command(self.found[0])
         return True
 

@@ -31,7 +31,7 @@ class Key(NamedTuple):
 
 BACK = "the same backwards, through what was recorded"
 NEIGHBOUR = "the neighbouring element (or a click on it)"
-SEARCH = "the largest, smallest, first non-finite element of the first matrix"
+SEARCH = "the largest |element|, smallest, first non-finite one of the first matrix"
 TAB = "matrices, source, output, timeline, where there is no room for all"
 SLICE = "the index of the first, or of the last axis that does not show"
 SLICES = (("down", "comma", 0, -1), ("up", "full_stop", 0, 1), ("last-down", "{", -1, -1), ("last-up", "}", -1, 1))
