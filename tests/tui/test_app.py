@@ -21,7 +21,7 @@ from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.header import Header
 from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.results import Results
-from backpropdbg.wire.session import Ended, ProgramOutput, Running, Stopped
+from backpropdbg.wire.session import Ended, ProgramOutput, Result, Running, Stopped
 
 
 def screen(app: DebuggerApp) -> str:
@@ -144,6 +144,26 @@ async def test_quit_command_has_a_code() -> None:
         await pilot.press("colon", *"quit 7", "enter")
         await until(pilot, lambda: app.return_code is not None)
     assert app.return_code == 7 and session.closed
+
+
+async def test_the_lines_of_a_breakpoint_are_typed_up_to_end_and_no_key_is_one() -> None:
+    async with opened() as (app, session, pilot):
+        await pilot.press("colon", *"commands 1", "enter", *"ledger", "enter")
+        await until(pilot, lambda: session.sent == ["commands 1", "ledger"] and "(commands, end)" in screen(app))
+        assert isinstance(app.focused, CommandLine)
+        await pilot.press("escape", "s", "c")
+        await until(pilot, lambda: "what a breakpoint does is being written" in screen(app))
+        await pilot.press("colon", *"end", "enter", "s")
+        await until(pilot, lambda: session.sent == ["commands 1", "ledger", "end", "step"])
+        assert "(bpdb)" in screen(app)
+
+
+async def test_commands_of_no_breakpoint_begin_nothing() -> None:
+    async with opened() as (app, session, pilot):
+        session.command = lambda line: session.say(Result(line, "there is no breakpoint 5", ok=False))
+        await pilot.press("colon", *"commands 5", "enter")
+        await until(pilot, lambda: "there is no breakpoint 5" in screen(app) and app.focused is None)
+        assert "(bpdb)" in screen(app) and not app.body.open
 
 
 async def test_quit_does_not_wait_for_a_slow_session(monkeypatch: pytest.MonkeyPatch) -> None:

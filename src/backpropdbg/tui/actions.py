@@ -69,6 +69,8 @@ class Actions(Arranged):
         elif word in ("quit", "q", "restart", "screenshot", "theme", "layout") or (word and not self.busy):
             self.take_over()
             self.send(line)
+            if self.body.open:  # the next line is one of the breakpoint's
+                self.action_type("")
         elif self.walking:
             self.free()
         elif self.running and not self.ended and word == "detach":

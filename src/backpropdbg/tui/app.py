@@ -225,6 +225,8 @@ class DebuggerApp(Looks):
     def show_result(self, result: wire.Result) -> None:
         """Draw what a command printed."""
         self.waiting = False
+        if not result.ok and self.body.open:
+            self.refuse(result.command)
         if self.show_found(result):
             return
         self.returning = self.returning and result.ok

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from backpropdbg.situation import Matrix, Situation
 from backpropdbg.tui import keys
+from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.header import Header
@@ -111,6 +112,14 @@ class Face(Themed):
         else:
             self.session.command(line)
 
+    def refuse(self, line: str) -> None:
+        """Take back what the prompt says where a `commands N` was refused; nothing typed since, the keys are back."""
+        self.body.refused(line)
+        if not self.body.open:
+            self.base.query_one("#prompt-word", Static).update(self.prompt)
+            if not self.base.query_one(CommandLine).value:
+                self.screen.set_focus(None)
+
     def layout_result(self, words: Sequence[str]) -> tuple[str, bool]:
         """Carry out `layout`. Returns what to say, and whether it is done."""
         raise NotImplementedError
@@ -134,6 +143,9 @@ class Face(Themed):
 
     def free(self) -> bool:
         """Return True where a command may be sent now; else say why not."""
+        if self.body.open:
+            self.hint(f"what a breakpoint does is being written: {shown('command')} goes on with it, end ends it")
+            return False
         if self.ended:
             what = (
                 "the recording is closed"

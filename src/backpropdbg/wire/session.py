@@ -112,6 +112,10 @@ class Body:
         self.open = word == "commands" or (inside and word != "end")
         return inside
 
+    def refused(self, line: str) -> None:
+        """Tell that a line failed: a `commands N` that did begins no body."""
+        self.open = self.open and line.split()[:1] != ["commands"]
+
 
 class Session(Protocol):
     """A program under test. Every message arrives through `receive`, from one thread, in order."""
