@@ -212,6 +212,12 @@ class Situation(Struct, frozen=True):
     axes: tuple[int, ...] = ()
 
     @property
+    def where_and_why(self) -> str:
+        """The title, and the breakpoint or watchpoint that stopped here, if any."""
+        stopped = self.reason.startswith(("breakpoint", "watchpoint"))
+        return f"{self.where} ({self.reason})" if stopped else self.where
+
+    @property
     def past(self) -> bool:
         """True where the program has gone on since."""
         return self.position < self.newest

@@ -438,7 +438,7 @@ def test_a_condition_can_be_changed_and_taken_away():
     seen = play(f"b backward {WEIGHT} if use == 2", "condition 1 use == 3", "c", "condition 1", "c")
     assert seen.places[1:-1] == [ARRIVALS[0], *ARRIVALS[1:]]
     assert seen.said[1].text == f"breakpoint 1: backward {WEIGHT} if use == 3"
-    assert seen.said[3].text == f"breakpoint 1: backward {WEIGHT} hit 1 times"
+    assert seen.said[3].text == f"breakpoint 1: backward {WEIGHT} hit 1 time"
 
 
 def test_ignore_passes_a_number_of_times_from_now_on():
@@ -485,7 +485,7 @@ def test_breakpoints_in_one_place_are_all_hit():
     """A hit is that the place was reached and the condition held, whoever else stops there."""
     seen = play(f"b backward {WEIGHT}#2", f"tbreak backward {WEIGHT}#2", "c", "info breaks")
     assert seen.places[1] == ARRIVALS[1]
-    assert seen.said[3].text == f"breakpoint 1: backward {WEIGHT}#2 hit 1 times"
+    assert seen.said[3].text == f"breakpoint 1: backward {WEIGHT}#2 hit 1 time"
 
 
 @pytest.mark.parametrize(

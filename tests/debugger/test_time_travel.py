@@ -207,7 +207,7 @@ def test_a_breakpoint_stops_on_the_way_forward_through_the_past_and_counts_no_hi
     seen = play(training(), *lines, focus=FOCUS)
     assert seen.situations[0].position == seen.situations[3].position and seen.situations[3].past
     assert seen.situations[3].reason == "breakpoint 1"
-    assert "hit 1 times" in said(seen)[-1]
+    assert "hit 1 time" in said(seen)[-1]
 
 
 def test_goto_runs_to_what_is_ahead_and_no_breakpoint_stops_it():

@@ -105,7 +105,7 @@ def test_a_watchpoint_is_listed_and_numbered_like_a_breakpoint():
 def test_ignore_passes_changes():
     seen = play(losses, "until backward", "watch loss.item()", "ignore 1 1", "c", "info breaks", "c")
     assert stopped_at(seen)[1:] == [(5, "BackwardStarted")]
-    assert said(seen)[2:5:2] == ["watchpoint 1 will be passed 1 times", "watchpoint 1: loss.item() hit 2 times"]
+    assert said(seen)[2:5:2] == ["watchpoint 1 will be passed 1 time", "watchpoint 1: loss.item() hit 2 times"]
 
 
 def test_a_condition_holds_for_a_watchpoint_too():

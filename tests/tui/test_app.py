@@ -404,3 +404,13 @@ def test_real_terminal_is_restored(no_color: str) -> None:
     child.expect(pexpect.EOF, timeout=10)
     child.close()
     assert child.exitstatus == 5
+
+
+@pytest.mark.parametrize("width", [44, 60, 80, 100, 120, 250])
+async def test_the_header_cuts_the_place_before_it_leaves_it_out(width: int) -> None:
+    place = "encoder.layers.11.attention.weight accumulated"
+    stop = replace(STOP, where=place, reason="breakpoint 3", optimizer="SGD lr=0.01 momentum=0.9 weight_decay=0.1")
+    async with opened(size=(width, 24), stop=stop) as (app, _, _):
+        line = screen(app).splitlines()[0]
+        assert "iteration 1" in line and ("encod" in line) == (width >= 60)
+        assert (f"{place} (breakpoint 3)" in line) == (width >= 100)

@@ -65,6 +65,8 @@ class FakeHost:
             return Result(line, "a\udc80b")
         if word == "print":
             print("printed at the stop")
+        if word == "mute":
+            return Result(line, f"muted: {line.removeprefix('mute ')}")
         return Result(line, f"did {line}")
 
     def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:

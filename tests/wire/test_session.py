@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backpropdbg.questions import TimelineOf
-from backpropdbg.wire.session import Answered, Cells, Ended, Printed, ProgramOutput, Result, Running, Stopped
+from backpropdbg.wire.session import Answered, Cells, Ended, Printed, ProgramOutput, Result, Running, Said, Stopped
 
 
 def alive(pid: int) -> bool:
@@ -268,3 +268,12 @@ def test_close_during_the_import_of_torch(probe, wait) -> None:
     start = time.monotonic()
     one.session.close()
     assert time.monotonic() - start < 2 and not alive(pid)
+
+
+def test_what_stays_muted_is_said_after_a_restart(probe) -> None:
+    one = probe().start()
+    one.until(Stopped)
+    one.do("mute w#1", Result)
+    one.seen.clear()
+    one.do("restart", Stopped)
+    assert [m.text for m in one.seen if isinstance(m, Said)] == ["still muted: w#1\n"]

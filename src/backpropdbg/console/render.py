@@ -14,7 +14,7 @@ def render_stop(situation: Situation) -> str:
     """Return the line of where and the explanation's sentences."""
     head = [f"iteration {situation.iteration}", situation.phase.upper()]
     if situation.where:
-        head.append(situation.where)
+        head.append(situation.where_and_why)
     if situation.past and not situation.recorded:
         head.append(f"(past: event {situation.position} of {situation.newest})")
     lines = ["  ".join(head), *situation.explanation]

@@ -5,6 +5,7 @@ from types import CodeType
 from msgspec import Struct
 
 from backpropdbg.debugger.locations import Location
+from backpropdbg.debugger.words import counted
 
 
 class Watch(Struct):
@@ -47,5 +48,5 @@ class Breakpoint(Struct):
         parts = [f"{'temporary ' if self.temporary else ''}{self.name}: {self.location.text}"]
         parts += [f"if {self.condition}"] if self.condition else []
         parts += ["(disabled)"] if not self.enabled else []
-        parts += [f"hit {self.hits} times"] if self.hits else []
+        parts += [f"hit {counted(self.hits, 'time')}"] if self.hits else []
         return "\n".join([" ".join(parts), *(f"    {line}" for line in self.commands)])

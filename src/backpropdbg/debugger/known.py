@@ -65,5 +65,6 @@ class Known:
         return found
 
     def modules(self) -> tuple[str, ...]:
-        """Paths of all modules."""
-        return self._program.modules()
+        """Paths of all modules; of a model that is gone, of those that have parameters."""
+        found = self._program.modules()
+        return found or tuple(dict.fromkeys(name.rpartition(".")[0] for name in self._now()))

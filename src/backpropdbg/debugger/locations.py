@@ -166,4 +166,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean …?" or a list of what there is."""
     names = list(dict.fromkeys(known))
     close = difflib.get_close_matches(word, names, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names[:12])}"
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names[:12])}{_more(names, 12)}"
+
+
+def _more(names: list[str], shown: int) -> str:
+    return f" and {len(names) - shown} more" if len(names) > shown else ""

@@ -28,6 +28,11 @@ def cancelled_part(value: float, before: float) -> float:
     return small / large
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things, e.g. "1 time" or "3 times"."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def percent(share: float) -> str:
     """A share as "93 %"; never 0 or 100 where it is not."""
     shown = f"{100 * share:.0f}"

@@ -7,6 +7,8 @@ from backpropdbg.tui import keys, paint
 from backpropdbg.tui.quiet import Quiet
 from backpropdbg.tui.themes import Painted
 
+_LEAST_WHERE = 8  # cells
+
 
 class Header(Quiet, Painted):
     """Name, program, iteration, phase, place, loss, seed and optimizer.
@@ -51,6 +53,11 @@ class Header(Quiet, Painted):
             line = Text("  ", no_wrap=True).join([name, *parts.values()])
             if line.cell_len <= room:
                 return line
+            if dropped == "loss" and "where" in parts:  # the last that goes; a part of it is better than nothing
+                left = parts["where"].cell_len - (line.cell_len - room)
+                if left >= _LEAST_WHERE:
+                    parts["where"].truncate(left, overflow="ellipsis")
+                    return Text("  ", no_wrap=True).join([name, *parts.values()])
         return line
 
     def parts(self) -> dict[str, Text]:
@@ -64,7 +71,7 @@ class Header(Quiet, Painted):
         found["iteration"] = Text(f"iteration {stop.iteration}", paint.now().plain)
         colour = paint.now().alarm if self.status else badge_colour(stop)
         found["phase"] = Text(self.status or stop.phase.upper(), f"bold {colour}")
-        found["where"] = Text(paint.clean(stop.where), f"bold {paint.now().strong}")
+        found["where"] = Text(paint.clean(stop.where_and_why), f"bold {paint.now().strong}")
         if stop.loss is not None:
             found["loss"] = loss_part(stop.loss)
         if stop.seed is not None:

@@ -21,6 +21,7 @@ class Again:
         set: breakpoints and the like, in the order in which they were made.
         first: what is still to be done before the first stop is handed out.
         doing: one of those is being done. repeating: how many of `set` are not answered yet.
+        muted: what the last of these said of uses that do not count.
     """
 
     def __init__(self, first: Sequence[str]) -> None:
@@ -32,7 +33,7 @@ class Again:
     def begin(self, here: Situation | None = None) -> None:
         """The program starts; here: and runs to the event of this stop."""
         self.first = deque(self._wanted)
-        self.doing, self.repeating = False, len(self.set)
+        self.doing, self.repeating, self.muted = False, len(self.set), ""
         if here is not None:
             self.first.append(f"goto iteration {here.iteration} {here.event} {here.nth}")
 

@@ -359,6 +359,11 @@ class ChildSession(Asking):
     def _repeated(self, response: Response) -> None:
         """One of the lines is set again; after the last one a stop that waits for that is handed out."""
         self._again.repeating -= 1
+        text = convert(response.body, ResultBody).result if response.success else ""
+        if text.startswith("muted: "):
+            self._again.muted = text
+        if not self._again.repeating and self._again.muted:
+            self._emit(Said(f"still {self._again.muted}\n"))
         if not self._again.repeating and self._last is not None:
             self._stopped(self._last)
 

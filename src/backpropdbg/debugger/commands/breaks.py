@@ -8,6 +8,7 @@ from backpropdbg.debugger.commands.table import command, end_collecting
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.drawing import displayed
 from backpropdbg.debugger.locations import Location
+from backpropdbg.debugger.words import counted
 from backpropdbg.errors import CommandError
 
 
@@ -55,7 +56,7 @@ def ignore(d: Debugger, text: str) -> str:
     number, count = text.split()
     found = _breakpoint(d, number)
     found.ignore = found.hits + int(count)
-    return f"{found.name} will be passed {count} times"
+    return f"{found.name} will be passed {counted(int(count), 'time')}"
 
 
 @command(arguments.number)
@@ -82,7 +83,7 @@ def clear(d: Debugger, text: str) -> str:
     if not text:
         count = len(d.breakpoints)
         d.breakpoints.clear()
-        return f"{count} breakpoints deleted"
+        return f"{counted(count, 'breakpoint')} deleted"
     arguments.number(text)
     found = _breakpoint(d, text)
     d.breakpoints.remove(found)

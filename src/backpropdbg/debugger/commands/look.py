@@ -51,7 +51,8 @@ def _sides(d: Debugger, text: str) -> str:
     if not isinstance(tree, ast.Compare) or len(tree.ops) != 1:
         return f": it is {_line(d, text)}"
     sides = [ast.unparse(side) for side in (tree.left, tree.comparators[0])]
-    return ": " + ", ".join(f"{s} is {_line(d, s)}" for s in sides if not _is_literal(s))
+    told = [f"{s} is {_line(d, s)}" for s in sides if not _is_literal(s)]
+    return f": {', '.join(told)}" if told else ""
 
 
 def _line(d: Debugger, text: str) -> str:
@@ -212,6 +213,8 @@ def where(d: Debugger, text: str) -> str:
         line = f"{place.path.rpartition('/')[2]}:{place.line}, " if place is not None else ""
         return f"{line}event {d.stop.position} of {d.present}: the frames of the past are not kept"
     lines = [_frame_line(frame) for frame in d.program.stack()]
+    if not lines:
+        return "no frames: nothing of the program runs"
     if d.frame is not None:
         lines = [f"{'>' if n == d.frame else ' '} {line}" for n, line in enumerate(lines)]
     return "\n".join(reversed(lines))
