@@ -10,12 +10,13 @@ from typing import ClassVar
 from textual import events, work
 from textual.app import ComposeResult
 from textual.command import Provider
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
 
 from backpropdbg.situation import Progress, Situation
+from backpropdbg.tui.arranged import BARS, LOW
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
@@ -95,11 +96,12 @@ class DebuggerApp(Looks):
         yield Static(id="caption")
         yield Explanation(id="explanation")
         yield Results(id="results")
-        with Horizontal(id="prompt"):
-            yield Quiet("(bpdb) ", id="prompt-word")
-            yield CommandLine(id="command")
-            yield Quiet(id="tabs")
-        yield Quiet(id="keys")
+        with Vertical(id="bottom"):
+            with Horizontal(id="prompt"):
+                yield Quiet("(bpdb) ", id="prompt-word")
+                yield CommandLine(id="command")
+                yield Quiet(id="tabs")
+            yield Quiet(id="keys")
 
     def redraw(self) -> None:
         """Draw all anew, the keys and tabs too."""
@@ -308,9 +310,12 @@ class DebuggerApp(Looks):
         self.call_after_refresh(self.show_keys, self.size.width)
 
     def fit(self, width: int, height: int) -> None:
-        """Choose between the whole screen and the small one."""
+        """Choose between the whole screen and the small ones."""
         screen, self.room = self.base, Size(width, height)
         screen.set_class(self.compact, "compact")
+        screen.set_class(height < LOW, "low")
+        screen.set_class(self.flat, "flat")
+        screen.query_one(Explanation).styles.max_height = max(1, height - BARS) if self.flat else None
         self.show_keys(width)
         tiles = screen.query_one(Tiles)
         tiles.want("graph", 3 if self.compact else 5)

@@ -17,6 +17,8 @@ from backpropdbg.tui.tiling import shown as only
 from backpropdbg.wire import session as wire
 
 TALL = 44
+LOW, FLAT, FLATTER = 24, 18, 16
+BARS = 10  # header, ledger, results, command line and keys, of a flat screen
 CELLS, LINES = 4, 1
 ALWAYS = ("graph", "ledger")
 LAYOUT = "layout: reset, or zoom, hide or show and a pane"
@@ -48,6 +50,11 @@ class Arranged(Face):
         return self.room.width < 100 or self.room.height < 30
 
     @property
+    def flat(self) -> bool:
+        """So low a screen that the command line would have no room below all else: matrices go first."""
+        return self.room.height < FLAT
+
+    @property
     def tiling(self) -> Tiling:
         """All panes, in the places that they have on a screen of this size."""
         return default(self.room.width) if self.chosen is None else self.chosen
@@ -57,7 +64,12 @@ class Arranged(Face):
         if self.zoomed:
             return one_below_the_other([self.zoomed])
         if self.compact:
-            return one_below_the_other([*(p for p in ALWAYS if p not in self.tiling.hidden), TABS[self.tab - 1]])
+            always = [p for p in ALWAYS if p not in self.tiling.hidden]
+            tab = TABS[self.tab - 1]
+            if self.flat and "ledger" in always:
+                first = always if self.room.height >= FLATTER else ["ledger"]
+                return one_below_the_other(["ledger", tab] if self.tab > 1 else first)
+            return one_below_the_other([*always, tab])
         away = set(self.tiling.hidden)
         if self.chosen is None and self.room.height < TALL:
             away.add("graph" if self.timeline else "timeline")
