@@ -31,12 +31,13 @@ def short_power(value: float, digits: int = 0) -> str:
 def cell_text(value: Number) -> str:
     """Return one matrix cell in at most six characters (seven for exponents of three digits).
 
-    Example: 0.7261 is "+.726", -12.5 is "-12.500" cut to "-12.50", 0.00003 is "+3e-5", 0 is "·".
+    Example: 0.7261 is "+.726", -12.5 is "-12.500" cut to "-12.50", 0.00003 is "+3e-5", 0 is "·"; what rounds to
+    a thousandth is "+.001" and never "+1e-3".
     """
     v = as_float(value)
     if odd := odd_text(v):
         return odd
-    if abs(v) < 0.001 or abs(v) >= 99999.5:
+    if abs(v) < 0.00095 or abs(v) >= 99999.5:
         return short_power(v)
     for digits in (3, 2, 1, 0):
         text = f"{v:+.{digits}f}"

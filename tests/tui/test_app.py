@@ -323,8 +323,9 @@ async def test_absent_and_many_matrices() -> None:
     stop = replace(STOP, matrices=(*many, Matrix("weight", "Fourth", (3, 3))))
     async with opened(stop=stop) as (app, _, pilot):
         assert "Fourth" in screen(app) and " T " not in screen(app)  # what has a value comes first
+        app.hint("an older message")
         await pilot.press("m")
-        await until(pilot, lambda: " T " in screen(app))
+        await until(pilot, lambda: " T " in screen(app) and "an older message" not in screen(app))
 
 
 async def test_player_plays_pauses_and_hands_over() -> None:

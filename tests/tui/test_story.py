@@ -70,11 +70,13 @@ def test_absent_and_non_finite_terms_have_no_bar() -> None:
     ("bar", "text"),
     [
         (Bar(0, 2), "  |++"), (Bar(2, -2), "--|--"), (Bar(-2, 0), "++|  "), (Bar(-1, -2), "--|  "), (None, "  |  "),
-        (Bar(0, 0.01), "  +  "), (Bar(0, -0.01), "  -  "), (Bar(1, 1), "  |  "),
+        (Bar(0, 0.01), "  |+ "), (Bar(0, -0.01), " -|  "), (Bar(0.01, 0), "  |- "), (Bar(1, 1), "  |  "),
     ],
 )  # fmt: skip
 def test_a_bar(bar, text: str) -> None:
     assert bar_text(bar, -2.0, 2.0, 5).plain == text
+    assert bar_text(Bar(0, -0.01), -0.01, 2.0, 5).plain == "-|   "
+    assert bar_text(Bar(0, 0.01), -2.0, 0.01, 5).plain == "   |+"
     for low, high in ((0.0, 0.0), (-1e308, 1e308)):
         assert bar_text(None, low, high, 5).plain == "     "
 

@@ -212,8 +212,8 @@ class Actions(Arranged):
 
     def action_more(self) -> None:
         """Show the next matrices, where there are more than have room."""
-        if not self.base.query_one(Matrices).more():
-            self.hint("all matrices of this stop are on the screen")
+        more = self.base.query_one(Matrices).more()
+        self.hint("" if more else "all matrices of this stop are on the screen")
 
     def action_zoom(self) -> None:
         """Show true cells around the selected element, or all of a large tensor, pooled."""

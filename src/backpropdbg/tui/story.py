@@ -48,13 +48,14 @@ def bar_text(bar: Bar | None, low: float, high: float, width: int) -> Text:
     if not 0 < high - low < math.inf:
         return Text(" " * width)
     scale = (width - 1) / (high - low)
-    zero, cells = round(-low * scale), [" "] * width
+    zero, cells = max(low < 0, min(round(-low * scale), width - 1 - (high > 0))), [" "] * width
     up = bar is not None and bar.end > bar.start
     if bar is not None and bar.end != bar.start:
         first, last = sorted((round((bar.start - low) * scale), round((bar.end - low) * scale)))
+        if first == last == zero:  # what one cell holds is not hidden: it is beside the axis, on its side
+            first = last = zero + (1 if bar.start + bar.end > 0 else -1)
         cells[first : last + 1] = ("+" if up else "-") * (last - first + 1)
-    if cells[zero] == " " or cells.count(" ") < width - 1:  # what one cell holds is not hidden
-        cells[zero] = "|"
+    cells[zero] = "|"
     text = Text("".join(cells), f"bold {paint.now().positive if up else paint.now().negative}")
     text.stylize(paint.now().dim, zero, zero + 1)
     return text
