@@ -174,5 +174,41 @@ class Parameters(Struct, frozen=True, tag="parameters"):
     page: tuple[Line, ...]
 
 
-Question = StoryOf | TimelineOf | ParametersOf
-Answer = Story | Timeline | Parameters
+class StopsOf(Struct, frozen=True, tag="stops"):
+    """All breakpoints, watchpoints and displays."""
+
+
+class Mark(Struct, frozen=True):
+    """One of them.
+
+    Attributes:
+        kind: "breakpoint" (watchpoints are among them, with one count) or "display". text: as it is listed.
+    """
+
+    kind: Literal["breakpoint", "display"]
+    number: int
+    text: str
+    enabled: bool = True
+
+
+class Stops(Struct, frozen=True, tag="stops"):
+    """The answer: breakpoints as they are now, displays with their values at this stop."""
+
+    position: int
+    marks: tuple[Mark, ...]
+
+
+class OptimizerOf(Struct, frozen=True, tag="optimizer"):
+    """What the optimizer has for the focused parameter, and its last update."""
+
+
+class Optimizer(Struct, frozen=True, tag="optimizer"):
+    """The answer, as `info optimizer` prints it."""
+
+    position: int
+    focus: str
+    text: str
+
+
+Question = StoryOf | TimelineOf | ParametersOf | StopsOf | OptimizerOf
+Answer = Story | Timeline | Parameters | Stops | Optimizer

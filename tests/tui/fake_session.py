@@ -8,10 +8,15 @@ from msgspec.structs import replace
 
 from backpropdbg.questions import (
     Line,
+    Mark,
     Moment,
+    Optimizer,
+    OptimizerOf,
     Parameters,
     ParametersOf,
     Question,
+    Stops,
+    StopsOf,
     Story,
     StoryOf,
     Timeline,
@@ -62,7 +67,12 @@ MOMENTS = Timeline(
     ),
 )  # fmt: skip
 
-
+MARKS = (
+    Mark("breakpoint", 1, "breakpoint 1: backward middle_linear if loss > 3 hit 2 times\n    print loss"),
+    Mark("breakpoint", 2, "watchpoint 2: [bold]weight (disabled)", enabled=False),
+    Mark("display", 1, "1: loss = 59.92"),
+)
+OPTIMIZER = "\n".join(["SGD lr=0.01", *(f"  line {n} [red]" for n in range(60))])
 TURNS = (
     Turn(8, None, "none", -0.09, "value", None, "none"),
     Turn(9, "NaN", "value", -0.09, "value", -0.0901, "value", -1e-4),
@@ -99,6 +109,7 @@ class FakeSession:
     def __init__(self, first: Situation | None = STOP) -> None:
         self.first, self.sent, self.windows, self.asked = first, [], [], []
         self.answers: dict[str, str] = {}
+        self.marks = list(MARKS)
         self.closed, self.step, self.moments = False, 1, MOMENTS
         self._say: Callable[[Message], None] = lambda message: None
         self._queue: queue.Queue[Message | None] = queue.Queue()
@@ -118,6 +129,7 @@ class FakeSession:
 
     def command(self, line: str) -> None:
         self.sent.append(line)
+        self.change(line)
         if line == "hang":
             self.say(Result(line, "", moves=True))
         elif line in ("step", "next", "finish", "continue", "rs", "rn", "rc") or line.startswith("goto"):
@@ -126,6 +138,17 @@ class FakeSession:
             self.say(Result(line, "no such command: [red]bad[/red]", ok=False))
         else:
             self.say(Result(line, self.answers.get(line, f"did {line}")))
+
+    def change(self, line: str) -> None:
+        """Carry out what is about stops."""
+        verb, _, number = line.partition(" ")
+        kind = "display" if verb == "undisplay" else "breakpoint"
+        for n, mark in enumerate(self.marks):
+            if (mark.kind, str(mark.number)) == (kind, number) and verb in ("enable", "disable"):
+                text = mark.text.replace(" (disabled)", "") + " (disabled)" * (verb == "disable")
+                self.marks[n] = replace(mark, text=text, enabled=verb == "enable")
+            elif (mark.kind, str(mark.number)) == (kind, number) and verb in ("clear", "undisplay"):
+                del self.marks[n]
 
     def window(self, name: str, rows: int, cols: int, row0: int = 0, col0: int = 0, pool: bool = True) -> None:
         self.windows.append((name, rows, cols) if pool else (name, rows, cols, row0, col0))
@@ -143,6 +166,10 @@ class FakeSession:
                 self.say(Answered(question, story_of(scope)))
             case ParametersOf():
                 self.say(Answered(question, parameters(question)))
+            case StopsOf():
+                self.say(Answered(question, Stops(STOP.position, tuple(self.marks))))
+            case OptimizerOf():
+                self.say(Answered(question, Optimizer(STOP.position, STOP.focus, OPTIMIZER)))
 
     def interrupt(self) -> None:
         self.sent.append("<interrupt>")

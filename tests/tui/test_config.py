@@ -133,10 +133,10 @@ async def test_remapped_keys_work_and_are_shown() -> None:
 
 
 async def test_a_key_that_is_a_letter_can_be_typed_all_the_same() -> None:
-    chosen = settings("[keys]\ninterrupt = 'u'\npicture = 'U'\nbreak = 'ctrl+b'\ncommand = 'o'\n", "c")
+    chosen = settings("[keys]\ninterrupt = 'u'\npicture = 'U'\nbreak = 'ctrl+b'\ncommand = 'j'\n", "c")
     async with opened(settings=chosen) as (_, session, pilot):
-        await pilot.press("o", *"ouUb", "enter")
-        await until(pilot, lambda: session.sent == ["ouUb"])
+        await pilot.press("j", *"juUb", "enter")
+        await until(pilot, lambda: session.sent == ["juUb"])
         await pilot.press("ctrl+b", "u", "enter")
         await until(pilot, lambda: session.sent[1:] == ["break u"])
 

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from backpropdbg.questions import Answer, ParametersOf, Question, StoryOf, TimelineOf
+from backpropdbg.debugger import drawing, optimizer
+from backpropdbg.questions import Answer, Optimizer, OptimizerOf, ParametersOf, Question, StopsOf, StoryOf, TimelineOf
 
 if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger
@@ -17,3 +18,7 @@ def answer(d: "Debugger", question: Question) -> Answer:
             return d.tree.page(d, question)
         case TimelineOf():
             return d.moments.timeline(d, question.first, question.last, question.columns)
+        case StopsOf():
+            return drawing.stops(d)
+        case OptimizerOf():
+            return Optimizer(d.stop.position, d.focus, optimizer.as_text(d))

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from backpropdbg.debugger.describe import describe, source, undrawable
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Damaged, Location
+from backpropdbg.questions import Mark, Stops
 from backpropdbg.situation import Situation
 
 if TYPE_CHECKING:
@@ -57,3 +58,10 @@ def displayed(d: "Debugger", text: str) -> str:
         return f"{text} = {' '.join(d.program.show(d.evaluate(text)).split())}"
     except CommandError as e:
         return str(e)
+
+
+def stops(d: "Debugger") -> Stops:
+    """All that may stop the program, and all that is displayed where it stops."""
+    marks = [Mark("breakpoint", b.number, b.line(), b.enabled) for b in d.breakpoints]
+    marks += [Mark("display", n, f"{n}: {displayed(d, text)}") for n, text in d.displays.items()]
+    return Stops(d.stop.position, tuple(marks))

@@ -1,14 +1,17 @@
 """Plain-text tables for the looking commands."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from backpropdbg.debugger import drawing
-from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.describe import graph as graph_nodes
 from backpropdbg.debugger.rows import ledger_rows, update_rows
 from backpropdbg.debugger.words import fused_note, line_of
 from backpropdbg.questions import BADGES, Line, ParametersOf, Story, Turn
 from backpropdbg.situation import Number, Row, State, as_float, element_name
+
+if TYPE_CHECKING:
+    from backpropdbg.debugger.core import Debugger
 
 _MOST_LINES = 200
 
@@ -47,7 +50,7 @@ def _cosine(row: Row) -> str:
     return "" if row.cosine is None or row.term == "rounding" else f"{as_float(row.cosine):+.2f}"
 
 
-def ledger(d: Debugger) -> str:
+def ledger(d: "Debugger") -> str:
     """The ledger of the focus, with the terms of the update once there are any."""
     at = element_name(d.focus, d.stop.element)
     text = f"{d.names.title(d.focus)}\n" + table(ledger_rows(d.stop), at)
@@ -55,7 +58,7 @@ def ledger(d: Debugger) -> str:
     return text + ("\n" + table(update, at) if update else "")
 
 
-def uses(d: Debugger) -> str:
+def uses(d: "Debugger") -> str:
     """The uses of the focus in this iteration."""
     run, title = d.stop.run, d.names.title(d.focus)
     if run is None:
@@ -71,7 +74,7 @@ def uses(d: Debugger) -> str:
     return "\n".join(lines)
 
 
-def parameters(d: Debugger, find: str) -> str:
+def parameters(d: "Debugger", find: str) -> str:
     """The parameters with these words in their names, the focus marked; and what their letters mean."""
     page = d.tree.page(d, ParametersOf(find, 0, _MOST_LINES))
     if not page.found:
@@ -90,7 +93,7 @@ def parameters(d: Debugger, find: str) -> str:
     return "\n".join([*found, *rest, *([legend] if legend else [])])
 
 
-def _line_cells(line: Line, d: Debugger) -> tuple[str, ...]:
+def _line_cells(line: Line, d: "Debugger") -> tuple[str, ...]:
     size = shown(line.norm) if line.state == "value" else _word(line.state)
     ratio = shown(line.ratio) if line.ratio is not None else _word(line.ratio_state, "no update")
     return ("*" * (line.name == d.focus), d.names.title(line.name), str(line.uses), size, ratio, line.badges)
@@ -101,7 +104,7 @@ def _word(state: State, none: str = "None") -> str:
     return {"none": none, "value": ""}.get(state, state)
 
 
-def overview(d: Debugger) -> str:
+def overview(d: "Debugger") -> str:
     """Where we are."""
     s = drawing.situation(d)
     loss = "" if s.loss is None else f", loss {shown(s.loss)}"
@@ -109,7 +112,7 @@ def overview(d: Debugger) -> str:
     return f"iteration {s.iteration}, {s.phase}, {s.where}{loss}, {focus}, {s.optimizer}"
 
 
-def graph(d: Debugger) -> str:
+def graph(d: "Debugger") -> str:
     """The calls level by level; those on one level do not feed each other."""
     levels: dict[int, list[str]] = {}
     for node in graph_nodes(d.stop):

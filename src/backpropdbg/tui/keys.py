@@ -63,6 +63,8 @@ GROUPS = {
         Key("parameter", ("tab",), "parameter(False)", "the next parameter of the same module", True),
         Key("any-parameter", ("shift+tab",), "parameter(True)", "the next parameter of all", True),
         Key("parameters", ("p",), "parameters", "all parameters: type to filter, enter focuses"),
+        Key("stops", ("B",), "stops", "breakpoints, watchpoints and displays: enter (or a click) turns one off or on"),
+        Key("optimizer", ("o",), "optimizer", "the optimizer's settings, state and last update of the parameter"),
         *(Key(f"element-{way}", (way,), f"arrow({way!r})", NEIGHBOUR) for way in ARROWS),
         Key("story", ("enter",), "story", "what each use adds to the element, as bars that add up; or norms"),
         Key("scope", ("e",), "scope", "the same of the element, of its row, of the whole parameter"),

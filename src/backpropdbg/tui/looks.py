@@ -1,11 +1,12 @@
 """Keys and panes whose answers come by questions: what they ask of the session, and where the answers are drawn."""
 
-from backpropdbg.questions import Answer, Parameters, Story, Timeline
+from backpropdbg.questions import Answer, Optimizer, OptimizerOf, Parameters, Stops, StopsOf, Story, Timeline
 from backpropdbg.situation import Situation
 from backpropdbg.tui.actions import Actions
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
+from backpropdbg.tui.overlays import OptimizerScreen, StopsScreen
 from backpropdbg.tui.parameters import ParametersScreen
 from backpropdbg.tui.plane import Plane, following
 from backpropdbg.tui.select import along
@@ -19,6 +20,9 @@ class Looks(Actions):
         """Ask anew for all that is shown of a stop."""
         self.ask_timeline()
         self.ask_story()
+        for over in self.screen_stack:
+            if isinstance(over, (StopsScreen, OptimizerScreen)):
+                over.want()
 
     def show_answer(self, answer: Answer) -> None:
         """Draw an answer."""
@@ -31,6 +35,14 @@ class Looks(Actions):
                 for over in self.screen_stack:
                     if isinstance(over, ParametersScreen):
                         over.tell(told)
+            case Stops() as stops:
+                for over in self.screen_stack:
+                    if isinstance(over, StopsScreen):
+                        over.tell(stops)
+            case Optimizer() as optimizer:
+                for over in self.screen_stack:
+                    if isinstance(over, OptimizerScreen):
+                        over.tell(optimizer)
 
     def ask_story(self) -> None:
         """Ask for the story, where one is shown."""
@@ -57,6 +69,18 @@ class Looks(Actions):
 
         if self.situation is not None and self.free():
             self.push_screen(ParametersScreen(self.session.ask, self.situation.focus), focus)
+
+    def action_stops(self) -> None:
+        """Show all that may stop the program, and all that is displayed."""
+        if self.body.open:
+            self.hint("these are the commands of a breakpoint: `end` ends them")
+        elif self.situation is not None and self.free():
+            self.push_screen(StopsScreen(lambda: self.session.ask(StopsOf()), self.carry_out_line))
+
+    def action_optimizer(self) -> None:
+        """Show what the optimizer has for the focused parameter."""
+        if self.situation is not None and self.free():
+            self.push_screen(OptimizerScreen(lambda: self.session.ask(OptimizerOf())))
 
     def action_axes(self) -> None:
         """Show the next two axes of a tensor with more than two, then all of it, flattened."""

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from types import FrameType
 
-from backpropdbg.debugger import arguments, tables
+from backpropdbg.debugger import arguments, optimizer, tables
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.followed import LATER
@@ -72,7 +72,7 @@ def _is_literal(text: str) -> bool:
 def info(d: Debugger, text: str) -> str:
     """info [uses|ledger|weights|grad|optimizer|breaks|params [WORD]]: what there is to know.
     params: the tree of parameters with their uses, norm of .grad, and the update as a part of the weight; those that
-    have WORD in their name.
+    have WORD in their name. optimizer: its settings for the focused parameter, its state, and the last update.
     """
     subject, _, find = text.partition(" ")
     if subject == "params":
@@ -83,7 +83,7 @@ def info(d: Debugger, text: str) -> str:
         "ledger": tables.ledger,
         "weights": lambda d: d.program.show(d.evaluate("weight")),
         "grad": lambda d: d.program.show(d.evaluate("grad")),
-        "optimizer": lambda d: d.stop.optimizer or d.program.optimizer() or "no optimizer has been used yet",
+        "optimizer": optimizer.as_text,
         "breaks": lambda d: "\n".join(b.line() for b in d.breakpoints) or "no breakpoints",
     }
     if text not in subjects:
