@@ -28,6 +28,7 @@ class Turn(Struct, frozen=True):
         grad: what the optimizer read, before that what the backward left; not what one of an earlier
             iteration left. before, after: the weight around the update.
         change: after - before, or the norm of that.
+        skipped: how many iterations between the one before and this one are not told.
     """
 
     iteration: int
@@ -38,6 +39,7 @@ class Turn(Struct, frozen=True):
     after: Number | None = None
     after_state: State = "pending"
     change: Number | None = None
+    skipped: int = 0
 
 
 class Story(Struct, frozen=True, tag="story"):
@@ -49,7 +51,8 @@ class Story(Struct, frozen=True, tag="story"):
             far it goes the way of the sum (in the update: of the difference, the weights too), so that the terms add
             up to that.
         updates: how many of them, at the end, are of the update.
-        turns: the newest iterations up to the stop, and some of those before, the oldest first.
+        turns: the newest iterations up to the stop, some of those before, and the one with the largest gradient; the
+            oldest first.
     """
 
     position: int

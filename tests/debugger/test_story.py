@@ -207,6 +207,29 @@ def test_the_newest_are_shown_and_some_of_the_rest():
     assert chosen(list(range(1, 1001)), 1) == [1000]
 
 
+@pytest.mark.parametrize("scope", ["element", "row", "parameter"])
+def test_what_is_left_out_is_counted_and_the_largest_gradient_is_there(scope):
+    grads = []
+
+    def program() -> None:
+        net = torch.nn.Linear(1, 1, bias=False)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        for n in range(12):
+            optimizer.zero_grad()
+            net(torch.tensor([[-9.0 if n == 4 else 1.0 + n / 8]])).sum().backward()
+            grads.append(net.weight.grad.item())
+            optimizer.step()
+
+    found = []
+    lines = ("until iteration 12", "until update", "story")
+    seen = play(program, *lines, look=lambda d: found.append(told(d, scope, 6).turns))
+    turns, values = found[-1], grads if scope == "element" else [abs(g) for g in grads]
+    assert max(range(12), key=lambda n: abs(grads[n])) == 4
+    assert [(turn.iteration, turn.skipped) for turn in turns] == [(1, 0), (5, 3), (9, 3), (10, 0), (11, 0), (12, 0)]
+    assert [turn.grad for turn in turns] == [values[turn.iteration - 1] for turn in turns]
+    assert "more" not in seen.said[-1].text
+
+
 def test_the_command_tells_it_in_words():
     lines = ("until update", "story", "story row", "story parameter")
     seen = play(lambda: train([], [], 1), f"focus {WEIGHT}", "element 3,1", *lines)

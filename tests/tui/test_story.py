@@ -6,18 +6,18 @@ import oracle
 import pytest
 import torch
 from driving import seed
-from fake_session import LEDGER, STOP
+from fake_session import LEDGER, STOP, story_of
 from msgspec.structs import replace
 from playing import play
 from test_app import opened, screen, until
 
 from backpropdbg.demo.dynamic_net import DynamicNet
-from backpropdbg.questions import StoryOf
+from backpropdbg.questions import StoryOf, Turn
 from backpropdbg.situation import Matrix, Row
-from backpropdbg.tui.ledger import Ledger
+from backpropdbg.tui.ledger import TURNS, Ledger
 from backpropdbg.tui.plane import element_of, flat_index, flat_shape
 from backpropdbg.tui.story import Bar, bar_text, bars
-from backpropdbg.wire.session import Stopped
+from backpropdbg.wire.session import Answered, Stopped
 
 WEIGHT = "middle_linear.weight"
 
@@ -127,7 +127,7 @@ async def test_a_story_goes_on_over_iterations(size: tuple[int, int]) -> None:
     async with opened(size) as (app, session, pilot):
         await pilot.press("enter")
         await until(pilot, lambda: "over iterations" in screen(app))
-        assert session.asked[-1] == StoryOf("element", max(6, app.query_one(Ledger).size.height - 10))
+        assert session.asked[-1] == StoryOf("element", TURNS)
         app.query_one(Ledger).scroll_end(animate=False)
         await until(pilot, lambda: "iteration 1 " in screen(app))
         assert "None" in row_of(app, "iteration 8") and "no update" in row_of(app, "iteration 8")
@@ -135,6 +135,29 @@ async def test_a_story_goes_on_over_iterations(size: tuple[int, int]) -> None:
         last = row_of(app, "> iteration 1 ")
         assert "+0.0772  |+++" in last
         assert "not kept" in last and "pending" in last
+
+
+async def test_all_iterations_are_there_the_newest_first_and_gaps_say_so() -> None:
+    async with opened((80, 24)) as (app, session, pilot):
+        turns = [Turn(n, float(n), "value", skipped=4 * (n == 9)) for n in (*range(1, 5), *range(9, 40))]
+
+        def ask(question) -> None:
+            if isinstance(question, StoryOf):
+                session.say(Answered(question, replace(story_of("element"), turns=tuple(turns))))
+
+        session.ask = ask
+        await pilot.press("enter")
+        ledger = app.query_one(Ledger)
+        await until(pilot, lambda: len(ledger.lines) > 40)
+        rows = [" ".join(line.plain.strip("> ").split()[:2]) for line in ledger.lines]
+        newest = [f"iteration {n}" for n in range(39, 8, -1)]
+        assert rows[rows.index("over iterations") + 1 :] == [
+            *newest,
+            "... 4",
+            *(f"iteration {n}" for n in (4, 3, 2, 1)),
+        ]
+        ledger.scroll_end(animate=False)
+        await until(pilot, lambda: "> iteration 1 " in screen(app) and "... 4 more" in screen(app))
 
 
 async def test_e_tells_of_the_row_and_of_the_parameter() -> None:

@@ -1,5 +1,6 @@
 """The story of an element, of its row or of the whole parameter: what each use adds, and the same over iterations."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,12 +21,13 @@ from backpropdbg.events import (
     StepStarted,
 )
 from backpropdbg.questions import Scope, Story, StoryOf, Turn
-from backpropdbg.situation import Number, Row, element_name, number
+from backpropdbg.situation import Number, Row, as_float, element_name, number
 
 if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger
 
 _MOST = 20_000
+_LOOKED = 1_000
 
 
 class Scoped(Stop):
@@ -90,10 +92,24 @@ class Stories:
             shown = Scoped(stop, asked.scope)
             ledger, update = shown.rows(), shown.update_rows()
         known = [n for n in d.trace.iterations() if n <= stop.event.iteration]
-        turns = tuple([self._turn(d, stop, n, asked.scope) for n in chosen(known, asked.count)])
+        turns = self._turns(d, stop, known, asked)
         name = scope_name(stop, asked.scope)
         rows = (*ledger, *update)
         return Story(stop.position, stop.focus, stop.element, asked.scope, name, rows, len(update), turns)
+
+    def _turns(self, d: "Debugger", here: Stop, known: Sequence[int], asked: StoryOf) -> tuple[Turn, ...]:
+        """Where there are too many: with the one of the largest |gradient|, of the newest `_LOOKED` and those shown."""
+        shown = chosen(known, asked.count)
+        if len(shown) == len(known):
+            return tuple([self._turn(d, here, n, asked.scope) for n in known])
+        turns = {n: self._turn(d, here, n, asked.scope) for n in (*shown, *known[-_LOOKED:])}
+        peak = max(turns, key=lambda n: _size(turns[n]), default=0)
+        some = asked.count // 3
+        if some and peak not in shown:
+            shown = sorted([*shown[: some - 1], *shown[some:], peak])
+        places = {n: place for place, n in enumerate(known)}
+        before = [-1, *(places[n] for n in shown)]
+        return tuple([replace(turns[n], skipped=places[n] - at - 1) for n, at in zip(shown, before, strict=False)])
 
     def _turn(self, d: "Debugger", here: Stop, iteration: int, scope: Scope) -> Turn:
         over = iteration < here.event.iteration
@@ -164,6 +180,12 @@ def _weights(stop: Stop) -> tuple[Held | None, Held | None]:
         if isinstance(e, StepFinished) and e is stop.stepped:
             after = stop.after
     return before, after
+
+
+def _size(turn: Turn) -> float:
+    """|gradient|; what isn't finite is the largest, what isn't there the least."""
+    size = -1.0 if turn.grad is None else abs(as_float(turn.grad))
+    return math.inf if math.isnan(size) else size
 
 
 def _measure(held: Held | None, element: tuple[int, ...], scope: Scope) -> Number | None:

@@ -133,7 +133,9 @@ def story(told: Story) -> str:
     cells = [heads, *(_turn_cells(turn, told.scope == "element") for turn in told.turns)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(heads))]
     lines = ["  ".join(f"{text:>{width}}" for text, width in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join([*blocks, *(line.rstrip() for line in lines)])
+    gaps = [f"... {turn.skipped} more" if turn.skipped else "" for turn in told.turns]
+    rows = [text for gap, line in zip(["", *gaps], lines, strict=True) for text in (gap, line.rstrip()) if text]
+    return "\n".join([*blocks, *rows])
 
 
 def _turn_cells(turn: Turn, sign: bool) -> tuple[str, ...]:

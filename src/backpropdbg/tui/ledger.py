@@ -21,7 +21,7 @@ from backpropdbg.tui.story import bar_room, block_lines, story_heading, turn_lin
 from backpropdbg.tui.themes import Painted
 
 FEW = 4
-FEWEST = 6
+TURNS = 200
 SCOPES: tuple[Scope, ...] = ("element", "row", "parameter")
 
 
@@ -186,11 +186,8 @@ class Ledger(ScrollView, Painted, can_focus=False):
 
     @property
     def question(self) -> StoryOf | None:
-        """What to ask for the story that is shown; None where none is. As many iterations as have room, but a few."""
-        if not self.story or self.situation is None:
-            return None
-        terms = len(folded(self.situation.ledger)) + len(self.situation.update)
-        return StoryOf(self.scope, max(FEWEST, self.size.height - terms - 4))
+        """What to ask for the story that is shown; None where none is. More iterations than fit: they scroll."""
+        return StoryOf(self.scope, TURNS) if self.story and self.situation is not None else None
 
     def tell(self, story: Story) -> None:
         """Draw a story that was asked for."""

@@ -99,7 +99,7 @@ def story_heading(situation: Situation, width: int, scope: Scope = "element") ->
 
 
 def turn_lines(turns: Sequence[Turn], here: int, sign: bool, width: int, room: int) -> list[Text]:
-    """Return a heading, and one line an iteration: its gradient with a bar, and the weight before, after and between.
+    """Return a heading, and one line an iteration, the newest first: gradient, bar, the weight before, after, between.
 
     here: the iteration of the stop. sign: of one element, not norms. width: of the terms. room: for bars.
     """
@@ -109,7 +109,7 @@ def turn_lines(turns: Sequence[Turn], here: int, sign: bool, width: int, room: i
     titles = ("weight", "after", "change") if sign else ("|weight|", "after", "|change|")
     title = f"  {'over iterations':<{width}}{'.grad' if sign else '|.grad|':>{VALUE}}  {'':<{room}}"
     found = [Text(title + "".join(f"{t:>{VALUE}}" for t in titles), paint.now().accent, no_wrap=True)]
-    for turn, bar in zip(turns, ends, strict=True):
+    for turn, bar in reversed([*zip(turns, ends, strict=True)]):
         mine = turn.iteration == here
         text = Text(no_wrap=True).append("> " if mine else "  ", f"bold {paint.now().strong}")
         text.append(f"{f'iteration {turn.iteration}':<{width}}", paint.now().strong if mine else paint.now().plain)
@@ -120,6 +120,8 @@ def turn_lines(turns: Sequence[Turn], here: int, sign: bool, width: int, room: i
         text.append_text(amount(turn.change, "value", sign))
         text.rstrip()
         found.append(text)
+        if turn.skipped:
+            found.append(Text(f"  ... {turn.skipped} more", paint.now().dim, no_wrap=True))
     return found
 
 
