@@ -137,6 +137,21 @@ async def test_a_story_goes_on_over_iterations(size: tuple[int, int]) -> None:
         assert "not kept" in last and "pending" in last
 
 
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_no_note_is_cut(size: tuple[int, int]) -> None:
+    notes = ("= running sum, bit for bit", "what float rounding left", "one more " * 12 + "end")
+    rows = tuple(
+        Row("partial", f"A{n}", f"middle_linear#{n}", norm=1.0, element=0.5, note=note) for n, note in enumerate(notes)
+    )
+    async with opened(size, stop=replace(STOP, ledger=rows)) as (app, _, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: app.query_one(Ledger).told is not None)
+        ledger = app.query_one(Ledger)
+        assert all(len(line.plain) <= ledger.size.width for line in ledger.lines)
+        text = " ".join(" ".join(line.plain.split()) for line in ledger.lines)
+        assert all(note in text for note in notes) and "|+" in text
+
+
 async def test_all_iterations_are_there_the_newest_first_and_gaps_say_so() -> None:
     async with opened((80, 24)) as (app, session, pilot):
         turns = [Turn(n, float(n), "value", skipped=4 * (n == 9)) for n in (*range(1, 5), *range(9, 40))]

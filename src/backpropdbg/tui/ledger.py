@@ -17,7 +17,7 @@ from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.select import next_parameter
-from backpropdbg.tui.story import bar_room, block_lines, story_heading, turn_lines, turn_room
+from backpropdbg.tui.story import bar_room, block_lines, story_heading, turn_lines, turn_room, wrapped
 from backpropdbg.tui.themes import Painted
 
 FEW = 4
@@ -85,11 +85,11 @@ def of_story(situation: Situation, story: Story | None) -> Situation:
     return replace(situation, ledger=story.terms[:split], update=story.terms[split:], optimizer=optimizer)
 
 
-def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tuple[list[Text], int]:
+def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0, room: int = 0) -> tuple[list[Text], int]:
     """Return the rows under the titles, and the index of the row that the stop is about (or -1).
 
     ruled: draw a line above the sum. story: width of the bars of the selected element, which take the place of norms
-    and cosines; 0: none.
+    and cosines; 0: none. room: width of the pane of a story, whose notes go on below where they don't fit.
     """
     width, here = term_width(situation), -1
     lines: list[Text] = []
@@ -109,7 +109,7 @@ def ledger_lines(situation: Situation, ruled: bool = True, story: int = 0) -> tu
             here = len(lines) if row.here else here
             if row.kind == "partial" and "#" in row.detail:
                 text.stylize(Style(meta={"row": row}))
-            lines.append(text)
+            lines += wrapped(text, row.note, room) if story and row.note else [text]
     if not situation.ledger and not situation.focus:
         lines.insert(0, Text("  no parameter is in focus: focus PARAM", paint.now().dim))
     return lines, here
@@ -219,13 +219,15 @@ class Ledger(ScrollView, Painted, can_focus=False):
         room, situation = max(1, self.size.height - 1), self.situation
         if self.story and self.scope != "element":
             situation = of_story(situation, self.told if self.fits(self.told) else None)
-        bars = bar_room(self.size.width, term_width(situation)) if self.story else 0
-        lines, self.here = ledger_lines(situation, story=bars)
+        bars, across = 0, self.size.width
+        if self.story:
+            bars = bar_room(across, term_width(situation), (*situation.ledger, *situation.update))
+        lines, self.here = ledger_lines(situation, story=bars, room=across)
         if len(lines) > room:
-            lines, self.here = ledger_lines(situation, ruled=False, story=bars)
+            lines, self.here = ledger_lines(situation, ruled=False, story=bars, room=across)
         if len(lines) > room:  # what is None needs no row
             rows = tuple(row for row in situation.ledger if row.kind != "carried" or row.state != "none")
-            lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False, story=bars)
+            lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False, story=bars, room=across)
         self.lines = [*lines, *self.turns()] if self.story else lines
         self.virtual_size = Size(self.size.width, len(self.lines) + 1)
         self.refresh()

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
+from textwrap import wrap
 
 from msgspec import Struct
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from backpropdbg.questions import Scope, Turn
@@ -12,6 +13,7 @@ from backpropdbg.situation import Number, Row, Situation, State, as_float, eleme
 from backpropdbg.tui import paint
 
 VALUE = 10
+LEAST = 8
 WHOLE = ("before", "difference", "after")
 
 
@@ -134,9 +136,22 @@ def amount(value: Number | None, state: State, sign: bool, none: str = "None") -
     return Text(f"{word:>{VALUE}}", f"italic {paint.now().dim}")
 
 
-def bar_room(width: int, terms: int) -> int:
-    """Return how wide bars are in a pane of `width`; the notes need some room, too."""
-    return max(8, min(48, (width - terms - VALUE - 6) // 2))
+def bar_room(width: int, terms: int, rows: Sequence[Row]) -> int:
+    """Return how wide bars are in a pane of `width`: as the notes of these rows leave room, but for those too long."""
+    room = width - terms - VALUE - 6
+    notes = [size for row in rows if (size := cell_len(paint.clean(row.note))) <= room - LEAST]
+    return max(LEAST, min(48, room // 2, room - max(notes, default=0)))
+
+
+def wrapped(text: Text, note: str, width: int) -> list[Text]:
+    """Return a line as several: a note at its end that doesn't fit goes on below."""
+    note = paint.clean(note)
+    if cell_len(text.plain) <= width or not text.plain.endswith(note):
+        return [text]
+    head, tail = text.divide([len(text.plain) - len(note)])
+    head.rstrip()
+    style = tail.spans[0].style if tail.spans else ""
+    return [head, *[Text(" " * 6 + piece, style, no_wrap=True) for piece in wrap(note, max(20, width - 6))]]
 
 
 def turn_room(width: int, terms: int) -> int:
