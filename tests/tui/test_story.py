@@ -137,6 +137,12 @@ async def test_a_story_goes_on_over_iterations(size: tuple[int, int]) -> None:
         assert "not kept" in last and "pending" in last
 
 
+async def test_no_note_is_under_the_scroll_bar() -> None:
+    async with opened((80, 24)) as (app, _, pilot):
+        await pilot.press("enter")
+        await until(pilot, lambda: "AccumulateGrad has not run yet" in screen(app))
+
+
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
 async def test_no_note_is_cut(size: tuple[int, int]) -> None:
     notes = ("= running sum, bit for bit", "what float rounding left", "one more " * 12 + "end")
@@ -147,7 +153,7 @@ async def test_no_note_is_cut(size: tuple[int, int]) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: app.query_one(Ledger).told is not None)
         ledger = app.query_one(Ledger)
-        assert all(len(line.plain) <= ledger.size.width for line in ledger.lines)
+        assert all(len(line.plain) < ledger.size.width for line in ledger.lines)
         text = " ".join(" ".join(line.plain.split()) for line in ledger.lines)
         assert all(note in text for note in notes) and "|+" in text
 

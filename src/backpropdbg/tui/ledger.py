@@ -219,7 +219,7 @@ class Ledger(ScrollView, Painted, can_focus=False):
         room, situation = max(1, self.size.height - 1), self.situation
         if self.story and self.scope != "element":
             situation = of_story(situation, self.told if self.fits(self.told) else None)
-        bars, across = 0, self.size.width
+        bars, across = 0, self.size.width - 1  # a scroll bar may come
         if self.story:
             bars = bar_room(across, term_width(situation), (*situation.ledger, *situation.update))
         lines, self.here = ledger_lines(situation, story=bars, room=across)
