@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from backpropdbg.debugger import tables
 from backpropdbg.debugger.rows import update_rows
 from backpropdbg.debugger.stop import Stop
@@ -23,9 +25,13 @@ def as_text(d: "Debugger") -> str:
         return "no optimizer has been used yet"
     stop, title = _last_update(d), d.names.title(d.focus)
     if stop is None or stop.started is None:
-        return f"{line}\n{title}: no step of an optimizer that has it, in the last {_MOST} iterations that are known"
+        among = f" of the last {_MOST} iterations" * (d.stop.event.iteration > _MOST)
+        return f"{line}\n{title}: no step{among} up to here was about it, as far as is known"
     step = f"the step of iteration {stop.event.iteration}"
-    rows = tables.table(update_rows(stop), element_name(stop.focus, stop.element))
+    rows = tables.table(
+        [replace(row, here=row.here and stop is d.stop) for row in update_rows(stop)],
+        element_name(stop.focus, stop.element),
+    )
     return "\n".join([line, f"{title}, what {step} read:", *_read(stop, stop.started), "its update:", rows])
 
 
