@@ -191,6 +191,10 @@ async def test_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened() as (_, _session, pilot):
         await pilot.press("ctrl+s")
         await until(pilot, (tmp_path / "backpropdbg.svg").exists)
+        (tmp_path / "backpropdbg.svg").write_text("mine")
+        await pilot.press("ctrl+s")
+        await until(pilot, (tmp_path / "backpropdbg-2.svg").exists)
+        assert (tmp_path / "backpropdbg.svg").read_text() == "mine"
 
 
 async def test_escape_sequences_of_the_program_are_left_out_also_in_pieces() -> None:

@@ -1,6 +1,8 @@
 """What the app knows of the program, and how it tells the program and the user something."""
 
 import asyncio
+import itertools
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -131,9 +133,11 @@ class Face(Themed):
             self.send(line)
 
     def screenshot_result(self, line: str, words: Sequence[str]) -> wire.Result:
-        """Save the screen for `screenshot FILE`."""
+        """Save the screen for `screenshot FILE`; without a name, as a file that is not there yet."""
+        numbered = (f"backpropdbg{f'-{n}' if n > 1 else ''}.svg" for n in itertools.count(1))
         try:
-            return wire.Result(line, f"saved {self.save_screenshot(words[1] if len(words) > 1 else 'backpropdbg.svg')}")
+            name = words[1] if len(words) > 1 else next(name for name in numbered if not os.path.lexists(name))
+            return wire.Result(line, f"saved {self.save_screenshot(name)}")
         except OSError as error:
             return wire.Result(line, f"screenshot: {error}", ok=False)
 
