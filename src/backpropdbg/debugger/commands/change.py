@@ -72,7 +72,7 @@ def track(d: Debugger, text: str) -> str:
     if text:
         d.program.track(text.split())
         d.known.learn()
-    names = d.program.parameters() or (() if text else d.known.parameters())
+    names = d.program.parameters() or (d.known.parameters() if d.ended and not text else ())
     if not names:
         return f"nothing that is known fits {text}: the program runs unwatched" if text else "nothing is tracked"
     return f"tracked: {', '.join(map(d.names.title, names))}"
