@@ -80,14 +80,13 @@ def test_what_is_not_finite_is_said():
     assert [m.loss for m in made.moments][1:] == ["NaN", "NaN"]
 
 
-def test_breakpoints_stand_at_the_iterations_that_they_stopped_in():
-    seen = play(lambda: train([1, 2, 3]), "b backward shared#2", "c", "c", "clear", focus="shared.weight")
-    assert [s.iteration for s in seen.situations] == [2, 3]
+def timelines(command: str) -> list[Any]:
+    """At each stop of a training with this breakpoint, what the timeline shows."""
     made = []
 
     def at_stop(situation: Any, debugger: Any) -> str:
         if situation.position < 3:
-            debugger.execute("b backward shared#2")
+            debugger.execute(command)
         made.append(debugger.answer(TimelineOf(1, 9, 9)))
         return "continue"
 
@@ -95,23 +94,19 @@ def test_breakpoints_stand_at_the_iterations_that_they_stopped_in():
         train([1, 2, 3])
         watched.probe.remove()
         watched.debugger.finish()
+    return made
+
+
+def test_breakpoints_stand_at_the_iterations_that_they_stopped_in():
+    seen = play(lambda: train([1, 2, 3]), "b backward shared#2", "c", "c", "clear", focus="shared.weight")
+    assert [s.iteration for s in seen.situations] == [2, 3]
+    made = timelines("b backward shared#2")
     assert [m.breaks for m in made[-1].moments] == [(), (1,), (1,)]
     assert [m.breaks for m in made[1].moments] == [(), (1,)]
 
 
 def test_a_stop_stands_there_once_its_breakpoint_is_gone():
-    made = []
-
-    def at_stop(situation: Any, debugger: Any) -> str:
-        if situation.position < 3:
-            debugger.execute("tbreak backward shared#2")
-        made.append(debugger.answer(TimelineOf(1, 9, 9)))
-        return "continue"
-
-    with debugged(at_stop, focus="shared.weight") as watched:
-        train([1, 2, 3])
-        watched.probe.remove()
-        watched.debugger.finish()
+    made = timelines("tbreak backward shared#2")
     assert [m.breaks for m in made[-1].moments] == [(), (1,), ()]
 
 

@@ -20,20 +20,14 @@ from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.story import Stories
 from backpropdbg.debugger.timeline import Moments
 from backpropdbg.errors import BackpropdbgError, CommandError
-from backpropdbg.events import (
-    Event,
-    Held,
-    IterationStarted,
-    Paused,
-    ProgramFinished,
-)
+from backpropdbg.events import Event, Held, IterationStarted, Paused, ProgramFinished
 from backpropdbg.events import Location as Line
 from backpropdbg.questions import Answer, Question
 from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
 
-_RECORDED = "the recording ends here"
+_OVER = ("the program has ended; restart runs it again", "the recording ends here")
 
 Wanted = Callable[[Event], bool]
 
@@ -147,10 +141,8 @@ class Debugger:
                 raise Quit(self.exit_code)
             self._owner = threading.get_ident()
             try:
-                frames = self.program.stack() if where is None else []
-                where = Line(frames[0].f_code.co_filename, frames[0].f_lineno) if frames else where
                 self.reason, self.edited = why, None
-                self._halt(self.trace.append(Paused(self._last_iteration(), why, where)))
+                self._halt(self.trace.append(Paused(self._last_iteration(), why, where or self._line())))
             finally:
                 self._owner = 0
 
@@ -163,10 +155,9 @@ class Debugger:
             if self._detached.is_set():
                 return
             self.ended = True
-            self.notes += _not_reached(self._move)
+            self.notes += past.not_reached(self._move)
             self.reason, self.edited = "finished", None
-            frames = self.program.stack() if raised else []
-            where = Line(frames[0].f_code.co_filename, frames[0].f_lineno) if frames else None
+            where = self._line() if raised else None
             self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code, raised, where)))
 
     def open(self) -> None:
@@ -179,6 +170,11 @@ class Debugger:
 
     def _last_iteration(self) -> int:
         return self.trace[len(self.trace) - 1].iteration if len(self.trace) > self.trace.first else 1
+
+    def _line(self) -> Line | None:
+        """The program's own line that runs now; None where none does."""
+        frame = next(iter(self.program.stack()), None)
+        return Line(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
 
     def _look_for_a_stop(self, event: Event, position: int) -> None:
         if self.breakpoints and not self.focus:
@@ -352,9 +348,9 @@ class Debugger:
         elif not self.ended:
             self._wanted, self._move, self._straight = wanted, reason, False
         elif self.stop.position < past.last(self):
-            self.walk_to(past.last(self), reason, _not_reached(reason))
+            self.walk_to(past.last(self), reason, past.not_reached(reason))
         else:
-            raise CommandError(_RECORDED if self.recorded else "the program has ended; restart runs it again")
+            raise CommandError(_OVER[self.recorded])
 
     def walk_on(self, wanted: Wanted, reason: str) -> None:
         """Let the program run to an event that is wanted; no breakpoint stops it, though its commands are carried out.
@@ -404,13 +400,4 @@ class Debugger:
     def evaluate(self, text: str, parameter: str = "") -> object:
         """Value of an expression at the present stop; parameter: whose tensors are meant, if not the focused one's."""
         stop = self.look(self.stop.position, parameter) if parameter else self.stop
-        return self.value(text, stop, self.selected_frame())
-
-    def value(self, text: str, stop: Stop, frame: FrameType | None = None) -> object:
-        """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
-        return expressions.evaluate(self, text, stop, frame)
-
-
-def _not_reached(move: str) -> list[str]:
-    """What to say at the end of a program that never came to what a move names, e.g. "until iteration 7"."""
-    return [f"{move}: it was not reached."] if " " in move else []
+        return expressions.evaluate(self, text, stop, self.selected_frame())

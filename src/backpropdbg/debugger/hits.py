@@ -81,7 +81,7 @@ def holds(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bo
     """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
     stop = d.look(position, expressions.subject(event, d.focus))
     try:
-        return d.program.truth(d.value(b.condition, stop), b.condition), ""
+        return d.program.truth(expressions.evaluate(d, b.condition, stop), b.condition), ""
     except CommandError as e:
         return True, f"{b.name}, condition {e}"
 

@@ -88,6 +88,11 @@ def behind(d: "Debugger", wanted: "Wanted") -> Found:
     return _of_hits(stops, start) or found
 
 
+def not_reached(move: str) -> list[str]:
+    """What to say at the end of a program that never came to what a move names, e.g. "until iteration 7"."""
+    return [f"{move}: it was not reached."] if " " in move else []
+
+
 def _of_hits(stops: list[hits.Hit], position: int) -> Found | None:
     """What the breakpoints say that stop at a position."""
     here = [hit for hit in stops if hit.position == position]

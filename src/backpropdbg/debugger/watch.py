@@ -55,7 +55,7 @@ def _compare(watch: Watch, d: "Debugger", stop: Stop) -> tuple[bool, str]:
         if frame is None:
             return False, "its frame is not on the stack"
     try:
-        value = d.value(watch.expression, stop, frame)
+        value = expressions.evaluate(d, watch.expression, stop, frame)
         if watch.known and d.program.same(watch.last, value):
             return False, ""
         watch.known, watch.last, watch.shown = True, d.program.remember(value), _short(d.program.show(value))

@@ -19,7 +19,7 @@ from backpropdbg.events import Held
 from backpropdbg.probe.frames import locals_of, user_frame, user_stack
 from backpropdbg.probe.holders import attributes, is_computed
 from backpropdbg.probe.tensors import HeldTensor
-from backpropdbg.probe.uses import Edge
+from backpropdbg.probe.uses import Edge, leaves_below
 from backpropdbg.probe.watch import Watch
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
@@ -180,7 +180,7 @@ class Computed:
                 if not using and node not in first:
                     continue
                 using.sort(key=lambda edge: (edge[0]._sequence_nr(), edge[1]))
-                leaves = _leaves(node)
+                leaves = leaves_below([node])
                 if not leaves:
                     continue
                 shown = mark.tensor() if mark is not None else None
@@ -240,19 +240,4 @@ def _consumers(roots: Iterable[Any]) -> dict[Any, list[tuple[Any, int, int]]]:
                 found[target] = []
                 stack.append(target)
             found[target].append((node, slot, output))
-    return found
-
-
-def _leaves(node: Any) -> list[Tensor]:
-    """What a node was computed from, in the order of its inputs."""
-    stack, seen, found = [node], {node}, []
-    while stack:
-        for target, _ in stack.pop().next_functions:
-            if target is None or target in seen:
-                continue
-            seen.add(target)
-            if type(target) is _Accumulate:
-                found.append(target.variable)
-            else:
-                stack.append(target)
     return found

@@ -92,15 +92,19 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
 
 def find_leaves(roots: Iterable[Any]) -> list[Tensor]:
     """Return every leaf that the roots depend on, each once."""
-    stack = [t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None]
-    found, seen = [], set()
+    return leaves_below([t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None])
+
+
+def leaves_below(nodes: Iterable[Any]) -> list[Tensor]:
+    """Return every leaf that the nodes were computed from, each once, in the order of their inputs."""
+    stack, found, seen = list(nodes), [], set()
     while stack:
         for target, _ in stack.pop().next_functions:
             if target is None or target in seen:
                 continue
             seen.add(target)
             if type(target) is _Accumulate:
-                found.append(target.variable)  # type: ignore[attr-defined]
+                found.append(target.variable)
             else:
                 stack.append(target)
     return found

@@ -60,17 +60,12 @@ class Peer:
         assert sock is not None
         while True:
             try:
-                body = self._framer.next()
+                body = self._body(sock)
             except WireError as error:
                 self.complain(str(error))
                 return
             if body is None:
-                self._wait_readable(sock)
-                data = sock.recv(65536)
-                if not data:
-                    return
-                self._framer.feed(data)
-                continue
+                return
             try:
                 message = parse(body)
             except WireError as error:
@@ -78,6 +73,15 @@ class Peer:
                 continue
             if isinstance(message, Request):
                 yield message
+
+    def _body(self, sock: socket.socket, until: float = float("inf")) -> bytes | None:
+        """Wait for the next message; None at its end, or at `until`. Raises WireError where it makes no sense."""
+        while (body := self._framer.next()) is None:
+            data = sock.recv(65536) if self._wait_readable(sock, until) else b""
+            if not data:
+                return None
+            self._framer.feed(data)
+        return body
 
     def _wait_readable(self, sock: socket.socket, until: float = float("inf")) -> bool:
         """Wait for bytes. Returns False at `until`. Raises WireError when the parent process is gone."""
@@ -107,15 +111,9 @@ class Peer:
         deadline = time.monotonic() + HANDSHAKE_TIME
         initialized = False
         while True:
-            body = self._framer.next()
+            body = self._body(sock, deadline)
             if body is None:
-                if not self._wait_readable(sock, deadline):
-                    return False
-                data = sock.recv(65536)
-                if not data:
-                    return False
-                self._framer.feed(data)
-                continue
+                return False
             try:
                 message = parse(body)
             except WireError as error:
