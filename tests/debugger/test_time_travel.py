@@ -318,3 +318,19 @@ def test_nothing_is_said_of_a_move_that_has_no_aim():
     for move in ("continue", "step"):
         seen = walk(training(), lambda seen, debugger, move=move: move if not debugger.ended else "")
         assert "not reached" not in " ".join(seen[-1].explanation)
+
+
+def test_a_command_says_whether_it_walks_or_lets_the_program_run():
+    lines = ["s", "s", "rs", "s", "goto 1", "n", "goto now", "p 1", "s"]
+    seen = play(training(), *lines, focus=FOCUS)
+    assert [(done.moves, done.walks) for done in seen.said] == [
+        (True, False),
+        (True, False),
+        (True, True),
+        (True, True),  # forward again, among what is recorded
+        (True, True),
+        (True, True),
+        (True, True),
+        (False, False),
+        (True, False),
+    ]

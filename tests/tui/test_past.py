@@ -43,7 +43,7 @@ async def test_the_past_is_told_from_the_present_in_words(size: tuple[int, int])
 
 async def test_a_walk_is_no_run_of_the_program() -> None:
     async with opened(stop=PAST) as (app, session, pilot):
-        session.say(Result("rc", "", moves=True))
+        session.say(Result("rc", "", moves=True, walks=True))
         await until(pilot, lambda: "walking" in screen(app))
         await pilot.press("colon", *"hello", "enter")
         assert "recorded: i interrupts" in app.query_one(Results).text and session.sent == []

@@ -307,7 +307,7 @@ class Debugger:
             text, moves = run(self, line)
         except BackpropdbgError as e:
             return Result(line, str(e), False)
-        return Result(line, text, True, moves, self.again)
+        return Result(line, text, True, moves, self.again, self.walks)
 
     def pause(self) -> None:
         """Stop at the next event."""

@@ -40,7 +40,6 @@ from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
 NO_USE_YET = "the program runs; no parameter was used yet"
-WALKS = (["rs"], ["back"], ["rn"], ["rc"], ["goto", "now"])
 
 
 class Heard(Message):
@@ -233,7 +232,7 @@ class DebuggerApp(Looks):
             return
         self.returning = self.returning and result.ok
         if result.moves:
-            self.walking = self.recorded or result.command.split() in WALKS
+            self.walking = result.walks
             self.show_running()
         if result.ok and words_of(result.command)[:1] == ["detach"]:
             self.go_away()

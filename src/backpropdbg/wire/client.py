@@ -315,7 +315,7 @@ class ChildSession(Asking):
                 self._child.drain(self._emit_output)
             if response.success:
                 self._again.note(line, body.again)
-            self._emit(Result(line, text, response.success, body.moves))
+            self._emit(Result(line, text, response.success, body.moves, walks=body.walks))
 
         if not self._request("evaluate", EvaluateArguments(line), answer):
             self._emit(Result(line, NO_PROGRAM, ok=False))

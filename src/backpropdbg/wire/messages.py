@@ -118,11 +118,12 @@ class CellsBody(Struct):
 
 
 class ResultBody(Struct):
-    """What a command printed; `moves` where the program runs on; `again`: see `session.Result`."""
+    """What a command printed; `moves` where the program runs on; `again`, `walks`: see `session.Result`."""
 
     result: str = ""
     moves: bool = False
     again: str = ""
+    walks: bool = False
     variablesReference: int = 0
 
 

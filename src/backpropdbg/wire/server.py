@@ -183,7 +183,7 @@ class Server:
         _flush_output()
         if isinstance(body, Result):
             if body.ok:
-                self._peer.answer(request, ResultBody(body.text, moves, body.again))
+                self._peer.answer(request, ResultBody(body.text, moves, body.again, body.walks))
             else:
                 self._peer.answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
         else:

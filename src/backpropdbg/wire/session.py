@@ -29,6 +29,7 @@ class Result(Struct, frozen=True):
     """What one command printed. `ok` is False where it failed; then `text` is the one-line error.
 
     moves: True where the command lets the program run, so a Stopped (or Ended) follows.
+    walks: it moves, but only to another event that is recorded; the program stays where it is.
     again: what does the same once the program was restarted, where that is another line.
     """
 
@@ -37,6 +38,7 @@ class Result(Struct, frozen=True):
     ok: bool = True
     moves: bool = False
     again: str = ""
+    walks: bool = False
 
 
 class Cells(Struct, frozen=True):
