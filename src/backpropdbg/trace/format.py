@@ -18,7 +18,6 @@ from backpropdbg.held import Held
 
 APPLICATION_ID = 0x62707464  # "bptd"
 VERSION = 2
-ENDING = ".bptrace"
 
 # What a file of ours has in sqlite_schema, and nothing else: the name of each table or index, and its very text.
 SCHEMA = {
