@@ -216,8 +216,9 @@ def _show(
         settings = dataclasses.replace(settings, theme=theme or settings.theme, state=state)
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
+        how = {"begins": f"opening {options['path']} ..."} if options["program"] == "open" else {}
         app = DebuggerApp(
-            session, script=lines, speed=speed, own_code=own_code, settings=settings, commands=command_help
+            session, script=lines, speed=speed, own_code=own_code, settings=settings, commands=command_help, **how
         )
         app.run()
         if app.raised and script is None:

@@ -59,6 +59,12 @@ async def test_paints_before_first_stop() -> None:
         assert session.sent == [] and "i interrupts" in app.query_one(Results).text
 
 
+async def test_a_recording_is_opened_and_no_program_started() -> None:
+    async with opened(stop=None, begins="opening run.bptrace ...") as (app, _, pilot):
+        await until(pilot, lambda: "opening run.bptrace ..." in screen(app))
+        assert "starting the program" not in screen(app)
+
+
 async def test_all_panes_at_once() -> None:
     async with opened() as (app, _, _pilot):
         text = screen(app)

@@ -55,6 +55,7 @@ class DebuggerApp(Looks):
 
     Attributes:
         own_code: exit with the program's own code, as the program does without us.
+        begins: what is said until the first stop.
         last_words: what the program wrote to stderr since the last stop; raised: it ended with an exception.
         late: what the session says after the app left the program to itself.
     """
@@ -72,9 +73,10 @@ class DebuggerApp(Looks):
         own_code: bool = False,
         settings: Settings | None = None,
         commands: Commands = dict,
+        begins: str = "starting the program ...",
     ) -> None:
         super().__init__(session, settings or Settings(), commands)
-        self.own_code = own_code
+        self.own_code, self.begins = own_code, begins
         self.raised = False
         self.printed = Printed()
         self.last_words: deque[str] = deque(maxlen=200)
@@ -111,7 +113,7 @@ class DebuggerApp(Looks):
         """Paint at once, and start the program."""
         self.fit(self.size.width, self.size.height)
         self.base.query_one(Header).show(None, "starting")
-        self.base.query_one(Explanation).say("starting the program ...")
+        self.base.query_one(Explanation).say(self.begins)
         self.session.start(self.receive)
         watch_signals(self, self.shut)
         if self.player is not None:
