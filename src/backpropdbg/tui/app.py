@@ -22,6 +22,7 @@ from backpropdbg.tui.config import Settings
 from backpropdbg.tui.explanation import Explanation
 from backpropdbg.tui.face import Commands
 from backpropdbg.tui.finder import Finder
+from backpropdbg.tui.frames import hasten
 from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.header import Header
 from backpropdbg.tui.help import key_line
@@ -39,6 +40,7 @@ from backpropdbg.tui.tiles import Tiles
 from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
+SOON = 0.1
 NO_USE_YET = "the program runs; no parameter was used yet"
 
 
@@ -75,6 +77,7 @@ class DebuggerApp(Looks):
         commands: Commands = dict,
         begins: str = "starting the program ...",
     ) -> None:
+        hasten()
         super().__init__(session, settings or Settings(), commands)
         self.own_code, self.begins = own_code, begins
         self.raised = False
@@ -242,13 +245,19 @@ class DebuggerApp(Looks):
         self.base.query_one(Results).show(result.text, "result" if result.ok else "error")
 
     def show_running(self) -> None:
-        """Say that the next stop is on its way."""
+        """The next stop is on its way; say so where it is not here soon."""
         self.running = True
-        self.base.query_one(Header).show(self.situation, "walking" if self.walking else "running")
+        self.set_timer(SOON, self.draw_running)
+
+    def draw_running(self) -> None:
+        """Say that the program runs, unless it has stopped since."""
+        if self.running and not self.ended and self.screen_stack:
+            self.base.query_one(Header).show(self.situation, "walking" if self.walking else "running")
 
     def show_progress(self, progress: Progress) -> None:
         """Say how far it is, unless it has stopped since."""
         if self.running and not self.ended:
+            self.draw_running()
             self.base.query_one(Header).show_progress(progress)
 
     def show_end(self, ended: wire.Ended) -> None:

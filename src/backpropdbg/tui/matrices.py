@@ -51,9 +51,10 @@ class Matrices(Horizontal):
         same = known is not None and (known.position, known.focus) == (situation.position, situation.focus)
         self.situation, self.answers = situation, True
         self.draw(same)
+        self.ask()  # before the first paint, for the sizes that they have now: most often they keep them
 
     def draw(self, same: bool = False) -> None:
-        """Draw as many frames as have room, and ask for their cells once they have a size. same: see MatrixPane."""
+        """Draw as many frames as have room. same: see MatrixPane."""
         if self.situation is None:
             return
         shown = self.chosen(self.situation)
@@ -67,7 +68,6 @@ class Matrices(Horizontal):
         wanted = max(frame + 4, min(tallest + frame, height // (2 if height >= 60 else 3)))
         if isinstance(self.parent, Tiles):
             self.parent.want("matrices", wanted)
-        self.ask_soon()
 
     def chosen(self, situation: Situation) -> list[Matrix]:
         """Return the matrices that have room side by side: from the chosen one on, else rather those with a value."""
@@ -81,6 +81,7 @@ class Matrices(Horizontal):
     def on_resize(self) -> None:
         """Draw as many frames as have room now."""
         self.draw()
+        self.ask_soon()
 
     def on_matrix_pane_sized(self) -> None:
         """Fetch the cells that fit now."""
@@ -116,6 +117,7 @@ class Matrices(Horizontal):
             return False
         self.first = (self.first + 1) % len(found)
         self.draw()
+        self.ask_soon()
         return True
 
     def zoom(self) -> bool:

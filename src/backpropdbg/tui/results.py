@@ -17,13 +17,16 @@ class Results(VerticalScroll, Painted, can_focus=False):
     def __init__(self, *, id: str | None = None) -> None:
         self.body = Static(id="results-body")
         super().__init__(self.body, id=id)
-        self.text = ""
+        self.text = self.more = ""
         self.kind = "hint"
         self.display = False
 
     def show(self, text: str, kind: str = "result") -> None:
         """Draw `text` as a "result", an "error" or a "hint"; an empty text hides the area."""
+        known = self.text, self.kind
         self.text, self.kind = paint.clean(text).rstrip("\n"), kind
+        if not self.text and not known[0]:
+            return
         self.display = bool(self.text)
         self.set_class(kind == "error", "error")
         self.redraw()
@@ -40,4 +43,6 @@ class Results(VerticalScroll, Painted, can_focus=False):
     def tell_more(self) -> None:
         """Say on the frame where not all of the text shows."""
         more = f"{shown('page-down')}: more, " if self.max_scroll_y > 0 else ""
-        self.border_subtitle = f"{more}{shown('leave')} closes" if self.text.count("\n") >= TALL else more.rstrip(", ")
+        more = f"{more}{shown('leave')} closes" if self.text.count("\n") >= TALL else more.rstrip(", ")
+        if more != self.more:  # each drawing of the frame is a frame more for the key that printed nothing
+            self.border_subtitle = self.more = more
