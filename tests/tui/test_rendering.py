@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from backpropdbg.situation import GraphNode, Matrix, Row, Window
 from backpropdbg.tui.graph import graph_text
 from backpropdbg.tui.ledger import heading, ledger_lines, ledger_table, row_text
-from backpropdbg.tui.matrix import MatrixPane, matrix_text, scale_text, selected_cell
+from backpropdbg.tui.lined import text_of
+from backpropdbg.tui.matrix import MatrixPane, matrix_rows, scale_text, selected_cell
 from backpropdbg.tui.paint import cell_text, clean, number_text
 from backpropdbg.tui.plane import Plane
 from backpropdbg.tui.select import neighbour, next_parameter
@@ -129,14 +130,14 @@ def test_the_copied_ledger_has_every_row_and_number() -> None:
 
 def test_matrix() -> None:
     window = Window("partial", (3, 3), PARTIAL, scale_vmax=1.59)
-    text = matrix_text(Plane((3, 3)), window, (2, 0), 38, 8)
-    assert text.plain.splitlines() == [
+    rows = matrix_rows(Plane((3, 3)), window, (2, 0), 38, 8)
+    assert text_of(rows).splitlines() == [
         "       0      1      2",
         "0  +.726  +.081  -.316",
         "1  +3e-5      · -1.253",
         "2  -.086   NaN!  +Inf!",
     ]
-    marked = [text.plain[s.start : s.end] for s in text.spans if not isinstance(s.style, str) and s.style.underline]
+    marked = [segment.text for row in rows for segment in row if segment.style is not None and segment.style.underline]
     assert marked == ["-.086"]
 
 
@@ -145,7 +146,7 @@ def test_pooled_window_says_so() -> None:
     matrix = Matrix("weight", "weight", (512, 512), note="now")
     assert scale_text(matrix, window) == "±4.00  largest of 256x256  now"
     assert selected_cell(Plane(matrix.shape), window, (300, 3)) == (1, 0)
-    assert matrix_text(Plane(matrix.shape), window, (300, 3), 38, 8).plain.splitlines()[2].startswith("256")
+    assert text_of(matrix_rows(Plane(matrix.shape), window, (300, 3), 38, 8)).splitlines()[2].startswith("256")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_pooled_window_says_so() -> None:
 def test_shapes(shape, element, values, cell) -> None:
     matrix, window = Matrix("weight", "w", shape), Window("weight", shape, values)
     assert selected_cell(Plane(matrix.shape), window, element) == cell
-    assert matrix_text(Plane(matrix.shape), window, element, 38, 8).plain
+    assert text_of(matrix_rows(Plane(matrix.shape), window, element, 38, 8))
 
 
 def test_source_keeps_line_in_view() -> None:

@@ -15,6 +15,7 @@ from backpropdbg.demo.dynamic_net import DynamicNet
 from backpropdbg.questions import StoryOf, Turn
 from backpropdbg.situation import Matrix, Row
 from backpropdbg.tui.ledger import TURNS, Ledger
+from backpropdbg.tui.lined import text_of
 from backpropdbg.tui.plane import element_of, flat_index, flat_shape
 from backpropdbg.tui.story import Bar, bar_text, bars
 from backpropdbg.wire.session import Answered, Stopped
@@ -153,8 +154,8 @@ async def test_no_note_is_cut(size: tuple[int, int]) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: app.query_one(Ledger).told is not None)
         ledger = app.query_one(Ledger)
-        assert all(len(line.plain) < ledger.size.width for line in ledger.lines)
-        text = " ".join(" ".join(line.plain.split()) for line in ledger.lines)
+        assert all(len(text_of([line])) < ledger.size.width for line in ledger.lines)
+        text = " ".join(" ".join(text_of([line]).split()) for line in ledger.lines)
         assert all(note in text for note in notes) and "|+" in text
 
 
@@ -170,7 +171,7 @@ async def test_all_iterations_are_there_the_newest_first_and_gaps_say_so() -> No
         await pilot.press("enter")
         ledger = app.query_one(Ledger)
         await until(pilot, lambda: len(ledger.lines) > 40)
-        rows = [" ".join(line.plain.strip("> ").split()[:2]) for line in ledger.lines]
+        rows = [" ".join(text_of([line]).strip("> ").split()[:2]) for line in ledger.lines]
         newest = [f"iteration {n}" for n in range(39, 8, -1)]
         assert rows[rows.index("over iterations") + 1 :] == [
             *newest,

@@ -144,7 +144,7 @@ class DebuggerApp(Looks):
 
     def on_heard(self, heard: Heard) -> None:
         """Draw one message."""
-        if self.quitting or not self.screen_stack or not self.base.query(Header):
+        if self.quitting or not self.screen_stack or not self.base.children:
             return  # the screen is going down
         for stream, text in self.printed.take():
             self.base.query_one(OutputPane).write(stream, text)
@@ -250,9 +250,11 @@ class DebuggerApp(Looks):
         self.set_timer(SOON, self.draw_running)
 
     def draw_running(self) -> None:
-        """Say that the program runs, unless it has stopped since."""
+        """Say that the program runs, unless it has stopped since, or that is said already."""
         if self.running and not self.ended and self.screen_stack:
-            self.base.query_one(Header).show(self.situation, "walking" if self.walking else "running")
+            word, header = "walking" if self.walking else "running", self.base.query_one(Header)
+            if header.status != word:
+                header.show(self.situation, word)
 
     def show_progress(self, progress: Progress) -> None:
         """Say how far it is, unless it has stopped since."""
@@ -316,6 +318,8 @@ class DebuggerApp(Looks):
 
     def on_descendant_blur(self) -> None:
         """The keys are back."""
+        if not self.screen_stack:
+            return  # it is the screen that went
         self.base.query_one("#prompt-word", Static).update(self.prompt)
         self.call_after_refresh(self.show_keys, self.size.width)
 

@@ -8,10 +8,10 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.message import Message
-from textual.widget import Widget
 
 from backpropdbg.situation import GraphNode, Situation
 from backpropdbg.tui import paint
+from backpropdbg.tui.lined import Lined, line_of
 
 PREFIX = 5
 SHORT = 3
@@ -170,7 +170,7 @@ def part(line: Text, start: int, width: int) -> Text:
     return Text(" " * cut_before, no_wrap=True) + shown + Text(" " * cut_after)
 
 
-class Graph(Widget):
+class Graph(Lined):
     """The graph pane."""
 
     class Picked(Message):
@@ -189,13 +189,15 @@ class Graph(Widget):
         """Draw a stop."""
         known, self.situation = self.situation, situation
         if known is None or (known.graph, known.phase) != (situation.graph, situation.phase):
-            self.refresh()
+            self.redraw()
 
     def on_click(self, event: events.Click) -> None:
         """Pick the call under the pointer."""
         if call := event.style.meta.get("call"):
             self.post_message(self.Picked(call))
 
-    def render(self) -> Text:
-        """Return the lines that fit."""
-        return Text("") if self.situation is None else graph_text(self.situation, self.size.width)
+    def redraw(self) -> None:
+        """Draw the lines that fit."""
+        if self.situation is not None:
+            text = graph_text(self.situation, self.size.width)
+            self.put([line_of(line, self.app.console) for line in text.split("\n")])

@@ -16,6 +16,7 @@ from backpropdbg.questions import Scope, Story, StoryOf
 from backpropdbg.situation import Row, Situation, element_name
 from backpropdbg.tui import paint
 from backpropdbg.tui.keys import shown
+from backpropdbg.tui.lined import Line, line_of, repaint, strip
 from backpropdbg.tui.select import next_parameter
 from backpropdbg.tui.story import bar_room, block_lines, story_heading, turn_lines, turn_room, wrapped
 from backpropdbg.tui.themes import Painted
@@ -130,6 +131,7 @@ class Ledger(ScrollView, Painted, can_focus=False):
 
     Attributes:
         titles: the first line. lines: the rows. here: index of the row that the stop is about, -1 for none.
+        labels: what stands on the frame.
         story: bars take the place of norms and cosines: of the selected element, or what `scope` says.
         told: the story as it was told last, which may be of another stop.
     """
@@ -143,8 +145,9 @@ class Ledger(ScrollView, Painted, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.titles = Text("")
-        self.lines: list[Text] = []
+        self.titles: Line = []
+        self.lines: list[Line] = []
+        self.labels = ("ledger", "")
         self.here = -1
         self.situation: Situation | None = None
         self.story = False
@@ -160,14 +163,14 @@ class Ledger(ScrollView, Painted, can_focus=False):
         title = f"{paint.clean(names)}  [{shape}]" if names else "ledger"
         if self.story:
             title += f"  {self.scope} {self.name_shown}"
-        self.border_title = Text(title)
         other = next_parameter(situation.parameters, situation.focus)
         other_text = f"{shown('parameter')}: {paint.clean(other)}" if other else ""
         following = SCOPES[(SCOPES.index(self.scope) + 1) % len(SCOPES)]
         story_text = f"{shown('story')}: norms  {shown('scope')}: {following}"
-        self.border_subtitle = Text(story_text if self.story else other_text)
-        width = term_width(situation)
-        self.titles = story_heading(situation, width, self.scope) if self.story else heading(situation, width)
+        labels = (title, story_text if self.story else other_text)
+        if labels != self.labels:
+            self.labels = labels
+            self.border_title, self.border_subtitle = map(Text, labels)
         self.draw()
 
     @property
@@ -228,10 +231,19 @@ class Ledger(ScrollView, Painted, can_focus=False):
         if len(lines) > room:  # what is None needs no row
             rows = tuple(row for row in situation.ledger if row.kind != "carried" or row.state != "none")
             lines, self.here = ledger_lines(replace(situation, ledger=rows), ruled=False, story=bars, room=across)
-        self.lines = [*lines, *self.turns()] if self.story else lines
+        width, known = term_width(situation), self.seen
+        titles = story_heading(situation, width, self.scope) if self.story else heading(situation, width)
+        self.titles = line_of(titles, self.app.console)
+        self.lines = [line_of(line, self.app.console) for line in ([*lines, *self.turns()] if self.story else lines)]
         self.virtual_size = Size(self.size.width, len(self.lines) + 1)
-        self.refresh()
+        repaint(self, known, self.seen)
         self.call_after_refresh(self.reveal)
+
+    @property
+    def seen(self) -> list[Line]:
+        """The lines of the pane: the titles, and the rows from where it is scrolled to."""
+        top = self.scroll_offset.y
+        return [self.titles, *self.lines[top : top + self.size.height - 1]]
 
     def turns(self) -> list[Text]:
         """Return the lines about iterations; dots until they have come."""
@@ -261,9 +273,5 @@ class Ledger(ScrollView, Painted, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the pane: the titles, or a row."""
-        width, ground, at = self.size.width, self.rich_style, self.scroll_offset.y + y - 1
-        if y and at >= len(self.lines):
-            return Strip.blank(width, ground)
-        text = self.lines[at] if y else self.titles
-        whole = ground + self.app.console.get_style(text.style)  # rich leaves it out where nothing else has a style
-        return Strip(text.render(self.app.console)).apply_style(whole).crop_extend(0, width, ground)
+        seen = self.seen
+        return strip(seen[y] if y < len(seen) else [], self.size.width, self.visual_style.rich_style)

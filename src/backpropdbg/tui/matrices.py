@@ -18,6 +18,7 @@ class Matrices(Horizontal):
     Attributes:
         first: index of the matrix that was chosen to come first; 0: those with a value come first.
         zoomed: true cells around the selected element, where all would not fit.
+        panes: the frames, also those that are hidden.
         answers: False once there is nobody to ask. asking: they will be asked once all panes have a size.
     """
 
@@ -29,19 +30,14 @@ class Matrices(Horizontal):
         self.zoomed = False
         self.answers = True
         self.asking = False
+        self.panes = [MatrixPane(id=f"matrix-{n}") for n in range(PANES)]
 
     def compose(self) -> ComposeResult:
         """Lay out the frames."""
-        for n in range(PANES):
-            pane = MatrixPane(id=f"matrix-{n}")
+        for pane in self.panes:
             pane.add_class("matrix")
             pane.display = False
             yield pane
-
-    @property
-    def panes(self) -> list[MatrixPane]:
-        """The frames, also those that are hidden."""
-        return list(self.query(MatrixPane))
 
     def show(self, situation: Situation) -> None:
         """Draw a stop."""

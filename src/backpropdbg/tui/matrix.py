@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 
+from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.message import Message
-from textual.widget import Widget
 
 from backpropdbg.situation import Matrix, Window
 from backpropdbg.tui import paint
+from backpropdbg.tui.lined import Line, Lined
 from backpropdbg.tui.plane import Plane, flat_shape
 
 CELL = 7
 NEARLY = 4
+MARKED, UNMARKED = Style(bold=True, underline=True), Style(underline=False)
 
 
 def selected_cell(plane: Plane, window: Window, element: Sequence[int]) -> tuple[int, int] | None:
@@ -34,28 +36,25 @@ def layout(window: Window, height: int) -> tuple[int, int]:
     return margin, max([CELL, *(len(paint.cell_text(value)) + 1 for row in rows for value in row)])
 
 
-def matrix_text(plane: Plane, window: Window, element: Sequence[int], width: int, height: int) -> Text:
+def matrix_rows(plane: Plane, window: Window, element: Sequence[int], width: int, height: int) -> list[Line]:
     """Return the grid: a line of column numbers, then one line a row."""
     rows = window.values[: max(1, height - 1)]
-    texts = [[paint.cell_text(value) for value in row] for row in rows]
     margin, cell = layout(window, height)
     columns = min(max((len(row) for row in rows), default=0), max(1, (width - margin) // cell))
-    marked = selected_cell(plane, window, element)
-    out = Text(" " * margin, no_wrap=True)
-    for n in range(columns):
-        out.append(f"{window.col0 + n * window.col_step:>{cell}}", paint.now().dim)
+    marked, dim = selected_cell(plane, window, element), Style.parse(paint.now().dim)
+    titles = [Segment(f"{window.col0 + n * window.col_step:>{cell}}", dim) for n in range(columns)]
+    lines = [[Segment(" " * margin), *titles]]
     for r, row in enumerate(rows):
-        out.append(f"\n{window.row0 + r * window.row_step:>{margin}}", paint.now().dim)
+        line = [Segment(f"{window.row0 + r * window.row_step:>{margin}}", dim)]
         for c, value in enumerate(row[:columns]):
-            style = paint.shade(value, window.scale_vmax)
+            text, style = paint.cell_text(value), paint.shade(value, window.scale_vmax)
             if marked == (r, c):
-                style += Style(bold=True, underline=True)
-                pad = cell - len(texts[r][c])
-                out.append(" " * pad, style + Style(underline=False))
-                out.append(texts[r][c], style)
+                line.append(Segment(" " * (cell - len(text)), style + MARKED + UNMARKED))
+                line.append(Segment(text, style + MARKED))
             else:
-                out.append(f"{texts[r][c]:>{cell}}", style)
-    return out
+                line.append(Segment(f"{text:>{cell}}", style))
+        lines.append(line)
+    return lines
 
 
 def cut_text(window: Window) -> str:
@@ -78,8 +77,12 @@ def scale_text(matrix: Matrix, window: Window | None) -> str:
     return "  ".join(parts)
 
 
-class MatrixPane(Widget):
-    """The frame of one matrix."""
+class MatrixPane(Lined):
+    """The frame of one matrix.
+
+    Attributes:
+        labels: what stands on the frame.
+    """
 
     class Sized(Message):
         """The pane has another size, so other cells have room."""
@@ -97,9 +100,11 @@ class MatrixPane(Widget):
         self.window_shown: Window | None = None
         self.element: tuple[int, ...] = ()
         self.axes: tuple[int, ...] = ()
+        self.labels = ("", "")
 
     def on_resize(self) -> None:
-        """Tell who has the cells."""
+        """Draw what has room, and tell who has the cells."""
+        self.redraw()
         self.post_message(self.Sized())
 
     def on_click(self, event: events.Click) -> None:
@@ -138,9 +143,11 @@ class MatrixPane(Widget):
         title = f"{paint.clean(self.matrix.title)} {self.plane.title}".rstrip()
         scale = scale_text(self.matrix, self.window_shown)
         small = self.screen.has_class("compact")
-        self.border_title = Text(f"{title}  {scale}".rstrip() if small else title)
-        self.border_subtitle = Text("" if small else scale)
-        self.refresh()
+        labels = (f"{title}  {scale}".rstrip(), "") if small else (title, scale)
+        if labels != self.labels:
+            self.labels = labels
+            self.border_title, self.border_subtitle = map(Text, labels)
+        self.redraw()
 
     @property
     def is_pooled(self) -> bool:
@@ -168,12 +175,14 @@ class MatrixPane(Widget):
         row0, column0 = row - room_rows // 2, column - room_columns // 2
         return max(0, min(row0, rows - room_rows)), max(0, min(column0, columns - room_columns))
 
-    def render(self) -> Text:
-        """Return the grid, or the word for its absence."""
+    def redraw(self) -> None:
+        """Draw the grid, or the word for its absence."""
+        dim = Style.parse(paint.now().dim)
         if self.matrix is None:
-            return Text("")
-        if self.matrix.state != "value":
-            return Text(paint.WORDS[self.matrix.state], f"italic {paint.now().dim}")
-        if self.window_shown is None:
-            return Text("...", paint.now().dim)
-        return matrix_text(self.plane, self.window_shown, self.element, self.size.width, self.size.height)
+            self.put([])
+        elif self.matrix.state != "value":
+            self.put([[Segment(paint.WORDS[self.matrix.state], dim + Style(italic=True))]])
+        elif self.window_shown is None:
+            self.put([[Segment("...", dim)]])
+        else:
+            self.put(matrix_rows(self.plane, self.window_shown, self.element, self.size.width, self.size.height))

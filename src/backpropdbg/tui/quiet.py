@@ -1,4 +1,4 @@
-"""Text that is drawn again only where it is another one: each drawing lays out the whole screen anew."""
+"""Text that is drawn again only where it is another one, and lays out the screen anew only where its size changes."""
 
 from rich.text import Text
 from textual.visual import VisualType
@@ -14,5 +14,17 @@ class Quiet(Static):
         """Draw `content`, if that is not what stands there."""
         key = (content.plain, content.spans, content.style) if isinstance(content, Text) else content
         if key != self._drawn:
-            self._drawn = key
-            super().update(content, layout=layout)
+            self._drawn, known = key, self.extent
+            super().update(content, layout=False)
+            if layout and (known is None or known != self.extent):
+                self.refresh(layout=True)
+
+    @property
+    def extent(self) -> tuple[int, int] | None:
+        """Columns and lines that the text would take, where it decides; None before there is a screen."""
+        if not self.is_mounted:
+            return None
+        around, screen = self.container_size, self.app.size
+        columns = self.get_content_width(around, screen) if self.styles.is_auto_width else 0
+        lines = self.get_content_height(around, screen, self.size.width) if self.styles.is_auto_height else 0
+        return columns, lines
