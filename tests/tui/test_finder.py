@@ -34,7 +34,7 @@ async def test_it_lists_keys_and_commands_with_what_they_do() -> None:
         await pilot.press("escape")
         await found(pilot, "layout")
         text = screen(app)
-        assert "layout [reset | zoom PANE | hide PANE | show PANE]" in text and "layout-reset" in text
+        assert "layout [reset | zoom PANE | hide PANE | show PANE" in text and "layout-reset" in text
         await pilot.press("escape")
         assert session.sent == []
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from test_app import opened, screen, until
 
 from backpropdbg.questions import OptimizerOf, StopsOf
-from backpropdbg.tui.overlays import NO_STOPS
+from backpropdbg.tui.stops import NO_STOPS
 from backpropdbg.wire.session import Stopped
 
 

@@ -17,7 +17,7 @@ from backpropdbg.palette import PALETTES, Palette
 from backpropdbg.tui.app import DebuggerApp
 from backpropdbg.tui.config import Settings
 from backpropdbg.tui.tiles import Tiles, pane_of
-from backpropdbg.tui.tiling import default
+from backpropdbg.tui.tiling import EXTRA, PANES
 from backpropdbg.wire.session import ProgramOutput
 
 GROUNDS = ("ground", "raised", "bar", "selected", "past_raised", "past_bar", "strong", "accent", "past", "odd", "line")
@@ -54,7 +54,7 @@ async def all_panes(size: tuple[int, int], theme: str, kept: str) -> str:
     found = []
     async with opened(size, replace(STOP, parameters=STOP.parameters[:1]), settings=Settings(theme)) as (app, s, pilot):
         s.say(ProgramOutput("stdout", "10 41.87\n"), ProgramOutput("stderr", "a warning\n"))
-        for pane in default(size[0]).panes:
+        for pane in (*PANES, *EXTRA):
             app.carry_out("zoom", pane)
             app.hint("")
             await pilot.pause(0.5 if os.environ.get("UPDATE_GOLDEN") else 0.05)

@@ -181,7 +181,10 @@ async def test_the_layout_command() -> None:
             ("layout show timeline", "timeline is shown"),
             ("layout", "panes: graph, timeline, ledger, source, output, matrices; hidden: source"),
             ("layout zoom nothing", "layout: there is no pane 'nothing'; it is one of graph, timeline"),
-            ("layout spin", "layout: reset, or zoom, hide or show and a pane; got 'spin'"),
+            (
+                "layout spin",
+                "layout: reset, or zoom, hide or show and a pane, or move, a pane and one of up, down",
+            ),
         ):
             await pilot.press("colon", *line, "enter")
             await until(pilot, lambda told=told: app.query_one(Results).text.startswith(told))

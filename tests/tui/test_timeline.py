@@ -16,8 +16,8 @@ from backpropdbg.wire.session import Ended, Stopped
 def lines(app) -> list[str]:
     """The six lines of the timeline, as they stand on the screen."""
     found = screen(app).splitlines()
-    top = next(n for n, line in enumerate(found) if line.strip().startswith("timeline "))
-    return [line.strip() for line in found[top : top + 6]]
+    top = next(n for n, line in enumerate(found) if line.startswith("╭─ timeline "))
+    return [line.strip(" │") for line in found[top + 1 : top + 7]]
 
 
 async def test_rows_on_the_screen() -> None:
@@ -26,7 +26,7 @@ async def test_rows_on_the_screen() -> None:
         await pilot.press("t")
         await until(pilot, lambda: "59.92" not in lines(app)[2] and "30.0000" in screen(app))
         rule, marks, upper, lower, norm, uses = lines(app)
-        assert rule.startswith("timeline ────v─────N─") and rule.endswith("─ 3 of 1-6")
+        assert rule.startswith("────v─────N─") and rule.endswith("─ 3 of 1-6")
         assert marks.split() == ["b", "!", "B", "breakpoint", "1,", "2"]
         assert upper.split() == ["loss", "⣿", "⣶", "⣤", "30.0000"]
         assert lower.split() == ["⣿", "⣿", "⣿", "⣀", "!"]
@@ -69,9 +69,9 @@ async def test_clicks_jump() -> None:
     async with opened() as (app, session, pilot):
         await pilot.press("t")
         await until(pilot, lambda: "timeline" in screen(app) and app.query_one(TimelinePane).timeline is not None)
-        await pilot.click(TimelinePane, offset=(1 + 9 + 2 * 4, 3))
+        await pilot.click(TimelinePane, offset=(2 + 9 + 2 * 4, 3))
         await until(pilot, lambda: session.sent == ["goto iteration 5"] and not app.busy)
-        for x in (1, 1 + 9 + 2 * 6, 110):
+        for x in (1, 2 + 9 + 2 * 6, 110):
             await pilot.click(TimelinePane, offset=(x, 3))
         assert session.sent == ["goto iteration 5"]
 
@@ -110,9 +110,9 @@ async def test_ten_thousand_iterations_in_as_many_columns_as_there_are() -> None
         session.moments = Timeline(1, 7900, 4242, 7900, many)
         session.say(Stopped(replace(STOP, iteration=4242)))
         await until(pilot, lambda: "4242 of 1-7900" in screen(app))
-        assert lines(app)[0][9:].index("v") == 42 == column_of(many, 4242)
-        assert lines(app)[0][9:].index("N") == 78
-        await pilot.click(TimelinePane, offset=(1 + 9 + 42, 3))
+        assert lines(app)[0].index("v") == 42 == column_of(many, 4242)
+        assert lines(app)[0].index("N") == 78
+        await pilot.click(TimelinePane, offset=(2 + 9 + 42, 3))
         await until(pilot, lambda: session.sent == ["goto iteration 4201"])
 
 

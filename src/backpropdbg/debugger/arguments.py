@@ -105,8 +105,9 @@ def seconds(text: str) -> None:
 def layout(text: str) -> None:
     """What to do with the panes of the screen, or nothing."""
     words = text.split()
-    if words and words != ["reset"] and not (len(words) == 2 and words[0] in ("zoom", "hide", "show")):
-        raise CommandError(f"{text!r}: takes reset, or zoom, hide or show and the name of a pane")
+    known = words[:1] in (["zoom"], ["hide"], ["show"], ["move"]) and len(words) == 2 + (words[0] == "move")
+    if words and words != ["reset"] and not known:
+        raise CommandError(f"{text!r}: takes reset, or zoom, hide or show and a pane, or move, a pane and a way")
 
 
 def theme(text: str) -> None:

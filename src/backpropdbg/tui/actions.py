@@ -2,6 +2,7 @@
 
 from textual.containers import VerticalScroll
 from textual.scroll_view import ScrollView
+from textual.widgets import Input
 
 from backpropdbg.questions import TimelineOf
 from backpropdbg.tui.arranged import Arranged
@@ -45,7 +46,7 @@ class Actions(Arranged):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave `:`, `b` and tab alone where they are text, or close the help."""
-        typed = isinstance(self.focused, CommandLine) or self.screen is not self.base
+        typed = isinstance(self.focused, Input) or self.screen is not self.base
         return not (typed and action in ("type", "parameter", "timeline"))
 
     def action_type(self, text: str) -> None:

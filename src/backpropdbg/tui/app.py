@@ -30,17 +30,27 @@ from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.looks import Looks
 from backpropdbg.tui.matrices import Matrices
+from backpropdbg.tui.optimizer import OptimizerPane
 from backpropdbg.tui.output import OutputPane, Printed
+from backpropdbg.tui.overlays import KINDS
+from backpropdbg.tui.parameters import ParametersPane
 from backpropdbg.tui.player import Player, Script, words_of
 from backpropdbg.tui.quiet import Quiet
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.source import SourcePane
+from backpropdbg.tui.stops import StopsPane
 from backpropdbg.tui.terminal import watch_signals
 from backpropdbg.tui.tiles import Tiles
 from backpropdbg.tui.timeline import TimelinePane
 from backpropdbg.wire import session as wire
 
 SOON = 0.1
+OWN_KEYS = (
+    (TimelinePane, "timeline"),
+    (ParametersPane, "parameters"),
+    (StopsPane, "stops"),
+    (OptimizerPane, "optimizer"),
+)
 NO_USE_YET = "the program runs; no parameter was used yet"
 
 
@@ -97,6 +107,8 @@ class DebuggerApp(Looks):
             yield OutputPane(id="output")
             yield OutputPane(id="output-past", classes="hidden")
             yield Matrices(self.session, id="matrices")
+            for name, kind in KINDS.items():
+                yield kind(self.ask, id=name)
         yield Static(id="caption")
         yield Explanation(id="explanation")
         yield Results(id="results")
@@ -239,6 +251,8 @@ class DebuggerApp(Looks):
         if result.moves:
             self.walking = result.walks
             self.show_running()
+        elif result.ok:
+            self.ask_stops()
         if result.ok and words_of(result.command)[:1] == ["detach"]:
             self.go_away()
             return
@@ -297,11 +311,11 @@ class DebuggerApp(Looks):
 
     def show_keys(self, width: int) -> None:
         """Name the keys that work now."""
-        kind, situation = "live", self.situation
-        if isinstance(self.focused, CommandLine):
+        kind, situation, focused = "live", self.situation, self.base.focused
+        if isinstance(focused, CommandLine):
             kind = "typing"
-        elif isinstance(self.focused, TimelinePane):
-            kind = "timeline"
+        elif focused is not None:
+            kind = next((word for pane, word in OWN_KEYS if pane in map(type, focused.ancestors_with_self)), kind)
         elif self.ended:
             kind = "ended"
         elif situation is not None and (situation.past or situation.recorded):
@@ -333,7 +347,9 @@ class DebuggerApp(Looks):
         self.show_keys(width)
         tiles = screen.query_one(Tiles)
         tiles.want("graph", 3 if self.compact else 5)
-        tiles.want("timeline", 6)
+        tiles.want("timeline", 6 if self.compact else 8)
+        tiles.want("stops", 8)
+        tiles.want("optimizer", max(8, height // 6))
         tiles.want("output", max(8, height // 6))
         tiles.wanted.pop("source", None)
         if self.compact:

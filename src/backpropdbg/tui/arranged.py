@@ -2,17 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from textual.geometry import Size
 from textual.widgets import Static
 
 from backpropdbg.tui import remembered
+from backpropdbg.tui.complete import WAYS
 from backpropdbg.tui.config import Settings
 from backpropdbg.tui.face import Commands, Face
 from backpropdbg.tui.help import TABS, tab_line
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.tiles import Tiles, pane_of
-from backpropdbg.tui.tiling import Tiling, default, heighten, move, one_below_the_other, swap, widen, with_hidden
+from backpropdbg.tui.tiling import (
+    EXTRA,
+    PANES,
+    Tiling,
+    default,
+    heighten,
+    is_large,
+    move,
+    one_below_the_other,
+    swap,
+    widen,
+    with_extra,
+    with_hidden,
+)
 from backpropdbg.tui.tiling import shown as only
 from backpropdbg.wire import session as wire
 
@@ -21,14 +36,14 @@ LOW, FLAT, FLATTER = 24, 18, 16
 BARS = 10  # header, ledger, results, command line and keys, of a flat screen
 CELLS, LINES = 4, 1
 ALWAYS = ("graph", "ledger")
-LAYOUT = "layout: reset, or zoom, hide or show and a pane"
+LAYOUT = "layout: reset, or zoom, hide or show and a pane, or move, a pane and one of up, down, left, right"
 
 
 class Arranged(Face):
     """The panes.
 
     Attributes:
-        chosen: how the user arranged them; None: as they are at first.
+        arranged: how the user arranged them, on a large screen (True) and on others; None: as they are at first.
         current: the pane that keys are about. zoomed: the pane that has the whole screen, or "".
         tab: which pane shows beside graph and ledger on a small screen, from 1.
         room: the size of the screen.
@@ -37,12 +52,10 @@ class Arranged(Face):
 
     def __init__(self, session: wire.Session, settings: Settings, commands: Commands) -> None:
         super().__init__(session, settings, commands)
-        self.chosen: Tiling | None = None
+        self.arranged: dict[bool, Tiling | None] = {}
         self.current, self.zoomed = "ledger", ""
         self.tab, self.timeline = 1, False
         self.room = Size(80, 24)
-        if settings.state is not None:
-            self.chosen = remembered.load(settings.state, default(0).panes)
 
     @property
     def compact(self) -> bool:
@@ -55,9 +68,27 @@ class Arranged(Face):
         return self.room.height < FLAT
 
     @property
+    def large(self) -> bool:
+        """A screen with room for more panes; how they are arranged there is no use on another one."""
+        return is_large(*self.room)
+
+    @property
+    def state(self) -> Path | None:
+        """The file that remembers the panes of a screen like this one."""
+        path = self.settings.state
+        return path.with_stem(f"{path.stem}-large") if path is not None and self.large else path
+
+    @property
+    def chosen(self) -> Tiling | None:
+        """How the user arranged the panes of a screen like this one."""
+        if self.large not in self.arranged:
+            self.arranged[self.large] = None if self.state is None else remembered.load(self.state, PANES, EXTRA)
+        return self.arranged[self.large]
+
+    @property
     def tiling(self) -> Tiling:
         """All panes, in the places that they have on a screen of this size."""
-        return default(self.room.width) if self.chosen is None else self.chosen
+        return self.chosen or default(*self.room)
 
     def seen(self) -> Tiling:
         """Return the panes that are shown now."""
@@ -90,10 +121,10 @@ class Arranged(Face):
 
     def rearrange(self, tiling: Tiling | None) -> None:
         """Lay out the panes in another way, and remember it."""
-        self.chosen, self.zoomed = tiling, ""
+        self.arranged[self.large], self.zoomed = tiling, ""
         self.arrange()
-        if self.settings.state is not None:
-            remembered.save(self.settings.state, tiling)
+        if self.state is not None:
+            remembered.save(self.state, tiling)
 
     def kept(self, visible: Tiling) -> Tiling:
         """Return all panes, of which these are shown."""
@@ -202,14 +233,17 @@ class Arranged(Face):
         match words:
             case []:
                 hidden = ", ".join(sorted(self.tiling.hidden)) or "none"
-                return f"panes: {', '.join(panes)}; hidden: {hidden}", True
+                more = ", ".join(pane for pane in EXTRA if pane not in panes)
+                return f"panes: {', '.join(panes)}; hidden: {hidden}{more and f'; show adds {more}'}", True
             case ["reset"]:
                 self.rearrange(None)
                 return "the panes are as at first", True
-            case ["zoom" | "hide" | "show" as verb, pane] if pane in panes:
+            case ["zoom" | "hide" | "show", pane] | ["move", pane, *_] if pane not in (*PANES, *EXTRA):
+                return f"layout: there is no pane {pane!r}; it is one of {', '.join((*PANES, *EXTRA))}", False
+            case ["zoom" | "hide" | "show" as verb, pane]:
                 return self.carry_out(verb, pane), True
-            case ["zoom" | "hide" | "show", pane]:
-                return f"layout: there is no pane {pane!r}; it is one of {', '.join(panes)}", False
+            case ["move", pane, way] if way in WAYS:
+                return self.moved(pane, way)
         return f"{LAYOUT}; got {' '.join(words)!r}", False
 
     def carry_out(self, verb: str, pane: str) -> str:
@@ -220,6 +254,32 @@ class Arranged(Face):
             return f"{pane}: {shown('pane-zoom')} gives the screen back"
         if verb == "hide":
             return self.hide(pane)
-        visible = self.whole()
+        if self.compact:
+            return f"{self.carry_out('zoom', pane)}; on a small screen it has no place beside the others"
+        visible, tiles = self.whole(), self.base.query_one(Tiles)
+        if pane not in visible.panes:
+            visible = with_extra(visible, pane, tiles.boxes(tiles.children, tiles.size), tiles.wanted)
+        self.current = pane
         self.rearrange(replace(visible, hidden=visible.hidden - {pane}))
-        return f"{pane} is shown"
+        return f"{pane} is shown: {shown('pane-hide')} hides it"
+
+    def moved(self, pane: str, way: str) -> tuple[str, bool]:
+        """Move a pane. Returns what to say, and whether it is done."""
+        if self.zoomed or self.compact or pane not in self.seen().panes:
+            return f"layout: {pane} has no place that it could be moved from; layout show {pane} gives it one", False
+        self.current = pane
+        self.rearrange(self.kept(move(self.seen(), pane, way)))
+        return f"{pane} is moved {way}", True
+
+    def is_pane(self, pane: str) -> bool:
+        """True where it has a place on the screen now."""
+        return pane in self.seen().panes
+
+    def action_pin(self) -> None:
+        """Hide the current pane, where it is one that may be over the screen."""
+        if self.current in EXTRA and self.is_pane(self.current):
+            over = f"{shown(self.current)} shows it over the screen"
+            self.hint(f"{self.hide(self.current)}; {over}")
+        else:
+            names = ", ".join(f"{shown(pane)} {pane}" for pane in EXTRA)
+            self.hint(f"over the screen this key makes a pane of what is there: {names}")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from backpropdbg.palette import PALETTES
 from backpropdbg.situation import Situation
+from backpropdbg.tui.tiling import EXTRA, PANES
 
 # The debugger's command table is beside the program; a test compares.
 COMMANDS = (
@@ -19,13 +20,14 @@ NAMES = (
     "partial", "running", "carried", "grad", "weight", "before", "after", "use", "uses", "iteration", "phase", "event",
     "loss", "model", "optimizer", "torch", "math",
 )  # fmt: skip
+WAYS = ("up", "down", "left", "right")
 SUBJECTS = ("uses", "ledger", "weights", "grad", "optimizer", "breaks", "params")
 FIXED = {
     "axes": ("flat",),
     "goto": ("now", "iteration"),
     "histogram": ("partial", "running", "grad", "weight", "before", "delta", "after"),
     "info": SUBJECTS,
-    "layout": ("reset", "zoom", "hide", "show"),
+    "layout": ("reset", "zoom", "hide", "show", "move"),
     "restart": ("--to HERE",),
     "set": ("partial =",),
     "story": ("element", "row", "parameter"),
@@ -57,6 +59,8 @@ def candidates(line: str, situation: Situation | None) -> list[str]:
         return list(COMMANDS)
     if command == "help":
         return list(COMMANDS)
+    if command == "layout" and len(words) > 1:
+        return [*PANES, *EXTRA] if len(words) == 2 else list(WAYS)
     if command in FIXED:
         return list(FIXED[command]) if len(words) == 1 else names(situation) if command == "set" and situation else []
     if situation is None:

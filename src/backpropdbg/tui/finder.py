@@ -14,6 +14,7 @@ from backpropdbg.tui import keys
 from backpropdbg.tui.complete import parameters, targets
 from backpropdbg.tui.face import Face
 from backpropdbg.tui.paint import clean
+from backpropdbg.tui.tiling import EXTRA, PANES
 
 MOST = 200
 
@@ -39,6 +40,13 @@ def commands(app: Face) -> Iterator[Entry]:
         yield Entry(f":{name}", line, partial(app.run_action, f"type({name + ' '!r})"))
 
 
+def panes(app: Face) -> Iterator[Entry]:
+    """Yield what can be done with panes."""
+    for verb, told in (("show", "give this pane a place"), ("zoom", "on the whole screen"), ("hide", "hide this pane")):
+        for pane in (*PANES, *EXTRA):
+            yield Entry(f"layout {verb} {pane}", told, partial(app.send, f"layout {verb} {pane}"))
+
+
 def places(app: Face, situation: Situation) -> Iterator[Entry]:
     """Yield what can be done about parameters and uses of this stop."""
     verbs = [("focus {}", "focus this parameter", parameters(situation))]
@@ -59,6 +67,7 @@ class Finder(Provider):
         assert isinstance(app, Face)
         yield from actions(app)
         yield from commands(app)
+        yield from panes(app)
         if app.situation is not None:
             yield from places(app, app.situation)
 

@@ -29,6 +29,9 @@ LINES = {
 # The widgets' own, which are what they are.
 FIXED = {
     "timeline": (("left right", "iteration"), ("home end", "oldest, newest")),
+    "parameters": (("up down", "choose"), ("enter", "focus"), ("esc", "back to the keys")),
+    "stops": (("up down", "choose"), ("enter", "off or on"), ("delete", "remove"), ("esc", "back to the keys")),
+    "optimizer": (("up down", "scroll"), ("esc", "back to the keys")),
     "typing": (("enter", "run"), ("tab", "complete"), ("up", "history"), ("esc", "back to the keys")),
 }
 LAST = (("help", "help"), ("quit", "quit"))
@@ -57,8 +60,10 @@ def key_line(width: int, kind: str = "live") -> Text:
         entries = [(key, word) for key, word in have if key]
     elif kind == "timeline":
         entries = [*FIXED[kind], (keys.shown("timeline"), "hide"), (keys.shown("leave"), "back to the keys")]
-    else:
+    elif kind == "typing":
         entries = [*FIXED[kind], ("help", "all commands")]
+    else:
+        entries = [*FIXED[kind], (keys.shown("pane-hide"), "hide")] if kind != "parameters" else [*FIXED[kind]]
     for least in LEAST:
         if sum(len(key) + len(word) + 3 for key, word in entries) < width:
             break

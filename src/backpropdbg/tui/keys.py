@@ -39,6 +39,7 @@ SCROLL = "scroll results, else the ledger, else the output"
 PANE = "the pane that the next keys are about (or click it)"
 MOVE = "move that pane (or drag its title onto another one)"
 SIZE = "make that pane taller, shorter, wider, narrower (or drag its frame)"
+PIN = "parameters, stops, optimizer: from over the screen to a pane, and back"
 GROUPS = {
     "move": (
         Key("step", ("s",), "move('step')", "step: the next event of any parameter or of the loop"),
@@ -62,9 +63,16 @@ GROUPS = {
     "look": (
         Key("parameter", ("tab",), "parameter(False)", "the next parameter of the same module", True),
         Key("any-parameter", ("shift+tab",), "parameter(True)", "the next parameter of all", True),
-        Key("parameters", ("p",), "parameters", "all parameters: type to filter, enter focuses"),
-        Key("stops", ("B",), "stops", "breakpoints, watchpoints and displays: enter (or a click) turns one off or on"),
-        Key("optimizer", ("o",), "optimizer", "the optimizer's settings, state and last update of the parameter"),
+        Key("parameters", ("p",), "open('parameters')", "all parameters: type to filter, enter focuses"),
+        Key(
+            "stops",
+            ("B",),
+            "open('stops')",
+            "breakpoints, watchpoints and displays: enter (or a click) turns one off or on",
+        ),
+        Key(
+            "optimizer", ("o",), "open('optimizer')", "the optimizer's settings, state and last update of the parameter"
+        ),
         *(Key(f"element-{way}", (way,), f"arrow({way!r})", NEIGHBOUR) for way in ARROWS),
         Key("story", ("enter",), "story", "what each use adds to the element, as bars that add up; or norms"),
         Key("scope", ("e",), "scope", "the same of the element, of its row, of the whole parameter"),
@@ -92,6 +100,7 @@ GROUPS = {
         Key("pane-shorter", ("-",), "pane_heighten(-1)", SIZE),
         Key("pane-wider", ("]",), "pane_widen(1)", SIZE),
         Key("pane-narrower", ("[",), "pane_widen(-1)", SIZE),
+        Key("pin", ("f2",), "pin", PIN),
         Key("layout-reset", ("0",), "layout_reset", "the panes as they are at first"),
     ),
     "screen": (

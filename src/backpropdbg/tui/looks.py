@@ -1,15 +1,17 @@
 """Keys and panes whose answers come by questions: what they ask of the session, and where the answers are drawn."""
 
-from backpropdbg.questions import Answer, Optimizer, OptimizerOf, Parameters, Stops, StopsOf, Story, Timeline
+from backpropdbg.questions import Answer, Question, Story, Timeline
 from backpropdbg.situation import Situation
 from backpropdbg.tui.actions import Actions
+from backpropdbg.tui.asked import AskedPane
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
-from backpropdbg.tui.overlays import OptimizerScreen, StopsScreen
-from backpropdbg.tui.parameters import ParametersScreen
+from backpropdbg.tui.overlays import KINDS, Overlay
+from backpropdbg.tui.parameters import ParametersPane
 from backpropdbg.tui.plane import Plane, following
 from backpropdbg.tui.select import along
+from backpropdbg.tui.stops import StopsPane
 from backpropdbg.tui.timeline import TimelinePane
 
 
@@ -20,9 +22,17 @@ class Looks(Actions):
         """Ask anew for all that is shown of a stop."""
         self.ask_timeline()
         self.ask_story()
-        for over in self.screen_stack:
-            if isinstance(over, (StopsScreen, OptimizerScreen)):
-                over.want()
+        for pane in self.asking_panes():
+            pane.follow(situation)
+
+    def ask(self, question: Question) -> None:
+        """Ask about the stop, where there is one."""
+        if self.situation is not None and not self.ended:
+            self.session.ask(question)
+
+    def asking_panes(self) -> list[AskedPane]:
+        """Return the panes that show answers, also those that are away, and what lies over the screen."""
+        return [pane for screen in self.screen_stack for pane in screen.query(AskedPane)]
 
     def show_answer(self, answer: Answer) -> None:
         """Draw an answer."""
@@ -31,18 +41,10 @@ class Looks(Actions):
                 self.base.query_one(TimelinePane).show(timeline)
             case Story() as story:
                 self.base.query_one(Ledger).tell(story)
-            case Parameters() as told:
-                for over in self.screen_stack:
-                    if isinstance(over, ParametersScreen):
-                        over.tell(told)
-            case Stops() as stops:
-                for over in self.screen_stack:
-                    if isinstance(over, StopsScreen):
-                        over.tell(stops)
-            case Optimizer() as optimizer:
-                for over in self.screen_stack:
-                    if isinstance(over, OptimizerScreen):
-                        over.tell(optimizer)
+            case _:
+                for pane in self.asking_panes():
+                    if isinstance(answer, pane.answer):
+                        pane.tell(answer)
 
     def ask_story(self) -> None:
         """Ask for the story, where one is shown."""
@@ -60,27 +62,45 @@ class Looks(Actions):
         self.base.query_one(Ledger).widen()
         self.ask_story()
 
-    def action_parameters(self) -> None:
-        """Show all parameters, and focus the one that is chosen."""
-
-        def focus(name: str | None) -> None:
-            if name and self.free():
-                self.send(f"focus {name}")
-
-        if self.situation is not None and self.free():
-            self.push_screen(ParametersScreen(self.session.ask, self.situation.focus), focus)
-
-    def action_stops(self) -> None:
-        """Show all that may stop the program, and all that is displayed."""
+    def action_open(self, name: str) -> None:
+        """Give the keyboard to a pane, or take it away again; show it over the screen where it is no pane."""
         if self.body.open:
             self.hint("these are the commands of a breakpoint: `end` ends them")
-        elif self.situation is not None and self.free():
-            self.push_screen(StopsScreen(lambda: self.session.ask(StopsOf()), self.carry_out_line))
+        elif self.situation is not None and not self.is_pane(name):
+            if self.free():
+                self.push_screen(Overlay(KINDS[name](self.ask, self.situation.focus)))
+        elif self.situation is not None:
+            pane = self.base.query_one(f"#{name}", AskedPane)
+            if self.focused is not None and pane in self.focused.ancestors:
+                self.screen.set_focus(None)
+            else:
+                self.current = name
+                self.arrange()
+                pane.enter()
 
-    def action_optimizer(self) -> None:
-        """Show what the optimizer has for the focused parameter."""
-        if self.situation is not None and self.free():
-            self.push_screen(OptimizerScreen(lambda: self.session.ask(OptimizerOf())))
+    def on_overlay_pinned(self, event: Overlay.Pinned) -> None:
+        """Make a pane of what was over the screen."""
+        self.hint(self.carry_out("show", event.pane))
+
+    def on_parameters_pane_taken(self, event: ParametersPane.Taken) -> None:
+        """Focus a parameter; the keyboard is free again."""
+        if isinstance(self.screen, Overlay):
+            self.pop_screen()
+        else:
+            self.screen.set_focus(None)
+        if event.name and self.free():
+            self.send(f"focus {event.name}")
+
+    def on_stops_pane_wanted(self, event: StopsPane.Wanted) -> None:
+        """Carry out what was chosen among the stops."""
+        self.carry_out_line(event.line)
+        self.ask_stops()
+
+    def ask_stops(self) -> None:
+        """Ask anew what may stop the program: a command may have changed it."""
+        for pane in self.asking_panes():
+            if isinstance(pane, StopsPane) and pane.is_on_screen:
+                pane.want()
 
     def action_axes(self) -> None:
         """Show the next two axes of a tensor with more than two, then all of it, flattened."""

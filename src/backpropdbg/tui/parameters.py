@@ -1,36 +1,41 @@
-"""The parameters as a tree, over the screen: type to filter, enter focuses. It holds the lines it shows and no more."""
+"""The parameters as a tree: type to filter, enter focuses. It holds the lines it shows and no more."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.geometry import Size
-from textual.screen import ModalScreen
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from backpropdbg.questions import BADGES, Line, Parameters, ParametersOf
-from backpropdbg.situation import Number, State
+from backpropdbg.questions import BADGES, Answer, Line, Parameters, ParametersOf
+from backpropdbg.situation import Number, Situation, State
 from backpropdbg.tui import paint
+from backpropdbg.tui.asked import AskedPane
 
 NUMBER = 10
 RATIO = 15
 BADGE = 8
 USES = 5
+WIDE = 60
+LOW = 7
 WAYS = {"up": -1, "down": 1}
 
 
 def label_room(width: int) -> int:
-    """Return how much room there is for names."""
-    return max(10, width - USES - NUMBER - RATIO - BADGE - 6)
+    """Return how much room there is for names; a narrow pane has no ratios."""
+    return max(10, width - USES - NUMBER - (RATIO if width >= WIDE else 0) - BADGE - 6)
 
 
 def heading(width: int) -> Text:
     """Return the titles of the columns."""
-    numbers = f"{'uses':>{USES}}{'|.grad|':>{NUMBER}}{'update/weight':>{RATIO}}"
+    numbers = f"{'uses':>{USES}}{'|.grad|':>{NUMBER}}"
+    if width >= WIDE:
+        numbers += f"{'update/weight':>{RATIO}}"
     return Text(f"  {'parameter':<{label_room(width)}}{numbers}  findings", paint.now().dim, no_wrap=True)
 
 
@@ -45,9 +50,9 @@ def line_text(line: Line, width: int, chosen: bool, focused: bool) -> Text:
     text.append_text(shown)
     if line.name:
         text.append(f"{line.uses:>{USES}}", paint.now().plain)
-        text.append_text(cell(line.norm, line.state)).append_text(
-            cell(line.ratio, line.ratio_state, "no update", RATIO)
-        )
+        text.append_text(cell(line.norm, line.state))
+        if width >= WIDE:
+            text.append_text(cell(line.ratio, line.ratio_state, "no update", RATIO))
         text.append(f"  {line.badges}", f"bold {paint.now().alarm if '!' in line.badges else paint.now().accent}")
     return text
 
@@ -74,7 +79,8 @@ class ParameterList(ScrollView, can_focus=False):
 
     Attributes:
         told: the newest answer. find: what was typed. way: +1 down, -1 up.
-        chosen: index of the line that enter takes, -1 where none is.
+        focus_name: the parameter in focus; seek: what is around it is to be shown.
+        chosen: index of the line that enter takes, -1 where none is; active: it is marked, as the keyboard is here.
     """
 
     def __init__(self, ask: Callable[[ParametersOf], None], focus: str, *, id: str | None = None) -> None:
@@ -83,43 +89,62 @@ class ParameterList(ScrollView, can_focus=False):
         self.told: Parameters | None = None
         self.find = ""
         self.chosen, self.way = -1, 1
-        self.waits = self.again = False
+        self.waits = self.again = self.active = False
+        self.seek = True
 
     def on_resize(self) -> None:
         """Ask for what has room now; first for what is around the focus."""
-        self.want(around=self.told is None)
+        self.want()
 
-    def want(self, around: bool = False) -> None:
+    def follow(self, focus: str) -> None:
+        """Ask anew, about another stop; another focus is brought into view, unless something is looked for."""
+        if focus != self.focus_name:
+            self.focus_name, self.chosen, self.seek = focus, -1, not self.find
+        self.waits = False  # what was asked before is of another stop
+        self.want()
+
+    def want(self) -> None:
         """Ask for the lines that show, once the answer to the question before is here: who types fast waits for one."""
         self.again = self.waits
-        if not self.waits:
+        if not self.waits and self.is_on_screen:
             self.waits = True
-            self.ask(ParametersOf(self.find, self.scroll_offset.y, max(1, self.size.height), around))
+            self.ask(ParametersOf(self.find, self.scroll_offset.y, max(1, self.size.height), self.seek))
 
     def look_for(self, find: str) -> None:
-        """Show what has these words in its name."""
-        self.find, self.chosen = find, -1
+        """Show what has these words in its name; without any, what is around the focus."""
+        self.find, self.chosen, self.seek = find, -1, not find
         self.scroll_to(y=0, animate=False)
         self.want()
 
     def tell(self, told: Parameters) -> None:
         """Draw an answer, unless something else was typed since; ask for what is wanted meanwhile."""
         self.waits = False
-        if self.again:
-            self.want(around=self.told is None)
+        sought, again = self.seek, self.again
+        if again:
+            self.want()
         if told.find != self.find:
             return
-        first, self.told = self.told is None, told
+        self.told, self.seek = told, sought and again
         self.virtual_size = Size(self.size.width, told.lines)
         if self.chosen < 0:
             leaves = [told.first + n for n, line in enumerate(told.page) if line.name]
             self.chosen = told.here if told.here >= 0 and not self.find else leaves[0] if leaves else -1
-        if first:  # there is room to scroll only once the size is known
+        if sought:  # there is room to scroll only once the size is known
             self.call_after_refresh(self.scroll_to, y=told.first, animate=False)
         line = self.at(self.chosen)
         if line is not None and not line.name and self.chosen > 0:  # it was not known to be a module
             self.move(self.way)
         self.refresh()
+        self.call_after_refresh(self.complete)
+
+    def complete(self) -> None:
+        """Ask for the lines that show and are not here: who scrolled while an answer was on its way has another one."""
+        top, told = self.scroll_offset.y, self.told
+        if told is None or self.waits:
+            return
+        last = min(top + self.size.height, told.lines)
+        if not told.first <= top <= last <= told.first + len(told.page):
+            self.want()
 
     def at(self, index: int) -> Line | None:
         """The line at an index of the tree; None where it is not here."""
@@ -158,78 +183,116 @@ class ParameterList(ScrollView, can_focus=False):
             none = self.told is not None and not self.told.lines and y == 0
             text = Text("  ..." if waits else "  no parameter has this in its name" if none else "", paint.now().dim)
         else:
-            text = line_text(line, width, index == self.chosen, bool(line.name) and line.name == self.focus_name)
+            focused = bool(line.name) and line.name == self.focus_name
+            text = line_text(line, width, self.active and index == self.chosen, focused)
         return Strip(text.render(self.app.console)).apply_style(ground).crop_extend(0, width, ground)
 
 
-class ParametersScreen(ModalScreen[str]):
-    """The tree with what is typed to find something in it; gives the name that was chosen, "" for none."""
+class ParametersPane(AskedPane):
+    """The tree with what is typed to find something in it."""
 
-    def __init__(self, ask: Callable[[ParametersOf], None], focus: str) -> None:
-        super().__init__()
-        self.ask, self.focus_name = ask, focus
+    key, answer = "parameters", Parameters
+    told_keys: ClassVar[str] = "enter focuses"
+
+    class Taken(Message):
+        """A parameter was chosen, to be in focus; "": none, and the keyboard is free."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
 
     def compose(self) -> ComposeResult:
-        """Lay out the box."""
-        with Vertical(id="parameters") as box:
-            yield Static(id="parameters-titles")
-            yield ParameterList(self.ask, self.focus_name, id="parameters-list")
-            yield Input(placeholder="type to filter", compact=True, id="parameters-find")
-            yield Static(id="parameters-legend")
-        box.border_title = "parameters"
-        box.border_subtitle = "enter focuses, esc closes"
+        """Lay out the lines, and where to type."""
+        yield Static(id="parameters-titles")
+        yield ParameterList(self.ask, self.focus_name, id="parameters-list")
+        yield Input(placeholder="type to filter", compact=True, id="parameters-find")
+        yield Static(id="parameters-legend")
 
-    def on_mount(self) -> None:
+    @property
+    def list(self) -> ParameterList:
+        """The lines."""
+        return self.query_one(ParameterList)
+
+    def want(self) -> None:
+        """Ask for what shows."""
+        self.list.want()
+
+    def follow(self, situation: Situation) -> None:
+        """Ask anew, about another stop, where it is seen."""
+        self.focus_name = situation.focus
+        self.list.follow(situation.focus)
+
+    def enter(self) -> None:
         """What is typed filters."""
+        self.add_class("finding")
         self.query_one(Input).focus()
 
+    def on_descendant_focus(self) -> None:
+        """The keyboard is here."""
+        self.list.active = True
+        self.list.refresh()
+
+    def on_descendant_blur(self) -> None:
+        """It is elsewhere; what is looked for stays."""
+        self.list.active = False
+        self.set_class(bool(self.list.find), "finding")
+        self.list.refresh()
+
     def on_resize(self) -> None:
-        """Titles for the new width."""
-        self.call_after_refresh(self.title_columns)
+        """Titles for the new width; a low pane has no room for what letters mean."""
+        self.query_one("#parameters-legend").display = self.size.height >= LOW
+        self.call_after_refresh(self.redraw)
 
-    def title_columns(self) -> None:
-        """Write the titles of the columns."""
-        self.query_one("#parameters-titles", Static).update(heading(self.query_one(ParameterList).size.width))
+    def redraw(self) -> None:
+        """Write the titles of the columns, what the letters mean, and the lines."""
+        self.query_one("#parameters-titles", Static).update(heading(self.list.size.width))
+        told = self.list.told
+        self.query_one("#parameters-legend", Static).update(legend(told.page if told is not None else ()))
+        self.list.refresh()
 
-    def tell(self, told: Parameters) -> None:
+    def tell(self, told: Answer) -> None:
         """Draw an answer."""
-        self.query_one(ParameterList).tell(told)
-        self.query_one("#parameters-legend", Static).update(legend(told.page))
-        text = f"parameters: {told.found} of {told.known}" if told.find else f"parameters: {told.known}"
-        self.query_one("#parameters", Vertical).border_title = text
+        assert isinstance(told, Parameters)
+        self.list.tell(told)
+        self.title(f"parameters: {told.found} of {told.known}" if told.find else f"parameters: {told.known}")
+        self.redraw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter."""
-        if event.value != self.query_one(ParameterList).find:
-            self.query_one(ParameterList).look_for(event.value)
+        if event.value != self.list.find:
+            self.list.look_for(event.value)
 
     def on_key(self, event: events.Key) -> None:
-        """Walk, choose, close."""
-        found = self.query_one(ParameterList)
+        """Walk, choose, leave."""
+        found = self.list
         page = max(1, found.size.height - 1)
         ways = {**WAYS, "pageup": -page, "pagedown": page}
         if event.key in ways:
             found.move(ways[event.key])
         elif event.key == "escape":
-            self.dismiss("")
+            self.query_one(Input).value = ""
+            self.post_message(self.Taken(""))
         elif event.key == "enter":
-            line = found.at(found.chosen)
-            if line is not None and line.name:
-                self.dismiss(line.name)
+            self.take(found.chosen)
         else:
             return
         event.stop()
         event.prevent_default()
 
+    def take(self, index: int) -> None:
+        """Choose the parameter of a line, if there is one."""
+        line = self.list.at(index)
+        if line is not None and line.name:
+            self.post_message(self.Taken(line.name))
+
     def on_click(self, event: events.Click) -> None:
-        """Choose the line under the pointer; a second click takes it."""
-        found = self.query_one(ParameterList)
+        """Take the line under the pointer; in a box over the screen that is the second click, and the first chooses."""
+        found = self.list
         offset = event.get_content_offset(found)
         index = -1 if offset is None else found.scroll_offset.y + offset.y
+        if index == found.chosen or not self.has_class("overlay"):
+            self.take(index)
         line = found.at(index)
-        if line is None or not line.name:
-            return
-        if index == found.chosen:
-            self.dismiss(line.name)
-        found.chosen = index
-        found.refresh()
+        if line is not None and line.name:
+            found.chosen = index
+            found.refresh()

@@ -29,13 +29,13 @@ def save(path: Path, tiling: Tiling | None) -> None:
         fresh.replace(path)
 
 
-def load(path: Path, panes: Collection[str]) -> Tiling | None:
-    """Return the tiling of a file, with all `panes` and no others; None where there is none that makes sense."""
+def load(path: Path, panes: Collection[str], more: Collection[str] = ()) -> Tiling | None:
+    """Return the tiling of a file, with all `panes`, and of others only those of `more`; None where it is rubbish."""
     try:
         found = tiling(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return completed(found, panes)
+    return completed(found, panes, more)
 
 
 def as_json(given: Tiling) -> dict[str, Any]:
@@ -64,10 +64,14 @@ def number(value: object, low: int, high: int) -> int:
     return max(low, min(high, value))
 
 
-def completed(given: Tiling, panes: Collection[str]) -> Tiling | None:
-    """Return a tiling with each of `panes` once: new ones beside the last, and none of those that are no more."""
+def completed(given: Tiling, panes: Collection[str], more: Collection[str] = ()) -> Tiling | None:
+    """Return a tiling with each of `panes` once: new ones beside the last, and none of those that are no more.
+
+    more: panes that may be there, too.
+    """
     missing = [pane for pane in panes if pane not in given.panes]
-    left = set(panes)
+    known = {*panes, *more}
+    left = set(known)
 
     def once(column: Sequence[str]) -> list[str]:
         kept = [pane for pane in dict.fromkeys(column) if pane in left]
@@ -78,5 +82,5 @@ def completed(given: Tiling, panes: Collection[str]) -> Tiling | None:
     if not rows:
         return None
     last = replace(rows[-1], columns=(*rows[-1].columns, *(Column((pane,)) for pane in missing)))
-    taller = {pane: lines for pane, lines in given.taller.items() if pane in panes}
-    return Tiling((*rows[:-1], last), given.hidden & set(panes), taller)
+    taller = {pane: lines for pane, lines in given.taller.items() if pane in known}
+    return Tiling((*rows[:-1], last), given.hidden & known, taller)

@@ -10,6 +10,10 @@ SHARES = (1, 1000)
 TALLEST = 200
 LEAST_HEIGHT, LEAST_WIDTH = 3, 12
 WIDE = 160
+LARGE = (180, 48)
+# What there always is a place for, and what may be over the screen, too.
+PANES = ("graph", "timeline", "ledger", "source", "output", "matrices")
+EXTRA = ("parameters", "stops", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,34 @@ class Box(NamedTuple):
     height: int
 
 
-def default(width: int) -> Tiling:
-    """Return the panes as they are at first on a screen of this width."""
+def is_large(width: int, height: int) -> bool:
+    """True for a screen that has room for more than the panes that every screen has."""
+    return width >= LARGE[0] and height >= LARGE[1]
+
+
+def default(width: int, height: int = 0) -> Tiling:
+    """Return the panes as they are at first on a screen of this size."""
     graph, timeline, matrices = (Row((Column((name,)),)) for name in ("graph", "timeline", "matrices"))
     middle = Row((Column(("ledger",), 65), Column(("source", "output"), 35)))
-    if width >= WIDE:
+    if is_large(width, height):
+        timeline = Row((Column(("timeline",), 67), Column(("stops",), 33)))
+        middle = Row(
+            (Column(("ledger",), 39), Column(("source", "output"), 28), Column(("parameters", "optimizer"), 33))
+        )
+    elif width >= WIDE:
         middle = Row((Column(("ledger",), 40), Column(("source",), 34), Column(("output",), 26)))
     return Tiling((graph, timeline, middle, matrices))
+
+
+def with_extra(given: Tiling, pane: str, found: Mapping[str, Box], wanted: Mapping[str, int]) -> Tiling:
+    """Return the tiling with a pane that it has not, below the output or what there is in its place.
+
+    found: where the panes are now. wanted: the lines that some would like; such a one gives half of its lines.
+    """
+    near = next((name for name in ("output", "source", "ledger") if name in found), given.panes[-1])
+    made = with_panes(given, lambda column: [n for name in column for n in ((name, pane) if name == near else (name,))])
+    lines = found[near].height // 2 if near in wanted and near in found else 0
+    return replace(made, taller={**given.taller, near: given.taller.get(near, 0) - lines}) if lines else made
 
 
 def one_below_the_other(panes: Iterable[str]) -> Tiling:

@@ -16,7 +16,7 @@ from backpropdbg.questions import Moment, Timeline
 from backpropdbg.situation import Number, State, as_float
 from backpropdbg.tui import paint
 
-LABELS = ("timeline", "", "loss", "", "|grad|", "uses")
+LABELS = ("", "", "loss", "", "|grad|", "uses")
 LABEL = 9
 # Braille has one width in every terminal, which blocks have not.
 BARS = " ⣀⣤⣶⣿"
@@ -141,6 +141,7 @@ class TimelinePane(Widget, can_focus=True):
         self.timeline: Timeline | None = None
         self.rows: list[tuple[str, str]] = []
         self.words = [""] * len(LABELS)
+        self.border_title = "timeline"
 
     @property
     def room(self) -> int:
@@ -205,7 +206,8 @@ class TimelinePane(Widget, can_focus=True):
         if y >= len(LABELS):
             return Strip.blank(width, ground)
         title = style("strong" if self.has_focus else "plain")
-        segments = [Segment(f"{LABELS[y]:<{LABEL}}", ground + (style("dim") if y else title))]
+        label = LABELS[y] if y or self.styles.border.top[0] else "timeline"  # a small screen has no frame
+        segments = [Segment(f"{label:<{LABEL}}", ground + (style("dim") if y else title))]
         if self.timeline is not None:
             segments += self.cells(y, ground)
         used = sum(len(segment.text) for segment in segments)
