@@ -226,7 +226,17 @@ class Held:
 
     def minus(self, other: "Held") -> "Held":
         """`self - other`, in float64."""
-        return self.made(self.wide() - other.wide())
+        mine, theirs = self.pieces(), other.pieces()
+        if len(mine) == 1 or self.shape != other.shape or len(mine) != len(theirs):
+            return self.made(self.wide() - other.wide())
+        room, filled = None, 0
+        for some, others in zip(mine, theirs, strict=True):
+            less = some.wide() - others.wide()
+            room = self.room(less) if room is None else room
+            room[filled : filled + less.shape[0]] = less
+            filled += less.shape[0]
+        assert room is not None
+        return self.made(room.reshape(self.shape))
 
     def distance(self, other: "Held") -> float:
         """Euclidean norm of the difference."""
@@ -288,6 +298,14 @@ class Held:
 
     def made(self, values: Any) -> "Held":
         """A handle of this kind on what was computed from `wide`."""
+        raise NotImplementedError
+
+    def pieces(self) -> "list[Held]":
+        """Itself; of a large tensor its elements in a row, some at a time."""
+        return [self]
+
+    def room(self, like: Any) -> Any:
+        """An array for what is computed from each of its pieces in turn; like: of the first one."""
         raise NotImplementedError
 
     def facts(self, measure: bool = True) -> Facts:

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backpropdbg.held import FORMATS, Format, Held
 
@@ -43,17 +44,48 @@ class Recipe(Struct, frozen=True):
         before, grad = self.before, self.grad
         if grad is None or not (before.kept and after.kept and grad.kept and all(h.kept for h in self.state.values())):
             return []
-        delta = after.wide() - before.wide()
-        parts = self._parts("complex" in str(delta.dtype))
-        if parts is None:
-            return [("difference", before.made(delta), f"{self.name}: its terms are not known")]
-        rest = delta - sum((t for _, t, _ in parts), before.zeros())
-        rows: list[tuple[str, Held, str]] = [(name, before.made(t), note) for name, t, note in parts]
-        if self._is_rounding(rest, [t for _, t, _ in parts]):
-            rows.append(("rounding", before.made(rest), "what float rounding left"))
-        else:
-            rows.append(("unexplained", before.made(rest), "something else took part"))
-        return rows
+        names: list[tuple[str, str]] = []
+        rooms: list[Any] = []
+        rounding, filled = True, 0
+        for piece, moved in self._pieces(after):
+            delta = moved.wide() - piece.before.wide()
+            parts = piece._parts("complex" in str(delta.dtype))
+            if parts is None:
+                return [("difference", after.minus(before), f"{self.name}: its terms are not known")]
+            rest = delta - sum((t for _, t, _ in parts), piece.before.zeros())
+            rounding = rounding and piece._is_rounding(rest, [t for _, t, _ in parts])
+            names, terms = [(name, note) for name, _, note in parts], [*(t for _, t, _ in parts), rest]
+            if moved is after:
+                rooms = terms
+                break
+            rooms = rooms or [before.room(term) for term in terms]
+            count = terms[0].shape[0]
+            for room, term in zip(rooms, terms, strict=True):
+                room[filled : filled + count] = term
+            filled += count
+        names.append(
+            ("rounding", "what float rounding left") if rounding else ("unexplained", "something else took part")
+        )
+        shaped = [before.made(room.reshape(before.shape)) for room in rooms]
+        return [(name, term, note) for (name, note), term in zip(names, shaped, strict=True)]
+
+    def _pieces(self, after: Held) -> "list[tuple[Recipe, Held]]":
+        """This and the new weight; of a large one some elements at a time, which stay in the processor's cache."""
+        assert self.grad is not None
+        alike = {name: held for name, held in self.state.items() if held.shape == after.shape}
+        cut = {name: held.pieces() for name, held in alike.items()}
+        before, grad, moved = self.before.pieces(), self.grad.pieces(), after.pieces()
+        if len({len(some) for some in (before, grad, moved, *cut.values())}) > 1 or len(moved) == 1:
+            return [(self, after)]
+        return [
+            (
+                replace(
+                    self, before=before[n], grad=grad[n], state={**self.state, **{k: v[n] for k, v in cut.items()}}
+                ),
+                moved[n],
+            )
+            for n in range(len(moved))
+        ]
 
     def _parts(self, is_complex: bool) -> list[Part] | None:
         """The terms of the formula; None where it is not known."""

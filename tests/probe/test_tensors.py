@@ -75,6 +75,19 @@ def test_norms_and_cosines_at_the_ends_of_the_range():
     assert HeldTensor(torch.tensor([float("inf")])).cosine(big) is None
 
 
+@pytest.mark.parametrize(
+    "dtypes", [(torch.float32, torch.float64), (torch.float32,) * 2, (torch.bfloat16,) * 2], ids=str
+)
+def test_cosines_and_differences_of_large_tensors(dtypes):
+    """They are computed some elements at a time, and the last stretch is a shorter one."""
+    torch.manual_seed(0)
+    a, b = torch.randn(3, 40_001).to(dtypes[0]), torch.randn(3, 40_001).to(dtypes[1])
+    wide = a.double().flatten(), b.double().flatten()
+    cosine = torch.dot(*wide) / (wide[0].norm() * wide[1].norm())
+    assert HeldTensor(a).cosine(HeldTensor(b)) == pytest.approx(cosine.item(), rel=1e-5)
+    assert torch.equal(HeldTensor(a).minus(HeldTensor(b)).value, a.double() - b.double())
+
+
 def test_complex_numbers_keep_their_direction():
     x = torch.tensor([3 + 4j, -1j], dtype=torch.complex64)
     held, other = HeldTensor(x), HeldTensor(-x)

@@ -6,6 +6,8 @@ import torch
 from driving import make_net, probed, seed
 
 from backpropdbg.events import StepFinished, StepStarted
+from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.recipes import Recipe
 
 EPS32 = torch.finfo(torch.float32).eps
 SGD = [
@@ -188,3 +190,21 @@ def test_each_parameter_group_has_its_own_terms():
         assert list(shown) == [*expected, "rounding"]
         for term, value in expected.items():
             torch.testing.assert_close(shown[term], value, rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("off", [0.0, 1.0])
+def test_a_large_update_is_computed_some_elements_at_a_time(off):
+    """One element of the last stretch that something else moved is seen."""
+    torch.manual_seed(0)
+    before, grad, buffer = torch.randn(3, 300, 151).unbind()
+    group = {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1, "nesterov": False}
+    state = {"momentum_buffer": HeldTensor(buffer), "step": HeldTensor(torch.tensor(3.0))}
+    after = before - 0.1 * (grad + 0.1 * before + 0.9 * buffer)
+    after[-1, -1] += off
+    recipe = Recipe("SGD", "sgd", group, state, 3, HeldTensor(before), HeldTensor(grad))
+    shown = {name: held.value for name, held, _ in recipe.terms(HeldTensor(after))}
+    expected = oracle.sgd_terms(before, grad, buffer, lr=0.1, momentum=0.9, weight_decay=0.1)
+    assert list(shown) == [*expected, "unexplained" if off else "rounding"]
+    expected["unexplained" if off else "rounding"] = after.double() - before.double() - sum(expected.values())
+    for name, term in expected.items():
+        torch.testing.assert_close(shown[name], term, rtol=1e-12, atol=1e-15)

@@ -12,6 +12,7 @@ from backpropdbg.probe.spread import pooled, spread_of
 
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _BLOCK = 4096
+_STRETCH = 8 * _BLOCK
 _SMALL = 4096  # below this many elements it takes longer to find out how to compare than to compare
 
 
@@ -90,13 +91,24 @@ def _in_blocks(t: Tensor) -> bool:
 
 
 def _product(a: Tensor, b: Tensor) -> float:
-    """Scalar product of large tensors in blocks: one pass in float32 or better, summed up in float64."""
+    """Scalar product of large tensors in blocks: one pass in float32 or better, summed up in float64.
+
+    In stretches that stay in the cache, and so small that torch starts no other thread for them.
+    """
     whole = a.numel() // _BLOCK * _BLOCK
     a, b = a.reshape(-1), b.reshape(-1)
-    exact = None if a.element_size() > 2 else torch.float32
-    blocks, others = a[:whole].view(-1, _BLOCK), b[:whole].view(-1, _BLOCK)
-    parts = (blocks.to(exact) * others.to(exact) if exact else blocks * others).sum(1).double()
-    return float(parts.sum()) + float(torch.dot(_wide(a[whole:]), _wide(b[whole:])))
+    stretch = _STRETCH if a.device.type == "cpu" else whole
+    exact = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    products = torch.empty(stretch, dtype=exact, device=a.device)
+    parts = []
+    for some, others in zip(a[:whole].split(stretch), b[:whole].split(stretch), strict=True):
+        out = products[: some.numel()]
+        if a.dtype == b.dtype == out.dtype:
+            torch.mul(some, others, out=out)
+        else:
+            out.copy_(some).mul_(others)
+        parts.append(out.view(-1, _BLOCK).sum(1))
+    return float(torch.cat(parts).double().sum()) + float(torch.dot(_wide(a[whole:]), _wide(b[whole:])))
 
 
 def _wide(t: Tensor) -> Tensor:
@@ -187,7 +199,7 @@ class HeldTensor(Held):
         if (
             mine is None
             or theirs is None
-            or not (_in_blocks(mine) and _in_blocks(theirs) and mine.dtype == theirs.dtype)
+            or not (_in_blocks(mine) and _in_blocks(theirs) and mine.device == theirs.device)
         ):
             return super().cosine(other)
         size = (self.norm() or 0.0) * (other.norm() or 0.0)
@@ -258,6 +270,15 @@ class HeldTensor(Held):
     def plane(self, axes: tuple[int, int], at: tuple[int, ...]) -> "HeldTensor":
         t = _dense(self._there)[cut(axes, at)]
         return HeldTensor(t if axes[0] < axes[1] else t.t())
+
+    def pieces(self) -> list[Held]:
+        t = self._here
+        if t is None or not _in_blocks(t) or t.device.type != "cpu":
+            return [self]
+        return [HeldTensor(some) for some in t.detach().reshape(-1).split(_STRETCH)]
+
+    def room(self, like: Tensor) -> Tensor:
+        return torch.empty(self._there.numel(), dtype=like.dtype)
 
     def spread(self, parts: int) -> Spread:
         with torch.no_grad():
