@@ -101,7 +101,7 @@ def _product(a: Tensor, b: Tensor) -> float:
     exact = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     products = torch.empty(stretch, dtype=exact, device=a.device)
     parts = []
-    for some, others in zip(a[:whole].split(stretch), b[:whole].split(stretch), strict=True):
+    for some, others in zip(torch.split(a[:whole], stretch), torch.split(b[:whole], stretch), strict=True):
         out = products[: some.numel()]
         if a.dtype == b.dtype == out.dtype:
             torch.mul(some, others, out=out)
@@ -275,7 +275,7 @@ class HeldTensor(Held):
         t = self._here
         if t is None or not _in_blocks(t) or t.device.type != "cpu":
             return [self]
-        return [HeldTensor(some) for some in t.detach().reshape(-1).split(_STRETCH)]
+        return [HeldTensor(some) for some in torch.split(t.detach().reshape(-1), _STRETCH)]
 
     def room(self, like: Tensor) -> Tensor:
         return torch.empty(self._there.numel(), dtype=like.dtype)
