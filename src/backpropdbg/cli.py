@@ -136,7 +136,8 @@ def _record(given: argparse.Namespace) -> int:
     options = program(given, given.words)
     name = str(given.module or script).rpartition("/")[2].removesuffix(".py").rpartition(".")[2]
     path = given.output or f"{name}.bptrace"
-    return live.end_like(record({**options, **recorded(path, given.keep), "mode": "record"}, path))
+    options |= {**recorded(path, given.keep), "nodes": given.nodes, "mode": "record"}
+    return live.end_like(record(options, path))
 
 
 def _open(given: argparse.Namespace) -> int:

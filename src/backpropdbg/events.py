@@ -139,6 +139,7 @@ class BackwardStarted(Struct, frozen=True, gc=False):
         maximized: parameters that the optimizer moves up their gradient.
         several: other threads train, too; what is in `.grad` and in the weights may be theirs.
         computed: of the names in `uses` and `weights`, those that are no leaves.
+        nodes: of its graph, as `nodes.pack` made them; none where nobody asked for them.
     """
 
     iteration: int
@@ -154,6 +155,7 @@ class BackwardStarted(Struct, frozen=True, gc=False):
     maximized: tuple[str, ...] = ()
     several: bool = False
     computed: dict[str, Followed] = {}
+    nodes: bytes = b""
 
 
 class BackwardUse(Struct, frozen=True, gc=False):

@@ -309,6 +309,7 @@ def build() -> argparse.ArgumentParser:
     record.add_argument("-o", dest="output", metavar="FILE", help="the recording (the script's name, with .bptrace)")
     kept = "tensors to keep: all, stats, 'last N' iterations, or a SIZE of the newest (1GiB)"
     record.add_argument("--keep", type=_file_keep, default=DEFAULT_FILE_KEEP, metavar="WHAT", help=kept)
+    record.add_argument("--nodes", action="store_true", help="the autograd nodes of each backward, too")
     _add_program(record)
     look = commands.add_parser("open", help="look at a recording", allow_abbrev=False)
     look.add_argument("file", metavar="FILE", help="a .bptrace file")

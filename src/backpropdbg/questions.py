@@ -213,5 +213,94 @@ class Optimizer(Struct, frozen=True, tag="optimizer"):
     text: str
 
 
-Question = StoryOf | TimelineOf | ParametersOf | StopsOf | OptimizerOf
-Answer = Story | Timeline | Parameters | Stops | Optimizer
+class NodesOf(Struct, frozen=True, tag="nodes"):
+    """A page of the autograd nodes of a backward.
+
+    Attributes:
+        first, count: which lines. around: the lines around this stop, in place of those from `first` on. node: those
+            from the line of the node with this number on.
+    """
+
+    first: Index = 0
+    count: Few = 20
+    around: bool = False
+    node: Index = 0
+
+
+NodeState = Literal["done", "here", "pending", "not known", "not computed"]
+
+
+class Target(Struct, frozen=True):
+    """What a node hands a gradient on to. use: of the focused parameter that goes along there, e.g. "A2"; or ""."""
+
+    number: int
+    label: str
+    use: str = ""
+
+
+class NodeUse(Struct, frozen=True):
+    """A use of the focused parameter, e.g. "A2", and its partial."""
+
+    label: str
+    state: State = "pending"
+    norm: Number | None = None
+
+
+class NodeLine(Struct, frozen=True):
+    """One node; or one repetition of a few nodes that stands for many, which are alike.
+
+    Attributes:
+        number: of the node, or of the first one, from 1 in the order of backward. last: of the last one.
+        label: its name; of several, those of one repetition. times: how many repetitions.
+        state: "done" and "pending" only where that is certain.
+        sums: how many gradients it gets and adds up.
+        targets: the first of what it hands gradients on to. more: how many others there are.
+        uses: that it makes; of many, the first and the last.
+    """
+
+    number: int
+    last: int
+    label: str
+    state: NodeState
+    times: int = 1
+    sums: int = 1
+    targets: tuple[Target, ...] = ()
+    more: int = 0
+    uses: tuple[NodeUse, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Its number, or "8-172"."""
+        return f"{self.number}-{self.last}" if self.last > self.number else f"{self.number}"
+
+    @property
+    def name(self) -> str:
+        """Its label; of many with how often they come, of a sum with how many gradients it adds."""
+        if self.times > 1:
+            return f"{self.times} x ({self.label})"
+        return f"{self.label} (sum of {self.sums})" if self.sums > 1 else self.label
+
+
+class Nodes(Struct, frozen=True, tag="nodes"):
+    """The answer.
+
+    Attributes:
+        why: "" or, where there are no nodes to show, the reason in one sentence.
+        title: of which backward they are. known: how many nodes it has.
+        lines: how many lines that makes. first: which one the first of `page` is. here: the one of this stop, else the
+            last that is done, or -1.
+    """
+
+    position: int
+    focus: str
+    why: str = ""
+    title: str = ""
+    known: int = 0
+    lines: int = 0
+    first: int = 0
+    here: int = -1
+    page: tuple[NodeLine, ...] = ()
+
+
+Question = StoryOf | TimelineOf | ParametersOf | StopsOf | OptimizerOf | NodesOf
+Answer = Story | Timeline | Parameters | Stops | Optimizer | Nodes

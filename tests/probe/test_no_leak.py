@@ -17,7 +17,17 @@ from backpropdbg.debugger.core import Quit
 from backpropdbg.probe.hooks import Policy
 
 WEIGHT = "middle_linear.weight"
-LOOKS = ["print partial", "print loss", "print locals.get('loss')", "ledger", "graph", "why", "info grad", "where"]
+LOOKS = [
+    "print partial",
+    "print loss",
+    "print locals.get('loss')",
+    "ledger",
+    "graph",
+    "why",
+    "info grad",
+    "where",
+    "graph nodes",
+]
 
 
 @pytest.fixture(autouse=True)

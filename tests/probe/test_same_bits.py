@@ -64,7 +64,9 @@ def test_training_under_the_probe(net, uses, optimizer):
     check_same(plain, watched)
 
 
-@pytest.mark.parametrize("policy", [Policy(False), Policy(snapshots=False), Policy(bare=False), Policy(graph=False)])
+@pytest.mark.parametrize(
+    "policy", [Policy(False), Policy(snapshots=False), Policy(bare=False), Policy(graph=False), Policy(nodes=True)]
+)
 def test_training_under_every_policy(policy):
     plain = train("module", None, "adam")
     with probed(policy=policy):

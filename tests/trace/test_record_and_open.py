@@ -56,6 +56,17 @@ def test_record_passes_the_program_through(recorded):
     assert {p.name for p in folder.iterdir()} == {"train.py", "train.bptrace"}  # one file, no log beside it
 
 
+def test_with_its_nodes_it_is_the_same_recording_and_shows_them(recorded):
+    folder, _ = recorded
+    assert backpropdbg("record", "--nodes", "-o", "nodes.bptrace", "train.py", "7", folder=folder).returncode == 7
+    look = ("-c", "until backward weight#2", "-c", "graph nodes")
+    told = backpropdbg("open", "nodes.bptrace", *look, folder=folder).stdout
+    assert "backward 1 of iteration 1: 8 nodes" in told and "A2" in told
+    assert "not recorded" in backpropdbg("open", "train.bptrace", *look, folder=folder).stdout
+    assert "are the same: " in backpropdbg("diff", "train.bptrace", "nodes.bptrace", folder=folder).stdout
+    (folder / "nodes.bptrace").unlink()
+
+
 def test_open_without_a_terminal_says_what_it_is(recorded):
     folder, _ = recorded
     done = backpropdbg("open", "train.bptrace", folder=folder)

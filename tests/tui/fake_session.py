@@ -10,6 +10,10 @@ from backpropdbg.questions import (
     Line,
     Mark,
     Moment,
+    NodeLine,
+    Nodes,
+    NodesOf,
+    NodeUse,
     Optimizer,
     OptimizerOf,
     Parameters,
@@ -19,6 +23,7 @@ from backpropdbg.questions import (
     StopsOf,
     Story,
     StoryOf,
+    Target,
     Timeline,
     TimelineOf,
     Turn,
@@ -103,13 +108,38 @@ def parameters(asked: ParametersOf) -> Parameters:
     return Parameters(STOP.position, asked.find, 2_000, len(lines) // 2, len(lines), first, here, page)
 
 
+LEAF = "AccumulateGrad middle_linear.weight"
+NODES = (
+    NodeLine(1, 1, "MseLossBackward0", "done", targets=(Target(2, "AddmmBackward0"),)),
+    NodeLine(2, 2, "AddmmBackward0", "done", 1, 2, (Target(3, "StackBackward0"), Target(6, "TBackward0")), 54),
+    NodeLine(3, 5, "[bold]ReluBackward0, TBackward0", "done", 3, uses=(NodeUse("A9"), NodeUse("A4"))),
+    NodeLine(6, 6, "TBackward0", "done", 1, 1, (Target(11, LEAF, "A3"),), 0, (NodeUse("A3", "value", 2.3307),)),
+    NodeLine(7, 7, "TBackward0", "here", 1, 1, (Target(11, LEAF, "A2"),), 0, (NodeUse("A2", "value", 2.4075),)),
+    NodeLine(8, 8, "ReluBackward0", "not known", targets=(Target(9, "AddmmBackward0"),)),
+    NodeLine(9, 9, "AddmmBackward0", "pending", 1, 1, (Target(10, "TBackward0"),)),
+    NodeLine(10, 10, "TBackward0", "pending", 1, 1, (Target(11, LEAF, "A1"),), 0, (NodeUse("A1"),)),
+    NodeLine(11, 11, LEAF, "pending", 1, 3),
+    *(NodeLine(n, n, f"Node{n}Backward0", "not computed", targets=(Target(n + 1, "X"),)) for n in range(12, 20_000)),
+)
+
+
+def nodes(asked: NodesOf) -> Nodes:
+    """A page of twenty thousand, the stop at the seventh."""
+    first = 4 - asked.count // 2 if asked.around else asked.first
+    if asked.node:
+        first = next(n for n, line in enumerate(NODES) if line.last >= asked.node)
+    first = max(0, min(first, len(NODES) - asked.count))
+    page = NODES[first : first + asked.count]
+    return Nodes(STOP.position, STOP.focus, "", "backward 1 of iteration 1", 20_001, len(NODES), first, 4, page)
+
+
 class FakeSession:
     """Answers like a program under test, and remembers what was asked of it."""
 
     def __init__(self, first: Situation | None = STOP) -> None:
         self.first, self.sent, self.windows, self.asked = first, [], [], []
         self.answers: dict[str, str] = {}
-        self.marks = list(MARKS)
+        self.marks, self.nodes = list(MARKS), nodes
         self.closed, self.step, self.moments = False, 1, MOMENTS
         self._say: Callable[[Message], None] = lambda message: None
         self._queue: queue.Queue[Message | None] = queue.Queue()
@@ -168,6 +198,8 @@ class FakeSession:
                 self.say(Answered(question, parameters(question)))
             case StopsOf():
                 self.say(Answered(question, Stops(STOP.position, tuple(self.marks))))
+            case NodesOf():
+                self.say(Answered(question, self.nodes(question)))
             case OptimizerOf():
                 self.say(Answered(question, Optimizer(STOP.position, STOP.focus, OPTIMIZER)))
 

@@ -54,7 +54,10 @@ async def all_panes(size: tuple[int, int], theme: str, kept: str) -> str:
     found = []
     async with opened(size, replace(STOP, parameters=STOP.parameters[:1]), settings=Settings(theme)) as (app, s, pilot):
         s.say(ProgramOutput("stdout", "10 41.87\n"), ProgramOutput("stderr", "a warning\n"))
-        for pane in (*PANES, *EXTRA):
+        for pane in (*PANES, *EXTRA, "graph"):
+            if pane == "graph" and found:  # the second time it is the list of nodes
+                app.send("graph nodes")
+                await until(pilot, lambda: app.nodes)
             app.carry_out("zoom", pane)
             app.hint("")
             await pilot.pause(0.5 if os.environ.get("UPDATE_GOLDEN") else 0.05)

@@ -168,7 +168,7 @@ def test_close_from_within_receive_and_with_a_stuck_face(probe) -> None:
 def test_restart_keeps_successful_breakpoints(probe) -> None:
     one = probe().start()
     one.until(Stopped)
-    for line in ("break w", "look", "tbreak v", "bad", "condition 1 x"):
+    for line in ("break w", "look", "graph modules", "tbreak v", "bad", "graph nodes", "graph", "condition 1 x"):
         one.do(line, Result)
     one.do("step", Stopped)
     old = pid_of(one)
@@ -176,7 +176,7 @@ def test_restart_keeps_successful_breakpoints(probe) -> None:
     assert one.do("restart", Stopped).situation.position == 0
     assert not alive(old)
     assert not any(isinstance(m, Ended) for m in one.seen)
-    assert one.do("lines", Result).text == "break w | tbreak v | condition 1 x | lines"
+    assert one.do("lines", Result).text == "break w | tbreak v | graph nodes | condition 1 x | lines"
 
 
 def test_the_first_stop_after_a_restart_has_what_was_set_before(probe) -> None:

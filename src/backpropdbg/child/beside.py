@@ -104,6 +104,13 @@ class Beside:
     def track(self, globs: Sequence[str]) -> None:
         self._probe.track(globs)
 
+    def want_nodes(self, wanted: bool) -> None:
+        self._probe.want_nodes(wanted)
+
+    def nodes(self, iteration: int, run: int) -> bytes:
+        found: bytes = self._probe.backward.reading.late(iteration, run)
+        return found
+
     def edit(self, value: object) -> Held:
         held: Held = self._probe.edit(value)
         return held

@@ -116,6 +116,12 @@ class OpenedProgram:
     def track(self, globs: Sequence[str]) -> None:
         raise CommandError(_NOTHING)
 
+    def want_nodes(self, wanted: bool) -> None:
+        """Nothing more can be read."""
+
+    def nodes(self, iteration: int, run: int) -> bytes:
+        return b""
+
     def edit(self, value: object) -> Held:
         raise CommandError(_NOTHING)
 

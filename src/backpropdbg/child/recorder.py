@@ -39,7 +39,11 @@ class Recorder:
         from backpropdbg.trace.history import Trace
 
         options = self._options
-        policy = Policy(track=tuple(options.get("track", ())), unfuse=bool(options.get("unfuse")))
+        policy = Policy(
+            track=tuple(options.get("track", ())),
+            unfuse=bool(options.get("unfuse")),
+            nodes=bool(options.get("nodes")),
+        )
         self._probe = probe = Probe(self._take, policy)
         beside = Beside(probe)
         self._file = new_file(self._options["record"], self._program, beside, self._say)

@@ -15,7 +15,8 @@ from backpropdbg.held import Facts, Held, Packed, Stored
 from backpropdbg.trace.opening import Opened
 
 SAME, DIFFER = 0, 1
-_ELSEWHERE = {"where", "iteration"}  # a program may stand in another folder, or on another line
+# A program may stand in another folder, or on another line; and its nodes may not have been asked for.
+_ELSEWHERE = {"where", "iteration", "nodes"}
 _MOST_TOLD = 5
 
 

@@ -3,7 +3,17 @@
 from typing import TYPE_CHECKING
 
 from backpropdbg.debugger import drawing, optimizer
-from backpropdbg.questions import Answer, Optimizer, OptimizerOf, ParametersOf, Question, StopsOf, StoryOf, TimelineOf
+from backpropdbg.questions import (
+    Answer,
+    NodesOf,
+    Optimizer,
+    OptimizerOf,
+    ParametersOf,
+    Question,
+    StopsOf,
+    StoryOf,
+    TimelineOf,
+)
 
 if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger
@@ -18,6 +28,8 @@ def answer(d: "Debugger", question: Question) -> Answer:
             return d.tree.page(d, question)
         case TimelineOf():
             return d.moments.timeline(d, question.first, question.last, question.columns)
+        case NodesOf():
+            return d.graphs.page(d, question)
         case StopsOf():
             return drawing.stops(d)
         case OptimizerOf():

@@ -73,6 +73,14 @@ def axes(text: str) -> None:
         raise CommandError(f"{text!r} are no two axes; e.g. axes 0,2 at 3, or axes flat")
 
 
+def graph(text: str) -> None:
+    """Which view of the graph, or nothing."""
+    view, _, number = text.partition(" ")
+    first = number.strip()
+    if view not in ("", "modules", "nodes") or (first and not (view == "nodes" and _is_count(first) and int(first))):
+        raise CommandError(f"{text!r} is no view of the graph; there are: graph modules, graph nodes, graph nodes 120")
+
+
 def scope(text: str) -> None:
     """What a story is about, or nothing."""
     if text not in ("", "element", "row", "parameter"):

@@ -13,6 +13,7 @@ from backpropdbg.debugger.known import Known
 from backpropdbg.debugger.ledgers import Ledgers
 from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.naming import Names
+from backpropdbg.debugger.nodes import Graphs
 from backpropdbg.debugger.params import Tree
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.progress import progress
@@ -100,7 +101,7 @@ class Debugger:
         self._numbers = 0
         self.moments = Moments()
         self.stories = Stories()
-        self.tree = Tree()
+        self.tree, self.graphs = Tree(), Graphs()
         self._ledgers = Ledgers(trace)
         self._walk: int | None = None
         self.looking: int | None = None

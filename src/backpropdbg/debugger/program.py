@@ -61,6 +61,12 @@ class Program(Protocol):
     def track(self, globs: Sequence[str]) -> None:
         """From now on look only at parameters whose name, or module, fits one of these."""
 
+    def want_nodes(self, wanted: bool) -> None:
+        """From the next backward on, have the probe read its nodes, or not."""
+
+    def nodes(self, iteration: int, run: int) -> bytes:
+        """The nodes of a backward that is in progress; none of another."""
+
     def edit(self, value: object) -> Held:
         """Let another partial flow on from the use that arrives now; return it. Raises CommandError where it can't."""
 

@@ -94,12 +94,12 @@ def parameters(d: "Debugger", find: str) -> str:
 
 
 def _line_cells(line: Line, d: "Debugger") -> tuple[str, ...]:
-    size = shown(line.norm) if line.state == "value" else _word(line.state)
-    ratio = shown(line.ratio) if line.ratio is not None else _word(line.ratio_state, "no update")
+    size = shown(line.norm) if line.state == "value" else word(line.state)
+    ratio = shown(line.ratio) if line.ratio is not None else word(line.ratio_state, "no update")
     return ("*" * (line.name == d.focus), d.names.title(line.name), str(line.uses), size, ratio, line.badges)
 
 
-def _word(state: State, none: str = "None") -> str:
+def word(state: State, none: str = "None") -> str:
     """A state that is no value."""
     return {"none": none, "value": ""}.get(state, state)
 
@@ -140,7 +140,7 @@ def story(told: Story) -> str:
 
 def _turn_cells(turn: Turn, sign: bool) -> tuple[str, ...]:
     def cell(value: Number | None, state: State, none: str = "None") -> str:
-        return shown(value, sign) if value is not None else _word(state, none)
+        return shown(value, sign) if value is not None else word(state, none)
 
     return (
         str(turn.iteration),

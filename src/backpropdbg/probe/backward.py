@@ -24,6 +24,7 @@ from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.inside import Inside, count_consumers
+from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor, not_kept
 from backpropdbg.probe.update import Update
@@ -44,6 +45,7 @@ class Backward:
         self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
         self._numbers = Numbers()
         self.inside = Inside(watch.names)
+        self.reading = Reading(watch, computed)
         self._unread = 0
 
     def new_iteration(self) -> None:
@@ -100,6 +102,7 @@ class Backward:
         self.watch.here.runs -= 1
         self._handles = [others for others in self._handles if others is not handles]
         self._reach.pop(run, None)
+        self.reading.end(run)
         for hook in [hook for hooks in handles.values() for hook in hooks]:
             hook.remove()
 
@@ -154,6 +157,7 @@ class Backward:
             self._update.maximized(),
             not watch.alone,
             {one.name: self._told(one) for one in found},
+            self.reading.begin(run, outputs, inputs, accumulates),
         )
         arrivals: dict[str, int] = {}
         for edge, use in zip(edges, uses, strict=True):

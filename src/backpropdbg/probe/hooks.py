@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import (
     Optimizer,
@@ -150,6 +151,10 @@ class Probe:
         elif not self._seeing:
             self.watch.prune()
             self._see()
+
+    def want_nodes(self, wanted: bool) -> None:
+        """From the next backward on, read its nodes, or don't."""
+        self.watch.policy = replace(self.watch.policy, nodes=wanted)
 
     def edit(self, value: object) -> HeldTensor:
         """Let another value flow on in the place of the partial that this thread is stopped at; the last one counts.

@@ -54,6 +54,7 @@ class Policy(Struct, frozen=True):
             kept. None: as many as there are.
         track: globs over names of parameters and paths of modules that narrow what is watched; empty: all.
         unfuse: have torch compute in parts what else would be one operation (the bits may differ).
+        nodes: read the autograd nodes of each backward.
     """
 
     partials: bool = True
@@ -63,6 +64,7 @@ class Policy(Struct, frozen=True):
     room: int | None = None
     track: tuple[str, ...] = ()
     unfuse: bool = False
+    nodes: bool = False
 
 
 class _Quiet(threading.local):

@@ -14,6 +14,7 @@ from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger, ledger_table
 from backpropdbg.tui.matrices import Matrices
 from backpropdbg.tui.matrix import MatrixPane
+from backpropdbg.tui.nodes import NodesPane
 from backpropdbg.tui.output import OutputPane
 from backpropdbg.tui.paint import number_text
 from backpropdbg.tui.results import Results
@@ -225,11 +226,13 @@ class Actions(Arranged):
             self.hint(f"true cells around the selected element: {shown('zoom')} shows all" if matrices.zoomed else "")
 
     def action_page(self, way: int) -> None:
-        """Scroll the results where there are some, else the ledger, else the output."""
+        """Scroll the results where there are some, else the nodes where chosen, else the ledger, else the output."""
         results, ledger = self.base.query_one(Results), self.base.query_one(Ledger)
         pane: ScrollView | VerticalScroll = self.base.query_one(OutputPane)
         if results.display and results.max_scroll_y > 0:
             pane = results
+        elif self.nodes and self.current == "graph":
+            pane = self.base.query_one(NodesPane)
         elif ledger.max_scroll_y > 0:
             pane = ledger
         pane.scroll_relative(y=way * max(1, pane.size.height - 1), animate=False)

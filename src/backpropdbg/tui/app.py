@@ -30,6 +30,7 @@ from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.looks import Looks
 from backpropdbg.tui.matrices import Matrices
+from backpropdbg.tui.nodes import NodesPane
 from backpropdbg.tui.optimizer import OptimizerPane
 from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.overlays import KINDS
@@ -101,6 +102,7 @@ class DebuggerApp(Looks):
         yield Header(id="header")
         with Tiles(id="tiles"):
             yield Graph(id="graph")
+            yield NodesPane(self.session.ask, id="graph-nodes", classes="hidden")
             yield TimelinePane(id="timeline")
             yield Ledger(id="ledger")
             yield SourcePane(id="source")
@@ -245,7 +247,7 @@ class DebuggerApp(Looks):
         self.waiting = False
         if not result.ok and self.body.open:
             self.refuse(result.command)
-        if self.show_found(result):
+        if self.show_found(result) or self.show_view(result):
             return
         self.returning = self.returning and result.ok
         if result.moves:
@@ -346,7 +348,7 @@ class DebuggerApp(Looks):
         screen.query_one(Explanation).styles.max_height = max(1, height - BARS) if self.flat else None
         self.show_keys(width)
         tiles = screen.query_one(Tiles)
-        tiles.want("graph", 3 if self.compact else 5)
+        tiles.want("graph", self.graph_lines)
         tiles.want("timeline", 6 if self.compact else 8)
         tiles.want("stops", 8)
         tiles.want("optimizer", max(8, height // 6))

@@ -13,6 +13,7 @@ from backpropdbg.tui.config import Settings
 from backpropdbg.tui.face import Commands, Face
 from backpropdbg.tui.help import TABS, tab_line
 from backpropdbg.tui.keys import shown
+from backpropdbg.tui.nodes import NodesPane
 from backpropdbg.tui.tiles import Tiles, pane_of
 from backpropdbg.tui.tiling import (
     EXTRA,
@@ -48,13 +49,14 @@ class Arranged(Face):
         tab: which pane shows beside graph and ledger on a small screen, from 1.
         room: the size of the screen.
         timeline: shown for now where there is no room for it; it takes the graph's place.
+        nodes: the graph pane lists autograd nodes, not the calls of modules.
     """
 
     def __init__(self, session: wire.Session, settings: Settings, commands: Commands) -> None:
         super().__init__(session, settings, commands)
         self.arranged: dict[bool, Tiling | None] = {}
         self.current, self.zoomed = "ledger", ""
-        self.tab, self.timeline = 1, False
+        self.tab, self.timeline, self.nodes = 1, False, False
         self.room = Size(80, 24)
 
     @property
@@ -84,6 +86,15 @@ class Arranged(Face):
         if self.large not in self.arranged:
             self.arranged[self.large] = None if self.state is None else remembered.load(self.state, PANES, EXTRA)
         return self.arranged[self.large]
+
+    @property
+    def graph_lines(self) -> int:
+        """How many lines the graph pane would like."""
+        told = self.base.query_one(NodesPane).told if self.nodes else None
+        if told is None or not told.lines:
+            return 3 if self.compact else 5
+        frame, most = (1, 4) if self.compact else (2, max(7, self.room.height // 4))
+        return frame + min(most, max(told.lines, 3))
 
     @property
     def tiling(self) -> Tiling:

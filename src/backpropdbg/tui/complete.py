@@ -25,6 +25,7 @@ SUBJECTS = ("uses", "ledger", "weights", "grad", "optimizer", "breaks", "params"
 FIXED = {
     "axes": ("flat",),
     "goto": ("now", "iteration"),
+    "graph": ("modules", "nodes"),
     "histogram": ("partial", "running", "grad", "weight", "before", "delta", "after"),
     "info": SUBJECTS,
     "layout": ("reset", "zoom", "hide", "show", "move"),

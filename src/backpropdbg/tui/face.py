@@ -122,6 +122,10 @@ class Face(Themed):
             if not self.base.query_one(CommandLine).value:
                 self.screen.set_focus(None)
 
+    def fit(self, width: int, height: int) -> None:
+        """Lay out for a size of the screen."""
+        raise NotImplementedError
+
     def layout_result(self, words: Sequence[str]) -> tuple[str, bool]:
         """Carry out `layout`. Returns what to say, and whether it is done."""
         raise NotImplementedError

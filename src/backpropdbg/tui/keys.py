@@ -35,7 +35,7 @@ SEARCH = "the largest |element|, smallest, first non-finite one of the first mat
 TAB = "matrices, source, output, timeline, where there is no room for all"
 SLICE = "the index of the first, or of the last axis that does not show"
 SLICES = (("down", "comma", 0, -1), ("up", "full_stop", 0, 1), ("last-down", "{", -1, -1), ("last-up", "}", -1, 1))
-SCROLL = "scroll results, else the ledger, else the output"
+SCROLL = "scroll results, else the chosen list of nodes, else the ledger, else the output"
 PANE = "the pane that the next keys are about (or click it)"
 MOVE = "move that pane (or drag its title onto another one)"
 SIZE = "make that pane taller, shorter, wider, narrower (or drag its frame)"
@@ -84,6 +84,7 @@ GROUPS = {
         *(Key(f"slice-{way}", (key,), f"slice({axis}, {step})", SLICE) for way, key, axis, step in SLICES),
         Key("zoom", ("z",), "zoom", "true cells of a large tensor around the element, or all of it"),
         Key("more", ("m",), "more", "the next matrices"),
+        Key("graph", ("v",), "graph", "the graph's other view: autograd nodes in the order of backward, or modules"),
         Key("timeline", ("t",), "timeline", "the timeline: left, right, home, end, clicks choose an iteration", True),
         *(Key(f"tab-{n}", (str(n),), f"tab({n})", TAB) for n in (1, 2, 3, 4)),
         Key("page-up", ("pageup",), "page(-1)", SCROLL),

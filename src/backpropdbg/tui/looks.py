@@ -1,18 +1,23 @@
 """Keys and panes whose answers come by questions: what they ask of the session, and where the answers are drawn."""
 
-from backpropdbg.questions import Answer, Question, Story, Timeline
+from backpropdbg.questions import Answer, Nodes, Question, Story, Timeline
 from backpropdbg.situation import Situation
 from backpropdbg.tui.actions import Actions
 from backpropdbg.tui.asked import AskedPane
+from backpropdbg.tui.graph import Graph
 from backpropdbg.tui.keys import shown
 from backpropdbg.tui.ledger import Ledger
 from backpropdbg.tui.matrices import Matrices
+from backpropdbg.tui.nodes import NodesPane
 from backpropdbg.tui.overlays import KINDS, Overlay
 from backpropdbg.tui.parameters import ParametersPane
 from backpropdbg.tui.plane import Plane, following
+from backpropdbg.tui.player import words_of
 from backpropdbg.tui.select import along
 from backpropdbg.tui.stops import StopsPane
+from backpropdbg.tui.tiles import Tiles
 from backpropdbg.tui.timeline import TimelinePane
+from backpropdbg.wire import session as wire
 
 
 class Looks(Actions):
@@ -22,6 +27,7 @@ class Looks(Actions):
         """Ask anew for all that is shown of a stop."""
         self.ask_timeline()
         self.ask_story()
+        self.ask_nodes()
         for pane in self.asking_panes():
             pane.follow(situation)
 
@@ -41,6 +47,9 @@ class Looks(Actions):
                 self.base.query_one(TimelinePane).show(timeline)
             case Story() as story:
                 self.base.query_one(Ledger).tell(story)
+            case Nodes() as nodes:
+                self.base.query_one(NodesPane).tell(nodes)
+                self.base.query_one(Tiles).want("graph", self.graph_lines)
             case _:
                 for pane in self.asking_panes():
                     if isinstance(answer, pane.answer):
@@ -51,6 +60,36 @@ class Looks(Actions):
         question = self.base.query_one(Ledger).question
         if question is not None and not self.ended:
             self.session.ask(question)
+
+    def ask_nodes(self, node: int = 0) -> None:
+        """Ask for the nodes around this stop, or from one of them on, where they are shown."""
+        if self.nodes and self.situation is not None and not self.ended:
+            self.base.query_one(NodesPane).look(node)
+
+    def action_graph(self) -> None:
+        """List the autograd nodes in the graph pane; or show the calls of modules again."""
+        if self.free():
+            self.send(f"graph {'modules' if self.nodes else 'nodes'}")
+
+    def show_view(self, result: wire.Result) -> bool:
+        """Show nodes or modules in the graph pane. Returns False for the result of something else."""
+        words = words_of(result.command)
+        if not result.ok or words[:1] != ["graph"] or words[1:2] not in (["nodes"], ["modules"]):
+            return False
+        self.nodes = words[1] == "nodes"
+        self.base.query_one(Graph).set_class(self.nodes, "hidden")
+        self.base.query_one(NodesPane).set_class(not self.nodes, "hidden")
+        self.fit(self.size.width, self.size.height)
+        self.call_after_refresh(self.ask_nodes, int(words[2]) if len(words) > 2 else 0)
+        back = f"{shown('graph')} shows the calls of modules again"
+        self.hint(f"the autograd nodes, in the order of backward: {back}" if self.nodes else "")
+        return "graph" in self.seen().panes
+
+    def on_nodes_pane_picked(self, event: NodesPane.Picked) -> None:
+        """Run to the use that was clicked, if its partial is still to come."""
+        if self.situation is not None:
+            number = event.use.label.removeprefix("A")
+            self.run_to(f"backward {self.situation.focus}#{number}", event.use.state == "pending")
 
     def action_story(self) -> None:
         """Show what each use adds to the selected element, in place of norms and cosines; or those again."""

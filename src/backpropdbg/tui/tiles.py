@@ -15,8 +15,8 @@ AWAY = "away"
 
 
 def pane_of(widget: Widget) -> str:
-    """Return the pane that a widget stands for: the output has a second one for the past."""
-    return (widget.id or "").removesuffix("-past")
+    """Return the pane that a widget stands for: the output has a second one for the past, the graph one for nodes."""
+    return (widget.id or "").partition("-")[0]
 
 
 class Tiled(Layout):

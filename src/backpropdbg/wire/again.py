@@ -9,9 +9,9 @@ from backpropdbg.wire.session import Body
 
 _SET = re.compile(
     r"(b|break|tbreak|condition|ignore|enable|disable|clear|focus|element|axes|watch|display|undisplay|track"
-    r"|mute|unmute|commands)\b"
+    r"|mute|unmute|commands|graph nodes|graph modules)\b"
 )
-_OUTDATES = {"focus": ("focus", "element", "axes"), "element": ("element",), "axes": ("axes",)}
+_OUTDATES = {"focus": ("focus", "element", "axes"), "element": ("element",), "axes": ("axes",), "graph": ("graph",)}
 
 
 class Again:

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from types import FrameType
 
-from backpropdbg.debugger import arguments, optimizer, tables
+from backpropdbg.debugger import arguments, nodes, optimizer, tables
 from backpropdbg.debugger.commands.table import TABLE, command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.followed import LATER
@@ -97,10 +97,18 @@ def ledger(d: Debugger, text: str) -> str:
     return tables.ledger(d)
 
 
-@command(arguments.nothing)
+@command(arguments.graph)
 def graph(d: Debugger, text: str) -> str:
-    """graph: the unrolled calls of this iteration, level by level."""
-    return tables.graph(d)
+    """graph [modules | nodes [N]]: the unrolled calls of this iteration, or the autograd nodes of its newest backward.
+    nodes: in the order of backward, around this stop or from the N-th on: what each hands its gradients on to, which
+    uses of the focused parameter it makes, and whether it has run, as far as that is known. From then on they are
+    read at each backward, until `graph modules`.
+    """
+    view, _, number = text.partition(" ")
+    if view:
+        d.program.want_nodes(view == "nodes")
+        d.again = f"graph {view}"
+    return nodes.as_text(d, int(number or 0)) if view == "nodes" else tables.graph(d)
 
 
 @command(arguments.span)
