@@ -1,5 +1,6 @@
 """`graph nodes`: what it says of each node at each stop, against the engine, which a hook on every node tells of."""
 
+import random
 import re
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from driving import debugged, make_net, seed
 from graphs import HOWS, Engine, Net, loss_of
 from playing import play, said
+from programs import Model, random_program
 
 from backpropdbg.child.opened import OpenedProgram, open_file
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.nodes import DAMAGED, FROM_NOW_ON, NO_BACKWARD, NONE, NOT_RECORDED
-from backpropdbg.debugger.repeats import Repeat, blocks, repeats
+from backpropdbg.debugger.repeats import Repeat, Stretch, cut, line_of, repeats, stretches
 from backpropdbg.events import BackwardFinished, BackwardStarted
 from backpropdbg.probe.hooks import Policy
 from backpropdbg.questions import NodeLine, Nodes, NodesOf
@@ -43,18 +45,16 @@ class Truth:
             return
         ran = {self.order.index(node) for node in self.engine.ran}
         for line in told.page:
-            assert line.times == 1
-            node = line.number - 1
+            nodes = range(line.number - 1, line.last)
             if line.state == "not known":
-                self.unsure += 1
+                self.unsure += len(nodes)
                 continue
-            self.certain += 1
+            self.certain += len(nodes)
             if line.state == "here":  # AccumulateGrad tells of itself before the hooks of its node run
-                assert node in ran or (
-                    situation.event == "Accumulated" and line.label == f"AccumulateGrad {debugger.stop.event.parameter}"
-                )
+                leaf = situation.event == "Accumulated" and f"AccumulateGrad {debugger.stop.event.parameter}"
+                assert line.number - 1 in ran or line.label == leaf
             else:
-                assert (line.state == "done") == (node in ran), (situation.where, line)
+                assert all((line.state == "done") == (node in ran) for node in nodes), (situation.where, line)
         assert [line.state for line in told.page].count("here") <= 1
 
 
@@ -81,6 +81,73 @@ def test_what_is_said_to_have_run_has_and_what_is_pending_has_not(how):
             truth.engine = None
     assert truth.certain > 4 * len(order)  # at the beginning and at the end all is certain
     assert truth.unsure or how not in ("three times", "residual")
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_the_same_of_random_programs(number):
+    program, truth = random_program(random.Random(number)), Truth()
+    torch.manual_seed(number)
+    model, x = Model(), torch.randn(4, 3)
+    engine = Engine(loss := model(x, program))
+    if loss.requires_grad:
+        loss.backward()
+        order = [engine.nodes.index(node) for node in engine.ran]
+        with debugged(truth.look, focus="w", policy=WANTED):
+            loss = model(x, program)
+            truth.engine = Engine(loss)
+            truth.order = [truth.engine.nodes[n] for n in order]
+            loss.backward()
+        assert truth.certain >= 2 * len(order)
+
+
+def test_forwards_backwards_and_across_it_is_the_same():
+    """What is known of the stop before is made use of, where that was earlier in the same backward."""
+    lived: dict[int, bytes] = {}
+
+    def told(debugger: Any) -> bytes:
+        return msgspec.json.encode(debugger.answer(NodesOf(0, 1_000)))
+
+    def at_stop(situation, debugger):
+        lived[situation.position] = told(debugger)
+        return None
+
+    with debugged(at_stop, focus=MIDDLE, policy=WANTED) as seen:
+        train(7, 3)
+        dice, positions = random.Random(2), list(lived)
+        assert len({*lived.values()}) > 40
+        for position in [*dice.sample(positions, len(positions)), *positions[::3], *positions[::-4]]:
+            seen.debugger._at(position)
+            assert told(seen.debugger) == lived[position], position
+
+
+def test_what_is_no_longer_tracked_says_nothing_more():
+    """In the middle of a backward the hooks of all others are taken out: that they are silent means nothing."""
+    order, truth = order_of("tied"), Truth()
+    at: list[str] = []
+
+    def at_stop(situation, debugger):
+        truth.look(situation, debugger)
+        at.append(f"{situation.event} {debugger.focus}")
+        if situation.event == "BackwardUse":
+            assert debugger.execute("track table.weight").ok
+            truth.look(situation, debugger)
+        return None
+
+    net = Net()
+    with debugged(at_stop, focus="table.weight", policy=WANTED):
+        loss = loss_of(net, "tied")
+        truth.engine = Engine(loss)
+        truth.order = [truth.engine.nodes[n] for n in order]
+        loss.backward()
+    assert at.count("BackwardUse table.weight") == 2
+
+
+def test_while_a_use_is_edited_nothing_after_it_has_run():
+    here = "until backward middle_linear.bias#2"
+    looks = (here, "graph nodes", "set partial = 2 * partial", "step", "graph nodes")
+    seen = play(lambda: train(3), *looks, focus="middle_linear.bias")
+    use, edited = (re.sub(r"A2 \S+", "A2", r.text) for r in seen.said if r.command == "graph nodes")
+    assert use == edited and seen.stops[1].startswith("PartialEdited")
 
 
 def train(uses: int, steps: int = 2) -> None:
@@ -342,19 +409,18 @@ def test_repeats_and_the_lines_that_they_make():
     assert repeats("abcabdabcabd" * 5) == [Repeat(0, 6, 10)]
     states = ["done"] * 12
     found = repeats("ab" * 6)
-    assert blocks(states, found, -1) == [
-        Repeat(0, 1, 1),
-        Repeat(1, 1, 1),
-        Repeat(2, 2, 4),
-        Repeat(10, 1, 1),
-        Repeat(11, 1, 1),
-    ]
+    assert stretches(states, found, -1) == [Stretch(0, 2, 1), Stretch(2, 2, 4), Stretch(10, 2, 1)]
     mixed = [*["done"] * 6, "not known", *["pending"] * 5]
-    assert {block.times for block in blocks(mixed, found, -1)} == {1}
+    assert stretches(mixed, found, -1) == [Stretch(0, 12, 1)] and stretches([], [], -1) == []
     for here in range(12):
-        shown = blocks(states, found, here)
-        assert [n for b in shown for n in range(b.first, b.first + b.period * b.times)] == [*range(12)]
-        assert Repeat(here, 1, 1) in shown
+        parts = stretches(states, found, here)
+        count = sum(part.lines for part in parts)
+        lines = list(cut(parts, 0, count))
+        assert [n for part in lines for n in range(part.first, part.end)] == [*range(12)]
+        assert lines[line_of(parts, here)] == Stretch(here, 1, 1) and line_of(parts, 12) == -1
+        for first in range(count):
+            for many in range(count + 2):
+                assert list(cut(parts, first, many)) == lines[first : first + many]
 
 
 def test_a_damaged_graph_says_so(monkeypatch):

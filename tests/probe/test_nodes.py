@@ -10,7 +10,7 @@ import torch
 from driving import probed
 from graphs import HOWS, Engine, Net, loss_of
 
-from backpropdbg.events import BackwardStarted
+from backpropdbg.events import Anomaly, BackwardStarted, BackwardUse
 from backpropdbg.nodes import Nodes, UseEdge, pack, unpack
 from backpropdbg.probe import nodes as reading
 from backpropdbg.probe.hooks import Policy
@@ -147,6 +147,15 @@ def test_nothing_is_read_where_nobody_asks(monkeypatch):
         loss_of(net, "three times").backward()
         assert not seen.probe.backward.reading._runs
     assert [e.nodes for e in seen.events if isinstance(e, BackwardStarted)] == [b""]
+
+
+def test_a_graph_that_cannot_be_read_costs_no_partial(monkeypatch):
+    monkeypatch.setattr(reading, "read", lambda *args: 1 / 0)
+    with probed(policy=Policy(nodes=True), fails=True) as seen:
+        loss_of(Net(), "three times").backward()
+    (why,) = [e.error for e in seen.events if isinstance(e, Anomaly)]
+    assert why.startswith("ZeroDivisionError")
+    assert sum(isinstance(e, BackwardUse) and e.use.parameter == WEIGHT for e in seen.events) == 3
 
 
 def test_from_the_next_backward_on_and_no_longer():

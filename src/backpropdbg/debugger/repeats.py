@@ -17,7 +17,22 @@ class Repeat(NamedTuple):
     times: int
 
 
-Block = Repeat  # what one line stands for; a single node comes once
+class Stretch(NamedTuple):
+    """A part of the list: one line for each of `period` nodes; or, if they come more than once, one line for all."""
+
+    first: int
+    period: int
+    times: int
+
+    @property
+    def lines(self) -> int:
+        """How many lines that makes."""
+        return self.period if self.times == 1 else 1
+
+    @property
+    def end(self) -> int:
+        """The node after the last one."""
+        return self.first + self.period * self.times
 
 
 def repeats(marks: Sequence[Hashable]) -> list[Repeat]:
@@ -55,36 +70,56 @@ def _periods(ids: list[int], following: list[int], at: int) -> Iterator[int]:
         again = following[again]
 
 
-def blocks(states: Sequence[str], found: Sequence[Repeat], here: int) -> list[Block]:
-    """Return the lines: each node by itself, but for the middle of a repeat, as far as its repetitions are alike.
+def stretches(states: Sequence[str], found: Sequence[Repeat], here: int) -> list[Stretch]:
+    """Return the parts of the list: the middle of a repeat is one line, as far as its repetitions are alike.
 
     The first and the last repetition stay, and those around the node `here` (-1: there is none).
     """
-    lines: list[Block] = []
-    at = 0
-    for first, period, times in found:
-        lines += [Block(n, 1, 1) for n in range(at, first)]
-        lines += _of_repeat(states, Repeat(first, period, times), here)
-        at = first + period * times
-    return lines + [Block(n, 1, 1) for n in range(at, len(states))]
+    together = [one for repeat in found for one in _of_repeat(states, repeat, here)]
+    parts, at = [], 0
+    for one in [*together, Stretch(len(states), 0, 1)]:
+        if one.first > at:
+            parts.append(Stretch(at, one.first - at, 1))
+        parts += [one] if one.period else []
+        at = one.end
+    return parts
 
 
-def _of_repeat(states: Sequence[str], repeat: Repeat, here: int) -> list[Block]:
+def _of_repeat(states: Sequence[str], repeat: Repeat, here: int) -> Iterator[Stretch]:
+    """Yield what of a repeat is put together."""
     first, period, times = repeat
     near = (here - first) // period if here >= first else -2
     apart = {0, times - 1, near - 1, near, near + 1}
-    lines: list[Block] = []
     turn = 0
     while turn < times:
-        end, state = turn, states[first + turn * period]
-        alike = [state] * period
+        end, alike = turn, [states[first + turn * period]] * period
         while end < times and end not in apart and states[first + end * period : first + (end + 1) * period] == alike:
             end += 1
-        start = first + turn * period
         if end - turn >= SHORT:
-            lines.append(Block(start, period, end - turn))
-        else:
-            end = max(end, turn + 1)
-            lines += [Block(n, 1, 1) for n in range(start, first + end * period)]
-        turn = end
-    return lines
+            yield Stretch(first + turn * period, period, end - turn)
+        turn = max(end, turn + 1)
+
+
+def cut(parts: Sequence[Stretch], first: int, count: int) -> Iterator[Stretch]:
+    """Yield what is on some lines: a node, or nodes that are put together."""
+    for part in parts:
+        if first < part.lines and part.times == 1:
+            last = min(part.lines, first + count)
+            yield from (Stretch(part.first + n, 1, 1) for n in range(max(0, first), last))
+        elif first < part.lines:
+            yield part
+        begun = max(0, part.lines - max(0, first))
+        count -= min(count, begun)
+        first = max(0, first - part.lines)
+        if count <= 0:
+            return
+
+
+def line_of(parts: Sequence[Stretch], node: int) -> int:
+    """Return the line that a node is on; -1 for a node that there is not."""
+    before = 0
+    for part in parts:
+        if part.first <= node < part.end:
+            return before + (node - part.first if part.times == 1 else 0)
+        before += part.lines
+    return -1

@@ -31,9 +31,13 @@ class Reading:
         self._newest = b""
 
     def begin(self, run: int, outputs: Sequence[Any], inputs: Sequence[Any], accumulates: bool) -> bytes:
-        """A run begins; return its nodes, none where nobody wants them."""
+        """A run begins; return its nodes, none where nobody wants them. A failure to read them is told, and no more."""
         self._runs[run] = self._watch.iteration, outputs, inputs, accumulates
-        return self._read(outputs, inputs, accumulates) if self._watch.policy.nodes else b""
+        try:
+            return self._read(outputs, inputs, accumulates) if self._watch.policy.nodes else b""
+        except Exception as error:
+            self._watch.report(error)
+            return b""
 
     def end(self, run: int) -> None:
         """Let go of a run."""
