@@ -349,7 +349,7 @@ def test_there_and_back_again(start: Start) -> None:
         same_stop(t, *stop, (0, 0))
 
     def tells(number: int) -> None:
-        words = [line.split() for line in t.screen.display]
+        words = [line.strip("│╏║ ").split() for line in t.screen.display]
         if number == 1:  # the other has just begun
             same(next(w[-1] for w in words if w[:1] == ["loss"]), truths[0].loss)
             same(next(w[-1] for w in words if w[:1] == ["|grad|"]), truths[0].grad.double().norm().item())

@@ -201,6 +201,10 @@ def _show(
     speed: float = 1.0,
     first: Sequence[str] = (),
 ) -> int:
+    from backpropdbg.tui import first as first_paint
+
+    begins = f"opening {options['path']} ..." if options["program"] == "open" else "starting the program ..."
+    painted = first_paint.paint(begins)
     from backpropdbg.wire.client import ChildSession
     from backpropdbg.wire.process import Streams
 
@@ -217,10 +221,10 @@ def _show(
         settings = dataclasses.replace(settings, theme=theme or settings.theme, state=state)
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
-        how = {"begins": f"opening {options['path']} ..."} if options["program"] == "open" else {}
         app = DebuggerApp(
-            session, script=lines, speed=speed, own_code=own_code, settings=settings, commands=command_help, **how
+            session, lines, speed=speed, own_code=own_code, settings=settings, commands=command_help, begins=begins
         )
+        painted = False
         app.run()
         if app.raised and script is None:
             sys.stderr.write("".join(app.last_words))
@@ -230,6 +234,8 @@ def _show(
 
         return live.end_like(live.follow(session, app.late))
     finally:
+        if painted:
+            first_paint.leave()
         session.close()
 
 
