@@ -37,7 +37,7 @@ class Session:
     def __init__(self, commands: list[str], move: str) -> None:
         self.commands, self.move, self.stops = commands, move, 0
         probe = Probe(lambda event: self.debugger.on_event(event))
-        self.debugger = Debugger(Beside(probe), Trace(KEEP), self.wait, "bench", None)
+        self.debugger = Debugger(Beside(probe), Trace(KEEP), self.wait, "bench", None, drawn=False)
         probe.install()
         self.remove = probe.remove
 

@@ -51,7 +51,7 @@ class _Debugging:
 
     Args:
         options: "lingers": stop once more at the end, from where the past can be looked at. "mourns": where the
-            program raised, too.
+            program raised, too. "drawn": stops are for a screen, or for who reads all of each.
     """
 
     def __init__(self, server: Server, program: Launch, options: dict[str, Any]) -> None:
@@ -88,6 +88,7 @@ class _Debugging:
             program.focus,
             self._redraw,
             self._say,
+            drawn=bool(options.get("drawn", True)),
         )
         attached.debugger = debugger
         if self._lingers:

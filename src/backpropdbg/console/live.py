@@ -25,14 +25,16 @@ def run_through(options: dict[str, object], commands: Sequence[str]) -> int:
     """Run a program with these commands, then to its end. Returns its exit code, negative for a signal."""
     watched = commands or "record" in options
     alone: dict[str, object] = {} if watched else {"hooks": False}  # nobody could see a stop
-    session = ChildSession({**options, **alone, "lingers": False}, streams=keyboard.streams("inherit"))
+    session = ChildSession({**options, **alone, "lingers": False, "drawn": False}, streams=keyboard.streams("inherit"))
     return _Live(session, commands, asks=False).run()
 
 
 def prompt(options: dict[str, object], commands: Sequence[str]) -> int:
     """Debug a program at a plain prompt. Returns its exit code, negative for a signal."""
     return _Live(
-        ChildSession({**options, "mourns": True}, streams=keyboard.streams("inherit")), commands, asks=True
+        ChildSession({**options, "mourns": True, "drawn": False}, streams=keyboard.streams("inherit")),
+        commands,
+        asks=True,
     ).run()
 
 

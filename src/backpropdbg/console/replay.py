@@ -184,7 +184,8 @@ def replay(script: Script, form: str = "text", session: Session | None = None) -
         form: "text" or "jsonl".
         session: a program to use in place of the script's own.
     """
-    session = session or ChildSession(script.options, streams=keyboard.streams("pipe"))
+    options = {**script.options, "drawn": form == "jsonl"}
+    session = session or ChildSession(options, streams=keyboard.streams("pipe"))
     keyboard.pass_on(session.feed)
     return carry_out(Replay(session, Printer(form)), script)
 

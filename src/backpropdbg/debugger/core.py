@@ -45,6 +45,7 @@ class Debugger:
         redraw: called when the same stop is to be shown anew, with another focus or element.
         say: gets what the commands of a breakpoint print.
         recorded: there is no program, only a trace that ends somewhere; see `open`.
+        drawn: a face draws the stops; else they are told in words, and only those are made.
 
     Attributes:
         displays: expressions to show at each stop, by number.
@@ -69,7 +70,9 @@ class Debugger:
         redraw: Callable[[Situation], None] = lambda situation: None,
         say: Callable[[str], None] = lambda text: None,
         recorded: bool = False,
+        drawn: bool = True,
     ) -> None:
+        self.drawn = drawn
         self.known = Known(program, trace)
         self.names = Names(self.known)
         self.program, self.trace, self.title, self.seed = program, trace, title, seed

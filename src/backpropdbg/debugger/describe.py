@@ -30,8 +30,21 @@ def describe(
     stop: Stop, program: str, seed: int | None, optimizer: str, parameters: Sequence[str], reason: str
 ) -> Situation:
     """Return all that a face needs to draw this stop."""
+    return replace(
+        words(stop, program, seed, optimizer, parameters, reason),
+        graph=graph(stop),
+        ledger=ledger_rows(stop),
+        update=update_rows(stop),
+        matrices=matrices(stop),
+        source=source(stop.trace, stop.location(), stop.where()),
+    )
+
+
+def words(
+    stop: Stop, program: str, seed: int | None, optimizer: str, parameters: Sequence[str], reason: str
+) -> Situation:
+    """Return what is told of this stop in words; it has no picture: no graph, rows, matrices and source."""
     loss = stop.loss
-    shape = stop.weight.shape if stop.weight is not None else ()
     return Situation(
         position=stop.position,
         iteration=stop.event.iteration,
@@ -43,15 +56,15 @@ def describe(
         seed=seed,
         optimizer=optimizer,
         focus=stop.focus,
-        shape=shape,
+        shape=stop.weight.shape if stop.weight is not None else (),
         element=stop.element,
         parameters=tuple(parameters),
-        graph=graph(stop),
-        ledger=ledger_rows(stop),
-        update=update_rows(stop),
+        graph=(),
+        ledger=(),
+        update=(),
         cosine_to="final sum" if stop.final else "running sum",
-        matrices=matrices(stop),
-        source=source(stop.trace, stop.location(), stop.where()),
+        matrices=(),
+        source=None,
         explanation=explain(stop),
         proof=proof(stop),
         reason=reason,

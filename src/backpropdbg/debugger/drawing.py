@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from backpropdbg.debugger.describe import describe, source, undrawable
+from backpropdbg.debugger.describe import describe, source, undrawable, words
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Damaged, Location
 from backpropdbg.questions import Mark, Stops
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def situation(d: "Debugger") -> Situation:
-    """The stop that is looked at, as a value."""
-    made = describe(d.stop, d.title, d.seed, d.stop.optimizer or d.program.optimizer(), d.known.parameters(), d.reason)
-    frame = d.selected_frame()
+    """The stop that is looked at, as a value; where nobody draws it, with no more than is told in words."""
+    make = describe if d.drawn else words
+    made = make(d.stop, d.title, d.seed, d.stop.optimizer or d.program.optimizer(), d.known.parameters(), d.reason)
+    frame = d.selected_frame() if d.drawn else None
     shown = made.source
     if frame is not None:
         shown = source(d.trace, Location(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
