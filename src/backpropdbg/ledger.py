@@ -257,3 +257,11 @@ def cancelled(sizes: Sequence[float], total: float) -> float | None:
     if len(sizes) < 2 or not 0 < pulls < math.inf or not math.isfinite(total):
         return None
     return max(0.0, 1 - abs(total) / pulls)
+
+
+def pulls_cancelled(values: Sequence[float]) -> float | None:
+    """The share of the pulls on one element that their sum has lost; None as of `cancelled`.
+
+    Example: of +3 and -1 half is cancelled: each had to do with 1 of the 4.
+    """
+    return cancelled([abs(value) for value in values], sum(values))

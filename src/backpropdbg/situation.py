@@ -51,7 +51,7 @@ class Row(Struct, frozen=True):
         norm: Euclidean norm of the whole tensor.
         cosine: cosine to the running sum (or final sum: see Situation.cosine_to).
         element: the selected element's value.
-        note: plain words, e.g. "pulls up, cancels 88 %" or "AccumulateGrad has not run yet".
+        note: plain words, e.g. "pulls it up, 94 % cancelled" or "AccumulateGrad has not run yet".
         here: True for the row that this stop is about.
     """
 

@@ -275,11 +275,16 @@ def percent(share: float) -> str:
     return "over 99 %" if 0.995 < share < 1 else f"{100 * share:.0f} %"
 
 
-def pull(value: Tensor, before: Tensor | None) -> str:
-    """Down for a positive gradient: the update subtracts it. What is cancelled: of the larger of the two."""
-    v, b = float(value), 0.0 if before is None else float(before)
-    share = min(abs(v), abs(b)) / max(abs(v), abs(b)) if v * b < 0 else 0.0
-    cancels = f", cancels {percent(share)}" if share >= 0.005 else ""
+def lost(pulls: Sequence[float]) -> float:
+    """What the sum has lost of all pulls."""
+    return 1 - abs(sum(pulls)) / sum(map(abs, pulls))
+
+
+def pull(pulls: Sequence[float]) -> str:
+    """Down for a positive gradient: the update subtracts it. What is cancelled: of all pulls up to the last one."""
+    *before, v = pulls
+    share = lost(pulls) if v * sum(before) < 0 else 0.0
+    cancels = f", {percent(share)} cancelled" if share >= 0.005 else ""
     return "no pull" if v == 0 else f"pulls it {'down' if v > 0 else 'up'}{cancels}"
 
 
@@ -291,8 +296,9 @@ def test_the_running_sum_says_how_much_of_the_pulls_is_cancelled(number):
     def check(situation, debugger, truth):
         row = next(r for r in situation.ledger if r.kind == "running")
         pulls = [float(truth.partials[n - 1][situation.element].double()) for n in truth.arrived]
-        lost = 1 - abs(sum(pulls)) / sum(map(abs, pulls)) if len(pulls) > 1 and any(pulls) else None
-        expected = "" if lost is None else "the pulls add up" if lost < 0.005 else f"in all {percent(lost)} cancelled"
+        share = lost(pulls) if len(pulls) > 1 and any(pulls) else None
+        known = "" if share is None else f"{percent(share)} of all pulls cancelled"
+        expected = "the pulls add up" if share is not None and share < 0.005 else known
         assert row.note == expected
         said.add(expected)
 
@@ -307,29 +313,29 @@ def test_each_partial_says_where_it_pulls_the_element_and_what_it_cancels(number
 
     def check(situation, debugger, truth):
         at, name = situation.element, f"W[{situation.element[0]},{situation.element[1]}]: "
-        total, last = None, None
+        pulls: list[float] = []
         notes = [r.note for r in situation.ledger if r.kind == "partial" and r.state == "value"]
         for n, note in zip(truth.arrived, notes, strict=True):
-            partial = truth.partials[n - 1]
-            assert note == pull(partial[at], None if total is None else total[at])
+            pulls.append(float(truth.partials[n - 1][at].double()))
+            assert note == pull(pulls)
             said.add(re.sub(r"\d+ %|under 1 %|over 99 %", "a part", note))
-            total, last = partial if total is None else total + partial, total
-        if not truth.here.startswith("A") or last is None:
+        if not truth.here.startswith("A") or len(pulls) < 2:
             return
-        v, b = float(truth.partial[at]), float(last[at])
+        v, b = pulls[-1], sum(pulls[:-1])
         others = f"use #{truth.arrived[0]}" if len(truth.arrived) == 2 else "the sum of the uses before it"
         told = [sentence for sentence in situation.explanation if sentence.startswith(name)]
         if v * b > 0:
             assert told == [f"{name}it pulls the same way as {others}; they reinforce each other."]
         elif v * b < 0:
-            share = percent(min(abs(v), abs(b)) / max(abs(v), abs(b)))
-            assert told == [f"{name}it pulls against {others}; {share} of the larger pull is cancelled."]
+            assert told == [
+                f"{name}it pulls against {others}; {percent(lost(pulls))} of all pulls so far are cancelled."
+            ]
         else:
             assert told == []
 
     for element in ("0,0", "3,1", "2,4", "4,3"):
         watch(check, uses=(3, 3), number=number, element=element, sizes=(16, 4, 5, 3))
-    ways = {f"pulls it {way}{cancels}" for way in ("up", "down") for cancels in ("", ", cancels a part")}
+    ways = {f"pulls it {way}{cancels}" for way in ("up", "down") for cancels in ("", ", a part cancelled")}
     assert said == {*ways, "no pull"}
 
 

@@ -129,7 +129,7 @@ def test_terms_of_a_row_and_of_the_parameter_go_the_way_of_their_sum():
         ]
         assert ends[0].end == pytest.approx(whole.norm().item(), rel=1e-4)
         lost = 1 - whole.norm() / sum(part(p).norm() for _, p in arrived)
-        assert f"{100 * lost:.0f} % cancelled" in rows["running sum"].note
+        assert f"{100 * lost:.0f} % of all norms cancelled" in rows["running sum"].note
         update = {row.term: row for row in story.terms[split:]}
         moved = part(weights[1].double() - weights[0].double())
         assert update["difference"].element == pytest.approx(moved.norm().item(), rel=1e-5)

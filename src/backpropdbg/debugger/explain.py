@@ -5,7 +5,7 @@ import math
 from backpropdbg.debugger import followed
 from backpropdbg.debugger.locations import not_finite
 from backpropdbg.debugger.stop import Stop
-from backpropdbg.debugger.words import cancelled_part, fused_note, line_of, percent
+from backpropdbg.debugger.words import fused_note, line_of, percent
 from backpropdbg.events import (
     Accumulated,
     Anomaly,
@@ -28,7 +28,7 @@ from backpropdbg.events import (
     StepStarted,
     Use,
 )
-from backpropdbg.ledger import Run
+from backpropdbg.ledger import Run, pulls_cancelled
 from backpropdbg.situation import element_name
 
 
@@ -225,16 +225,17 @@ def _element(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     """What the newest partial does to the selected element, beside the ones before it."""
     before = stop.before_this()
     value = stop.value_at(stop.partial)
-    if value is None or before is None:
+    if value is None or not before:
         return ()
     name = element_name(stop.focus, stop.element)
     others = "the sum of the uses before it"
     if e.order == 2 and stop.run is not None:
         others = f"use #{stop.run.arrived[0][0].number}"
-    cancelled = cancelled_part(value, before)
-    if cancelled:
-        return (f"{name}: it pulls against {others}; {percent(cancelled)} of the larger pull is cancelled.",)
-    if value * before > 0:
+    if value * sum(before) < 0:
+        share = pulls_cancelled([*before, value])
+        told = "" if share is None else f"; {percent(share)} of all pulls so far are cancelled"
+        return (f"{name}: it pulls against {others}{told}.",)
+    if value * sum(before) > 0:
         return (f"{name}: it pulls the same way as {others}; they reinforce each other.",)
     return ()
 

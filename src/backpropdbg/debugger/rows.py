@@ -1,12 +1,13 @@
 """The rows of a stop: the ledger of the focus, and the terms of its update."""
 
 import math
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from backpropdbg.debugger import followed
 from backpropdbg.debugger.stop import Stop
-from backpropdbg.debugger.words import cancelled_part, edited_note, fused_note, norm, percent, state_of, use_details
+from backpropdbg.debugger.words import edited_note, fused_note, norm, percent, state_of, use_details
 from backpropdbg.events import (
     Accumulated,
     BackwardUse,
@@ -18,7 +19,7 @@ from backpropdbg.events import (
     StepFinished,
     Use,
 )
-from backpropdbg.ledger import Run, cancelled
+from backpropdbg.ledger import Run, cancelled, pulls_cancelled
 from backpropdbg.situation import Row, State, number
 
 _NOISE = 0.005  # a share below this is not worth a word
@@ -75,13 +76,13 @@ def _cancelled_in_all(stop: Stop, run: Run) -> str:
         whole = [*run.partials, *([] if stop.running is None else [stop.running])]
         sizes = [stop.part(held).norm() if held.kept else None for held in whole]
         share = None if None in sizes else cancelled([size or 0.0 for size in sizes[:-1]], sizes[-1] or 0.0)
-        return "" if share is None else f"of all norms {percent(share)} cancelled"
+        return "" if share is None else f"{percent(share)} of all norms cancelled"
     values = [stop.value_at(p) for p in run.partials]
     known = [v for v in values if v is not None]
-    lost = cancelled([abs(v) for v in known], sum(known)) if len(known) == len(values) else None
+    lost = pulls_cancelled(known) if len(known) == len(values) else None
     if lost is None:
         return ""
-    return f"in all {percent(lost)} cancelled" if lost >= _NOISE else "the pulls add up"
+    return f"{percent(lost)} of all pulls cancelled" if lost >= _NOISE else "the pulls add up"
 
 
 def _grad_note(stop: Stop, run: Run) -> str:
@@ -99,20 +100,21 @@ def _grad_note(stop: Stop, run: Run) -> str:
 
 
 def _partials(stop: Stop, run: Run) -> list[Row]:
-    rows, seen, before = [], set(), 0.0
+    rows, seen = [], set()
+    pulls: list[float] = []
     details = use_details([(use.number, use.module, use.call) for use in run.uses])
     here_use = _here_use(stop, run)
     for use, partial in run.arrived:
         seen.add(use.number)
         value = stop.value_at(partial)
         original = run.originals.get(use.number)
-        notes = [fused_note(use), edited_note(original), "" if value is None else _pull(stop, value, before)]
+        notes = [fused_note(use), edited_note(original), "" if value is None else _pull(stop, value, pulls)]
         note = "; ".join(filter(None, notes))
         name, detail = f"A{use.number}", details[use.number]
         rows.append(_row(stop, "partial", name, detail, partial, "not computed", note, use == here_use))
         if original is not None:
             rows.append(_row(stop, "label", f"{name} was", "", original))
-        before += value or 0.0
+        pulls.append(value or 0.0)
     missing: State = "not computed" if run.finished else "pending"
     for use in reversed(run.uses):
         if use.number not in seen:
@@ -135,18 +137,18 @@ def _here_use(stop: Stop, run: Run) -> Use | None:
     return None
 
 
-def _pull(stop: Stop, value: float, before: float) -> str:
-    """Where this term alone would move the element, and how much of what came before it cancels."""
+def _pull(stop: Stop, value: float, before: Sequence[float]) -> str:
+    """Where this term alone would move the element; where it is against those before, how much is cancelled then."""
     if stop.scope != "element":
         return "against the sum" if value < 0 else ""
     if value == 0:
         return "no pull"
     if math.isnan(value):
         return ""
-    against = cancelled_part(value, before)
+    against = pulls_cancelled([*before, value]) if value * sum(before) < 0 else None
     up = (value < 0) != stop.maximized
     pull = "pulls it up" if up else "pulls it down"
-    return f"{pull}, cancels {percent(against)}" if against >= _NOISE else pull
+    return f"{pull}, {percent(against)} cancelled" if against is not None and against >= _NOISE else pull
 
 
 def _row(

@@ -291,11 +291,11 @@ class Stop:
         begun = self.last(BackwardStarted)
         return begun is not None and self.focus in begun.maximized
 
-    def before_this(self) -> float | None:
-        """The element's sum over the partials that arrived before the newest one; None where it is the first."""
+    def before_this(self) -> list[float]:
+        """The element in the partials that arrived before the newest one; none where one of them is not kept."""
         earlier = [p for _, p in self.run.arrived[:-1] if p is not None] if self.run is not None else []
         values = [value for p in earlier if (value := self.value_at(p)) is not None]
-        return sum(values) if values and len(values) == len(earlier) else None
+        return values if len(values) == len(earlier) else []
 
     @cached_property
     def reference(self) -> Held | None:

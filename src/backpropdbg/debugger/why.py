@@ -24,7 +24,7 @@ from backpropdbg.events import (
     StepStarted,
     Use,
 )
-from backpropdbg.ledger import Run, cancelled
+from backpropdbg.ledger import Run, cancelled, pulls_cancelled
 from backpropdbg.situation import element_name
 
 _MOST = 6
@@ -209,7 +209,7 @@ def _left_out(values: list[tuple[str, float]]) -> str:
 
 
 def _lost(values: list[float]) -> str:
-    lost = cancelled([abs(value) for value in values], sum(values))
+    lost = pulls_cancelled(values)
     return "" if lost is None else f"; {percent(lost)} cancelled"
 
 

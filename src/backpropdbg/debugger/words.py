@@ -1,6 +1,5 @@
 """Small facts in words: the state of a handle, a share, a place, what is special about a use."""
 
-import math
 from collections.abc import Sequence
 
 from backpropdbg.events import Held, Location, Use, is_split_by_unfuse
@@ -18,14 +17,6 @@ def norm(held: Held) -> Number | None:
     """The norm of a handle, for a face; None where it was let go unmeasured."""
     size = held.norm()
     return None if size is None else number(size)
-
-
-def cancelled_part(value: float, before: float) -> float:
-    """The share of the larger of two numbers that the other one cancels, from 0 (same sign) to 1."""
-    if not value * before < 0 or math.isinf(value) or math.isinf(before):
-        return 0.0
-    small, large = sorted((abs(before), abs(value)))
-    return small / large
 
 
 def counted(count: int, thing: str) -> str:

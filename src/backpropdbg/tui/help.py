@@ -42,6 +42,7 @@ NOTES = """\
 timeline: v the stop, N now; b breakpoint, ! not finite; gradient - None, ? pending
 norm: Euclidean. cos: the angle to the sum, +1 the same way, -1 against it.
 orange +, blue -; a positive gradient pulls its element down.
+N % cancelled: what the sum has lost of all pulls (or norms) so far, 1 - |sum| / sum of |pulls|
 none of the keys while the program runs: then {command} types into its standard input
 :restart --to HERE runs again up to this stop; :detach lets the program run on alone
 `backpropdbg keys` prints a file in which each of these keys can be changed"""
