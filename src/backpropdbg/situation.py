@@ -53,6 +53,7 @@ class Row(Struct, frozen=True):
         element: the selected element's value.
         note: plain words, e.g. "pulls it up, 94 % cancelled" or "AccumulateGrad has not run yet".
         here: True for the row that this stop is about.
+        position: of the event of a use that has been, which can be looked at again; None for all else.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Row(Struct, frozen=True):
     element: Number | None = None
     note: str = ""
     here: bool = False
+    position: int | None = None
 
 
 class GraphNode(Struct, frozen=True):
@@ -76,6 +78,7 @@ class GraphNode(Struct, frozen=True):
         focused: this call uses the focused parameter.
         partial: e.g. "A2" for a focused call, else "".
         partial_state, partial_norm: that partial as of this stop.
+        forward_position, backward_position: of the events of a call that has been.
     """
 
     label: str
@@ -86,6 +89,8 @@ class GraphNode(Struct, frozen=True):
     partial: str = ""
     partial_state: State = "pending"
     partial_norm: Number | None = None
+    forward_position: int | None = None
+    backward_position: int | None = None
 
 
 class Matrix(Struct, frozen=True):

@@ -226,6 +226,33 @@ def check_rows(situation: Situation, debugger: Any, truth: Truth) -> None:
     assert situation.loss == (truth.loss if truth.loss_known else None)
 
 
+def check_positions(situation: Situation, debugger: Any, truth: Truth) -> None:
+    """A use that has been is where its row and its calls in the graph say, with the partial of plain torch."""
+    for row in situation.ledger:
+        if row.kind != "partial" or row.state == "pending":
+            assert row.position is None
+            continue
+        event = debugger.trace[row.position]
+        assert type(event).__name__ == "BackwardUse" and event.use.parameter == situation.focus
+        assert f"A{event.use.number}" == row.term and (row.position == situation.position) == row.here
+        assert close(event.partial.norm(), float(truth.partials[event.use.number - 1].double().norm()), 0.0)
+    for node in situation.graph:
+        for way, kind, at in (
+            ("forward", "ForwardUse", node.forward_position),
+            ("backward", "BackwardUse", node.backward_position),
+        ):
+            been = "#" in node.label and getattr(node, way) != "pending"
+            assert (at is not None) == been
+            if at is not None:
+                event = debugger.trace[at]
+                call = event if kind == "ForwardUse" else event.use
+                assert (type(event).__name__, f"{call.module}#{call.call}") == (kind, node.label)
+
+
+def test_rows_and_calls_say_where_they_were():
+    assert watch(check_positions, uses=(3, 0, 2)).stops > 30
+
+
 USES = [(0, 0), (1, 1), (2, 2), (3, 3), (3, 0, 2, 0, 1)]
 
 

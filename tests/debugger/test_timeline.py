@@ -146,6 +146,12 @@ def test_as_text():
 
 
 def test_a_span_that_is_none():
+    done = play(lambda: train([1]), "timeline 5 2", "s").said[0]
+    assert not done.ok and done.text.endswith("'5 2': the first iteration is after the last; e.g. timeline 2 5")
+    done = play(lambda: train([1]), "s", "timeline 900", "s").said[1]
+    assert not done.ok and done.text == "timeline 900: no such iteration is known; 1 to 1 are"
+    done = play(lambda: train([1]), "source /nope", "s").said[0]
+    assert not done.ok and done.text.startswith("source /nope: a script can do that")
     done = play(lambda: train([1]), "timeline 3 x", "s").said[0]
     assert not done.ok and done.text == "timeline: '3 x' is no span of iterations; e.g. timeline 10 20"
 

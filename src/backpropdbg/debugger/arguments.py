@@ -92,6 +92,8 @@ def span(text: str) -> None:
     words = text.split()
     if len(words) > 2 or not all(map(_is_count, words)):
         raise CommandError(f"{text!r} is no span of iterations; e.g. timeline 10 20")
+    if len(words) == 2 and int(words[0]) > int(words[1]):
+        raise CommandError(f"{text!r}: the first iteration is after the last; e.g. timeline {words[1]} {words[0]}")
 
 
 def exit_code(text: str) -> None:

@@ -202,6 +202,10 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
         passed = came or (over and e.index in reached)
         backward = "here" if e.index == now else ("done" if passed else "pending")
         node = GraphNode(_label(e), levels[e.index], forward, backward, focused)
+        newest = ("backward", 0, e.index)
+        mine = ("partial", run.number, number) if focused and came and run is not None else newest
+        gone = stop.positions.get(mine) if backward != "pending" else None
+        node = replace(node, forward_position=stop.positions.get(("forward", 0, e.index)), backward_position=gone)
         nodes.append(_with_partial(stop, e, node, run, number, partials) if node.focused else node)
     last = "pending" if not has_loss else ("here" if isinstance(stop.event, LossComputed) else "done")
     back = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")

@@ -111,7 +111,8 @@ def _partials(stop: Stop, run: Run) -> list[Row]:
         notes = [fused_note(use), edited_note(original), "" if value is None else _pull(stop, value, pulls)]
         note = "; ".join(filter(None, notes))
         name, detail = f"A{use.number}", details[use.number]
-        rows.append(_row(stop, "partial", name, detail, partial, "not computed", note, use == here_use))
+        row = _row(stop, "partial", name, detail, partial, "not computed", note, use == here_use)
+        rows.append(replace(row, position=stop.positions.get(("partial", run.number, use.number))))
         if original is not None:
             rows.append(_row(stop, "label", f"{name} was", "", original))
         pulls.append(value or 0.0)

@@ -100,6 +100,21 @@ class Stop:
         """The events of one kind, of this iteration up to here."""
         return self._by_kind.get(kind, [])
 
+    @cached_property
+    def positions(self) -> dict[tuple[str, int, int], int]:
+        """Where the uses of this iteration are in the trace: ("forward", 0, index) of a call, ("backward", 0, index)
+        of the newest gradient that came to it, and ("partial", run, number) of those of the focus.
+        """
+        found: dict[tuple[str, int, int], int] = {}
+        for position, e in enumerate(self.events, self.position + 1 - len(self.events)):
+            if isinstance(e, ForwardUse):
+                found["forward", 0, e.index] = position
+            elif isinstance(e, BackwardUse):
+                found["backward", 0, e.use.index] = position
+                if e.use.parameter == self.focus:
+                    found["partial", e.run, e.use.number] = position
+        return found
+
     def last(self, kind: type[T]) -> T | None:
         """The newest event of one kind; None where there is none."""
         found = self.of(kind)

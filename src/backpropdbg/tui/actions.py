@@ -112,26 +112,34 @@ class Actions(Arranged):
             self.send(f"element {','.join(map(str, event.element))}")
 
     def on_ledger_picked(self, event: Ledger.Picked) -> None:
-        """Run to the use whose row was clicked, if its partial is still to come."""
+        """Run to the use whose row was clicked, if its partial is still to come; else look at it again."""
         if self.situation is not None:
             number = event.row.detail.rpartition("#")[2]
-            self.run_to(f"backward {self.situation.focus}#{number}", event.row.state == "pending")
+            place = f"backward {self.situation.focus}#{number}"
+            self.visit(place, event.row.state == "pending", event.row.position)
 
     def on_graph_picked(self, event: Graph.Picked) -> None:
-        """Run to the call that was clicked: in forward, else in backward, if it is still to come."""
+        """Run to the call that was clicked, forward or backward, if it is still to come; else look at it again."""
         nodes = [] if self.situation is None else self.situation.graph
         node = next((node for node in nodes if node.label == event.call and "#" in event.call), None)
         if node is not None:
-            forward = node.forward == "pending"
-            self.run_to(f"{'forward' if forward else 'backward'} {node.label}", forward or node.backward == "pending")
+            forward = event.way == "forward"
+            state, position = (
+                (node.forward, node.forward_position) if forward else (node.backward, node.backward_position)
+            )
+            self.visit(f"{event.way} {node.label}", state == "pending", position)
 
-    def run_to(self, place: str, ahead: bool) -> None:
-        """Run to a place that was clicked."""
-        if not ahead:
+    def visit(self, place: str, ahead: bool, position: int | None) -> None:
+        """Run to a place that was clicked, or look at it again where it has been. position: of its event."""
+        if ahead:
+            self.carry_out_line(f"until {place}")
+        elif position is None:
             back = f"{shown('step-back')} and {shown('next-back')} go back"
             self.hint(f"{place} has been: {back}; {shown('restart')} begins again")
+        elif self.situation is not None and position == self.situation.position:
+            self.hint(f"{place}: you are here")
         else:
-            self.carry_out_line(f"until {place}")
+            self.carry_out_line(f"goto {position}")
 
     def action_tab(self, number: int) -> None:
         """Show matrices, source, output or timeline where there is no room for all."""

@@ -15,6 +15,7 @@ from backpropdbg.tui.lined import Lined, line_of
 
 PREFIX = 5
 SHORT = 3
+WAYS = {"fwd": "forward", "bwd": "backward"}
 ARROWS = {"fwd": " -> ", "bwd": " <- ", "grad": ""}
 
 
@@ -87,7 +88,7 @@ def cell(group: Sequence[GraphNode], line: str) -> Text:
         state = node.forward if line == "fwd" else node.backward
         text.append(" | " if n else "", paint.now().dim)
         star = "*" if state == "here" and len(group) > 1 else ""
-        drawn = Style.parse(state_style(state)) + Style(meta={"call": node.label})
+        drawn = Style.parse(state_style(state)) + Style(meta={"call": node.label, "way": WAYS[line]})
         text.append(paint.clean(node.label) + star, drawn)
     text.append("]" if len(group) > 1 else "")
     return text
@@ -174,11 +175,11 @@ class Graph(Lined):
     """The graph pane."""
 
     class Picked(Message):
-        """A call was clicked."""
+        """A call was clicked, on the line of the way "forward" or "backward"."""
 
-        def __init__(self, call: str) -> None:
+        def __init__(self, call: str, way: str) -> None:
             super().__init__()
-            self.call = call
+            self.call, self.way = call, way
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -194,7 +195,7 @@ class Graph(Lined):
     def on_click(self, event: events.Click) -> None:
         """Pick the call under the pointer."""
         if call := event.style.meta.get("call"):
-            self.post_message(self.Picked(call))
+            self.post_message(self.Picked(call, event.style.meta["way"]))
 
     def redraw(self) -> None:
         """Draw the lines that fit."""

@@ -48,8 +48,10 @@ class Header(Quiet, Painted):
         name = badge(self.situation)
         parts = self.parts()
         room = self.size.width or 10_000
-        for dropped in ("", "program", "seed", "optimizer", "loss", "where"):
+        for dropped in ("", "program", "settings", "seed", "optimizer", "loss", "where"):
             parts.pop(dropped, None)
+            if dropped == "settings" and "optimizer" in parts:  # of the optimizer: name and learning rate stay
+                parts["optimizer"] = Text(" ".join(parts["optimizer"].plain.split()[:2]), parts["optimizer"].style)
             line = Text("  ", no_wrap=True).join([name, *parts.values()])
             if line.cell_len <= room:
                 return line

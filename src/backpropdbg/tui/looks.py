@@ -89,7 +89,8 @@ class Looks(Actions):
         """Run to the use that was clicked, if its partial is still to come."""
         if self.situation is not None:
             number = event.use.label.removeprefix("A")
-            self.run_to(f"backward {self.situation.focus}#{number}", event.use.state == "pending")
+            at = next((row.position for row in self.situation.ledger if row.term == f"A{number}"), None)
+            self.visit(f"backward {self.situation.focus}#{number}", event.use.state == "pending", at)
 
     def action_story(self) -> None:
         """Show what each use adds to the selected element, in place of norms and cosines; or those again."""

@@ -240,11 +240,14 @@ class ParametersPane(AskedPane):
 
     def on_resize(self) -> None:
         """Titles for the new width; a low pane has no room for what letters mean."""
-        self.query_one("#parameters-legend").display = self.size.height >= LOW
+        for told in self.query("#parameters-legend"):
+            told.display = self.size.height >= LOW
         self.call_after_refresh(self.redraw)
 
     def redraw(self) -> None:
         """Write the titles of the columns, what the letters mean, and the lines."""
+        if not self.query(ParameterList):
+            return  # the screen is going down
         self.query_one("#parameters-titles", Static).update(heading(self.list.size.width))
         told = self.list.told
         self.query_one("#parameters-legend", Static).update(legend(told.page if told is not None else ()))

@@ -40,6 +40,11 @@ class Results(VerticalScroll, Painted, can_focus=False):
         kinds = {"result": colours.plain, "error": f"bold {colours.alarm}", "hint": f"italic {colours.dim}"}
         self.body.update(Text(self.text, kinds[self.kind]))
 
+    def watch_scroll_y(self, old: float, new: float) -> None:
+        """Another page shows."""
+        super().watch_scroll_y(old, new)
+        self.tell_more()
+
     def tell_more(self) -> None:
         """Say on the frame where not all of the text shows."""
         more = f"{shown('page-down')}: more, " if self.max_scroll_y > 0 else ""

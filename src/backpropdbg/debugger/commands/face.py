@@ -5,6 +5,7 @@ import shlex
 from backpropdbg.debugger import arguments
 from backpropdbg.debugger.commands.table import Check, command, enter
 from backpropdbg.debugger.core import Debugger
+from backpropdbg.errors import CommandError
 from backpropdbg.palette import PALETTES
 
 
@@ -30,7 +31,16 @@ _face(
     "layout [reset | zoom PANE | hide PANE | show PANE | move PANE WAY]: the panes of the screen.",
     arguments.layout,
 )
-_face("source", "source FILE: run the commands of another script.", arguments.something)
+
+
+@command(arguments.something)
+def source(d: Debugger, text: str) -> str:
+    """source FILE: run the commands of another script, in scripts, which are read before they run."""
+    raise CommandError(
+        f"source {text}: a script can do that, as it is read before it runs; backpropdbg replay runs one"
+    )
+
+
 _face(
     "restart",
     "restart [--to HERE]: run the program again, with the same breakpoints; --to HERE: up to the event of this stop.",

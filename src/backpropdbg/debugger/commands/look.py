@@ -119,7 +119,10 @@ def timeline(d: Debugger, text: str) -> str:
     numbers = [int(word) for word in text.split()]
     first = numbers[0] if numbers else 1
     last = numbers[1] if len(numbers) > 1 else 10**12
-    return as_text(d.moments.timeline(d, first, last, _MOST_LINES), d.focus)
+    made = d.moments.timeline(d, first, last, _MOST_LINES)
+    if not made.moments and made.last:
+        raise CommandError(f"timeline {text}: no such iteration is known; {made.first} to {made.last} are")
+    return as_text(made, d.focus)
 
 
 @command(arguments.indices)
