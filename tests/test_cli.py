@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 
+import pyte
 import pytest
 
 from backpropdbg.cli import main
 from backpropdbg.options import demo_options
+from backpropdbg.tui import first
 
 
 def test_only_what_was_given() -> None:
@@ -99,3 +101,16 @@ def test_help_imports_neither_torch_nor_textual(words) -> None:
 def test_python_m() -> None:
     done = subprocess.run([sys.executable, "-m", "backpropdbg", "demo", "--uses", "x"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+def test_the_first_paint_says_what_starts_and_nothing_that_a_terminal_obeys(monkeypatch, capsys):
+    assert first.paint("starting ...") is False and capsys.readouterr().out == ""
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("LINES", "24")
+    assert first.paint("opening a\x1b[31m\nvery long name ...") is True
+    screen = pyte.Screen(20, 24)
+    pyte.Stream(screen).feed(capsys.readouterr().out)
+    lines = {n: line.rstrip() for n, line in enumerate(screen.display) if line.strip()}
+    assert lines == {0: " backpropdbg   start", 21: "  opening a?[31m?ve"}

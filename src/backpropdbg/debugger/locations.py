@@ -18,6 +18,13 @@ from backpropdbg.events import Accumulated, BackwardUse, Event, ForwardUse, Held
 Aliases = Callable[[str], tuple[str, ...]]
 _MISTYPED = 0.75
 PHASES = ("forward", "backward", "accumulate", "update")
+_EVENTS: dict[str, tuple[type, ...]] = {
+    "": (ForwardUse, BackwardUse, Accumulated),
+    "forward": (ForwardUse,),
+    "backward": (BackwardUse,),
+    "accumulate": (Accumulated,),
+    "update": (StepFinished,),
+}
 
 
 class Location(Struct, frozen=True):
@@ -34,6 +41,10 @@ class Location(Struct, frozen=True):
     def target_text(self) -> str:
         """TARGET[#N], as it is written."""
         return f"{self.target}#{self.number}" if self.number else self.target
+
+    def concerns(self, event: Event) -> bool:
+        """False where such an event is never at this place; it is asked at each event of each iteration."""
+        return type(event) in _EVENTS[self.phase] or self.nan or self.iteration > 0
 
     def matches(self, event: Event, focus: str = "", aliases: Aliases = lambda name: (name,)) -> bool:
         """True where the program has reached this place with `event`.

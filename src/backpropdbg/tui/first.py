@@ -1,6 +1,6 @@
 """The first paint, in plain escape codes: what is being started, before textual is imported, which paints over it."""
 
-import os
+import shutil
 import sys
 
 from backpropdbg.figures import clean
@@ -13,9 +13,10 @@ def paint(text: str) -> bool:
     """Say it where the whole screen will say it, in the terminal's own colours. Returns False where none is there."""
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         return False
-    columns, lines = os.get_terminal_size(sys.stdout.fileno())
-    said = f"\x1b[{max(2, lines - BOTTOM)};3H{clean(text)[: max(0, columns - 4)]}"
-    sys.stdout.write(f"{ENTER}\x1b[7m backpropdbg \x1b[0m  \x1b[1mstarting\x1b[0m{said}\x1b[H")
+    columns, lines = shutil.get_terminal_size()
+    name, word = " backpropdbg "[:columns], "  starting"[: max(0, columns - 13)]
+    line = clean(text).replace("\n", "?")[: max(0, columns - 4)]
+    sys.stdout.write(f"{ENTER}\x1b[7m{name}\x1b[0m\x1b[1m{word}\x1b[0m\x1b[{max(2, lines - BOTTOM)};3H{line}\x1b[H")
     sys.stdout.flush()
     return True
 
