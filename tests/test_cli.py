@@ -113,4 +113,4 @@ def test_the_first_paint_says_what_starts_and_nothing_that_a_terminal_obeys(monk
     screen = pyte.Screen(20, 24)
     pyte.Stream(screen).feed(capsys.readouterr().out)
     lines = {n: line.rstrip() for n, line in enumerate(screen.display) if line.strip()}
-    assert lines == {0: " backpropdbg   start", 21: "  opening a?[31m?ve"}
+    assert lines == {0: " backpropdbg   start", 21: "  opening a?[31m?v"}
