@@ -1,5 +1,6 @@
 """Literal text of cells, ledger, graph, matrix and source."""
 
+import random
 import re
 
 import pytest
@@ -7,6 +8,7 @@ from fake_session import LEDGER, PARTIAL, SOURCE, STOP
 from msgspec.structs import replace
 
 from backpropdbg.situation import GraphNode, Matrix, Row, Window
+from backpropdbg.tui import graph
 from backpropdbg.tui.graph import graph_text
 from backpropdbg.tui.ledger import heading, ledger_lines, ledger_table, row_text
 from backpropdbg.tui.lined import text_of
@@ -15,6 +17,31 @@ from backpropdbg.tui.paint import cell_text, clean, number_text
 from backpropdbg.tui.plane import Plane
 from backpropdbg.tui.select import neighbour, next_parameter
 from backpropdbg.tui.source import source_text
+
+
+@pytest.mark.parametrize("width", [40, 80, 116, 250])
+def test_of_a_long_chain_only_what_may_show_is_drawn_and_it_is_the_same(width: int, monkeypatch) -> None:
+    chance, whole_cell = random.Random(3), graph.cell
+    for here in (None, 0, 1, 40, 200, 397, 398, 399):
+        calls = [GraphNode(f"{'abcdef'[: chance.randint(1, 6)]}{n}#1", n, "done") for n in range(400)]
+        nodes = [replace(node, backward="here") if n == here else node for n, node in enumerate(calls)]
+        stop, drawn = replace(STOP, graph=tuple(nodes)), []
+        monkeypatch.setattr(graph, "cell", lambda group, line: drawn.append(1) or whole_cell(group, line))
+        quick, count = graph_text(stop, width).plain, len(drawn)
+        with monkeypatch.context() as whole:
+            whole.setattr(graph, "near", lambda groups, here, room: groups)
+            assert quick == graph_text(stop, width).plain
+        assert 0 < count <= 3 * (width // 2 + 1)
+        monkeypatch.undo()
+
+
+def test_a_level_with_many_calls_shows_its_ends_and_those_around_the_stop() -> None:
+    side = tuple(GraphNode(f"heads.{n}#1", 1, "done", "here" if n == 2500 else "pending") for n in range(5000))
+    text = graph_text(replace(STOP, graph=(GraphNode("x", 0), *side, GraphNode("loss", 2))), 250).plain
+    shown = (
+        "[heads.0#1 | heads.1#1 | 2497 more | heads.2499#1 | heads.2500#1* | heads.2501#1 | 2496 more | heads.4998#1"
+    )
+    assert shown in text
 
 
 @pytest.mark.parametrize(

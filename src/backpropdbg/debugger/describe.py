@@ -185,9 +185,9 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
     has_loss = bool(begun or stop.of(LossComputed))
     levels: dict[int, int] = {}
     for e in calls:
-        levels[e.index] = 1 + max((levels.get(i, 0) for i in e.feeds if i != e.index), default=0)
+        levels[e.index] = 1 + max([levels.get(i, 0) for i in e.feeds if i != e.index], default=0)
     here = stop.event.index if isinstance(stop.event, ForwardUse) else None
-    arrived = {e.use.index for e in stop.of(BackwardUse)}
+    positions = stop.positions
     now = stop.event.use.index if isinstance(stop.event, (BackwardUse, PartialEdited)) else None
     over = isinstance(stop.event, BackwardFinished) or stop.phase in ("update", "finished")
     nodes = [GraphNode("x", 0, "done", "done" if over else "pending"), *_earlier(stop, levels)]
@@ -198,14 +198,16 @@ def graph(stop: Stop) -> tuple[GraphNode, ...]:
         forward = "here" if e.index == here else "done"
         focused = stop.focus in e.parameters
         run, number = uses.get(e.index, (None, 0))
-        came = run is not None and (run.number, number) in partials if focused else e.index in arrived
+        came = run is not None and (run.number, number) in partials if focused else e.index in positions.backward
         passed = came or (over and e.index in reached)
         backward = "here" if e.index == now else ("done" if passed else "pending")
-        node = GraphNode(_label(e), levels[e.index], forward, backward, focused)
-        newest = ("backward", 0, e.index)
-        mine = ("partial", run.number, number) if focused and came and run is not None else newest
-        gone = stop.positions.get(mine) if backward != "pending" else None
-        node = replace(node, forward_position=stop.positions.get(("forward", 0, e.index)), backward_position=gone)
+        been = positions.backward.get(e.index) if backward != "pending" else None
+        if focused and came and run is not None:
+            been = positions.partials[run.number, number]
+        node = GraphNode(
+            _label(e), levels[e.index], forward, backward, focused,
+            forward_position=positions.forward[e.index], backward_position=been,
+        )  # fmt: skip
         nodes.append(_with_partial(stop, e, node, run, number, partials) if node.focused else node)
     last = "pending" if not has_loss else ("here" if isinstance(stop.event, LossComputed) else "done")
     back = "here" if isinstance(stop.event, BackwardStarted) else ("done" if stop.run is not None else "pending")

@@ -112,7 +112,7 @@ def _partials(stop: Stop, run: Run) -> list[Row]:
         note = "; ".join(filter(None, notes))
         name, detail = f"A{use.number}", details[use.number]
         row = _row(stop, "partial", name, detail, partial, "not computed", note, use == here_use)
-        rows.append(replace(row, position=stop.positions.get(("partial", run.number, use.number))))
+        rows.append(replace(row, position=stop.positions.partials.get((run.number, use.number))))
         if original is not None:
             rows.append(_row(stop, "label", f"{name} was", "", original))
         pulls.append(value or 0.0)

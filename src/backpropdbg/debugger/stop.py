@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from backpropdbg.debugger.ledgers import Ledgers
 from backpropdbg.debugger.titles import title
@@ -34,6 +34,16 @@ from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
 _NOISE = 0.005  # a share below this is not worth a word
+
+
+class Positions(NamedTuple):
+    """Positions in the trace: of calls and of the newest gradient that came to each, by index; of the focus' partials,
+    by run and number of the use.
+    """
+
+    forward: dict[int, int]
+    backward: dict[int, int]
+    partials: dict[tuple[int, int], int]
 
 
 class Stop:
@@ -101,18 +111,16 @@ class Stop:
         return self._by_kind.get(kind, [])
 
     @cached_property
-    def positions(self) -> dict[tuple[str, int, int], int]:
-        """Where the uses of this iteration are in the trace: ("forward", 0, index) of a call, ("backward", 0, index)
-        of the newest gradient that came to it, and ("partial", run, number) of those of the focus.
-        """
-        found: dict[tuple[str, int, int], int] = {}
+    def positions(self) -> Positions:
+        """Where the uses of this iteration are in the trace."""
+        found = Positions({}, {}, {})
         for position, e in enumerate(self.events, self.position + 1 - len(self.events)):
-            if isinstance(e, ForwardUse):
-                found["forward", 0, e.index] = position
-            elif isinstance(e, BackwardUse):
-                found["backward", 0, e.use.index] = position
+            if type(e) is ForwardUse:
+                found.forward[e.index] = position
+            elif type(e) is BackwardUse:
+                found.backward[e.use.index] = position
                 if e.use.parameter == self.focus:
-                    found["partial", e.run, e.use.number] = position
+                    found.partials[e.run, e.use.number] = position
         return found
 
     def last(self, kind: type[T]) -> T | None:

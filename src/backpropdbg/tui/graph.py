@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec.structs import replace
-from rich.cells import get_character_cell_size
+from rich.cells import cell_len, get_character_cell_size
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -15,6 +15,7 @@ from backpropdbg.tui.lined import Lined, line_of
 
 PREFIX = 5
 SHORT = 3
+WIDEST = 8
 WAYS = {"fwd": "forward", "bwd": "backward"}
 ARROWS = {"fwd": " -> ", "bwd": " <- ", "grad": ""}
 
@@ -105,16 +106,16 @@ def here_level(groups: Sequence[Sequence[GraphNode]], phase: str) -> int | None:
 
 def graph_text(situation: Situation, width: int) -> Text:
     """Return the three lines, the current level in brackets and scrolled into view."""
-    groups = levels(situation.graph)
+    groups, room = levels(situation.graph), max(10, width - PREFIX)
     if line_width(groups) > width - PREFIX:
-        groups = collapsed(groups)
+        groups = collapsed([thinned(group) for group in groups])
+    groups = near(groups, here_level(groups, situation.phase), room)
     cells = {name: [cell(group, name) for group in groups] for name in ARROWS}
     # A partial may reach two columns into the arrow after its node.
     widths = [max(cells[name][n].cell_len - 2 * (name == "grad") for name in ARROWS) for n in range(len(groups))]
     starts = [sum(widths[:n]) + 4 * n for n in range(len(widths))]
     total = starts[-1] + widths[-1] + 1 if widths else 0
     here = here_level(groups, situation.phase)
-    room = max(10, width - PREFIX)
     offset = 0
     if total > room and here is not None:
         offset = max(0, min(starts[here] + widths[here] // 2 - room // 2, total - room))
@@ -132,7 +133,35 @@ def graph_text(situation: Situation, width: int) -> Text:
 
 def line_width(groups: Sequence[Sequence[GraphNode]]) -> int:
     """Return how wide the forward line is, about."""
-    return sum(cell(group, "fwd").cell_len + 4 for group in groups)
+    return sum(cell_len(node.label) + 4 for group in groups for node in group)
+
+
+def near(groups: list[list[GraphNode]], here: int | None, room: int) -> list[list[GraphNode]]:
+    """Return the levels that may show in `room` cells: those of the stop, and more on each side than there is room for.
+
+    A level and its arrow take five cells or more.
+    """
+    return groups[max(0, (here or 0) - room // 4) : (here or 0) + room // 4 + 1]
+
+
+def thinned(group: list[GraphNode]) -> list[GraphNode]:
+    """Return a level with many calls side by side as its ends, those around the stop, and how many more there are.
+
+    Some that use the focused parameter stay, too.
+    """
+    if len(group) <= WIDEST:
+        return group
+    here = [n for n, node in enumerate(group) if "here" in (node.forward, node.backward)]
+    mine = [n for n, node in enumerate(group) if node.focused][:4]
+    kept = {0, 1, len(group) - 2, len(group) - 1, *mine, *(n + step for n in here for step in (-1, 0, 1))}
+    found: list[GraphNode] = []
+    for n, node in enumerate(group):
+        if n in kept:
+            found.append(node)
+        elif n - 1 in kept:
+            left = next(m for m in range(n, len(group)) if m in kept) - n
+            found.append(replace(node, label=f"{left} more", partial="", focused=False))
+    return found
 
 
 def joined(cells: Sequence[Text], starts: Sequence[int], name: str, marked: int | None) -> Text:
