@@ -5,7 +5,7 @@ from fake_session import NODES, STOP
 from msgspec.structs import replace
 from test_app import opened, screen, until
 
-from backpropdbg.questions import Nodes, NodesOf
+from backpropdbg.questions import NodeLine, Nodes, NodesOf
 from backpropdbg.tui.nodes import NodesPane
 from backpropdbg.tui.tiles import Tiles
 from backpropdbg.wire.session import Result, Stopped
@@ -71,6 +71,17 @@ async def test_it_scrolls_to_the_end_of_twenty_thousand() -> None:
         await pilot.press("colon", *"graph nodes 5000", "enter")
         await until(pilot, lambda: "Node5000Backward0" in screen(app))
         assert max(question.count for question in asked(session)) < 40
+
+
+async def test_what_has_no_room_ends_before_the_scroll_bar() -> None:
+    async with opened((80, 24)) as (app, session, pilot):
+        label = "ClampBackward1, AddmmBackward0, TBackward0, AddBackward0"
+        lines = (NodeLine(1, 220, label, "done", 55), *NODES[1:])
+        session.nodes = lambda q: Nodes(17, STOP.focus, "", "backward 1", 220, len(lines), 0, 0, lines[: q.count])
+        await pilot.press("v")
+        await until(pilot, lambda: "55 x (ClampBackward1" in screen(app))
+        row = next(row for row in screen(app).splitlines() if "55 x (" in row)
+        assert row[78] == "…" and len(row) == 80
 
 
 async def test_a_click_on_a_use_that_is_to_come_runs_there() -> None:

@@ -137,7 +137,7 @@ class NodesPane(ScrollView, can_focus=False):
     def render_line(self, y: int) -> Strip:
         """Return line `y` of the window."""
         width, ground = self.size.width, self.rich_style
-        text = self.text_at(y, width)
+        text = self.text_at(y, width - self.show_vertical_scrollbar)
         return Strip(text.render(self.app.console)).apply_style(ground).crop_extend(0, width, ground)
 
     def text_at(self, y: int, width: int) -> Text:
