@@ -15,8 +15,6 @@ from typing import Any, Protocol
 
 from backpropdbg.child.beside import Beside
 from backpropdbg.child.launch import Launch, launch
-from backpropdbg.child.looking import look
-from backpropdbg.child.recorder import Recorder, new_file
 from backpropdbg.child.tee import Heard
 from backpropdbg.child.tracebacks import clean, clean_all_that_is_printed, one_line
 from backpropdbg.child.when_imported import when_imported
@@ -76,6 +74,8 @@ class _Debugging:
         program = self._program
         self._beside = beside = Beside(probe)
         if "record" in options:
+            from backpropdbg.child.recorder import new_file
+
             self._file = new_file(options["record"], program, beside, self._say)
         trace = Trace(keep, file=self._file)
         self._heard.by(trace)
@@ -197,9 +197,16 @@ class _Reporting:
         pass
 
 
+def _recording(server: Server, program: Launch, options: dict[str, Any]) -> _Watching:
+    """What records beside the program; imported where that is asked for: all of it delays the first stop."""
+    from backpropdbg.child.recorder import Recorder
+
+    return Recorder(server, program, options)
+
+
 _MODES: dict[str, Callable[[Server, Launch, dict[str, Any]], _Watching]] = {
     "debug": _Debugging,
-    "record": Recorder,
+    "record": _recording,
     "report": _Reporting,
 }
 
@@ -209,6 +216,8 @@ def main() -> int:
     server = Server.from_environment()
     options = json.loads(sys.argv[1])
     if options["program"] == "open":
+        from backpropdbg.child.looking import look
+
         return look(server, options["path"])
     program = launch(options)
     watching = _MODES[options.get("mode", "debug")](server, program, options)

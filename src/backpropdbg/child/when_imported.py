@@ -1,10 +1,13 @@
 """Act when the program has imported a module: it may want to set its environment up before that."""
 
-import importlib.abc
 import importlib.machinery
 import sys
 import types
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import importlib.abc
 
 
 def when_imported(name: str, act: Callable[[], object]) -> Callable[[], None]:
@@ -20,7 +23,7 @@ def when_imported(name: str, act: Callable[[], object]) -> Callable[[], None]:
     return finder.call_off
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds one module as the others do, and adds to what its loader does."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
@@ -46,7 +49,7 @@ class _Finder(importlib.abc.MetaPathFinder):
                 return spec
         return None
 
-    def _watch(self, loader: importlib.abc.Loader) -> None:
+    def _watch(self, loader: "importlib.abc.Loader") -> None:
         original = loader.exec_module
 
         def exec_module(module: types.ModuleType) -> None:
