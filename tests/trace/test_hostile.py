@@ -124,17 +124,54 @@ def test_damage_in_the_middle_hides_nothing_else(whole, tmp_path):
     assert trace.damage == f"{path} is damaged: event 300: its checksum is another one; and so are 2 more of its parts"
 
 
-@pytest.mark.parametrize("change", ["zeroblob(length(bytes))", "substr(bytes, 1, 4)", "'text'", "zeroblob(1000000)"])
+@pytest.mark.parametrize(
+    "change",
+    ["crc = crc + 1", "size = 4", "size = 'text'", "size = 1 << 40", "place = 1 << 40", "place = -1", "place = 'x'"],
+)
 def test_damaged_bytes_of_a_tensor_are_not_kept_instead_of_other_numbers(whole, tmp_path, change):
     path = tmp_path / "run.bptrace"
     path.write_bytes(whole)
     with sqlite3.connect(path) as db:
-        db.execute(f"UPDATE data SET bytes = {change} WHERE id = 7")
+        db.execute(f"UPDATE data SET {change} WHERE id = 7")
     trace = plain.opened(path)
     tensors = {held.stored._number: held for n in range(len(trace)) for held in handles(trace[n])}
     assert trace.damage == "" and tensors[8].value is not None and tensors[7].value is None
     assert not tensors[7].kept and tensors[7].facts().form.shape == (100,)
-    assert trace.damage.startswith(f"{path} is damaged: the bytes of tensor 7: the")
+    assert trace.damage.startswith(f"{path} is damaged: the bytes of tensor 7: ")
+
+
+def test_a_flipped_bit_of_a_tensor_is_told(whole, tmp_path):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole)
+    held = plain.opened(path)[8].partial
+    place = whole.index(held.pack().data)
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    trace = plain.opened(path)
+    assert trace[8].partial.value is None and "their checksum is another one" in trace.damage
+    assert all(h.value is not None for n in range(8) for h in handles(trace[n]))
+
+
+def test_where_the_tensors_are_cut_off_it_is_told_once(whole, tmp_path):
+    path = tmp_path / "run.bptrace"
+    path.write_bytes(whole[: whole.index(b"bptensor")])
+    assert look_at_all(path) == 40 * plain.EVENTS
+    trace = plain.opened(path)
+    assert not any(h.kept for n in range(len(trace)) for h in handles(trace[n]))
+    assert f"they are not in the file, and {path}-data, which would have them, is not there" in trace.damage
+
+
+def test_the_tensors_of_another_recording_are_not_taken_for_its_own(whole, tmp_path):
+    path, other = tmp_path / "run.bptrace", tmp_path / "other.bptrace"
+    path.write_bytes(whole)
+    writer = plain.writer(other)
+    for event in next(plain.iterations(100)):
+        writer.add(0, event, handles(event))
+        break
+    writer.flush()
+    (tmp_path / "run.bptrace-data").write_bytes((tmp_path / "other.bptrace-data").read_bytes())
+    trace = plain.opened(path)
+    assert all(h.value is not None for n in range(len(trace)) for h in handles(trace[n])) and trace.damage == ""
+    writer.close("the test ended")
 
 
 # -- files that are something else -----------------------------------------------------------------
@@ -241,7 +278,7 @@ def test_bodies_that_are_no_events(whole, tmp_path, body):
 def test_values_of_another_type(whole, tmp_path, value):
     for change in (
         "UPDATE events SET body = ? WHERE position = 100",
-        "UPDATE OR IGNORE data SET bytes = ?",
+        "UPDATE OR IGNORE data SET place = ?",
         "UPDATE OR IGNORE tensors SET facts = ?",
         "UPDATE OR IGNORE output SET text = ?",
         "UPDATE OR IGNORE sources SET text = ?",

@@ -14,6 +14,8 @@ import plain
 import pytest
 
 from backpropdbg.console.record import overview
+from backpropdbg.events import handles
+from backpropdbg.trace import heap
 from backpropdbg.trace.history import Trace
 
 TESTS = Path(__file__).parent.parent
@@ -74,7 +76,23 @@ def test_the_log_beside_a_killed_recording_is_needed_and_the_overview_says_so(tm
     assert os.path.exists(f"{path}-wal")
     text, damage = overview(str(path))
     assert f"keep {path}-wal beside it" in text and "its program was killed" in text and damage == ""
+    assert f"keep {path}-data beside it: the tensors are in there" in text
     assert len(plain.opened(path)) >= certain
+
+
+def test_killed_while_it_becomes_one_file(tmp_path):
+    """Half of the tensors are behind the pages, all are beside: nothing is lost, and the next one replaces both."""
+    path = tmp_path / "run.bptrace"
+    certain = kill(path, 0.05)
+    sqlite3.connect(path).execute("PRAGMA journal_mode = DELETE").fetchone()
+    data = Path(heap.beside(str(path))).read_bytes()
+    with open(path, "ab") as file:
+        file.write(data[: len(data) // 2])
+    trace = plain.opened(path)
+    assert len(trace) >= certain and trace.damage == ""
+    assert all(held.value is not None for n in range(len(trace)) for held in handles(trace[n]))
+    plain.writer(path).close("the next one")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.bptrace"]
 
 
 def test_it_can_be_read_while_it_grows(tmp_path):
@@ -117,6 +135,8 @@ def test_a_forked_worker_never_writes_nor_closes(tmp_path):
 FORKS = """
 import os, sys
 import plain
+from backpropdbg.events import handles
+from backpropdbg.trace import heap
 from backpropdbg.trace.history import Trace
 writer = plain.writer(sys.argv[1])
 trace = Trace(file=writer)

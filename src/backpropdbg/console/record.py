@@ -71,7 +71,7 @@ def _amount(trace: Opened) -> str:
 
 
 def _size(path: str) -> str:
-    size = float(sum(os.path.getsize(name) for name in (path, path + "-wal") if os.path.exists(name)))
+    size = float(sum(os.path.getsize(name) for name in (path, path + "-wal", path + "-data") if os.path.exists(name)))
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break
@@ -95,6 +95,8 @@ def overview(path: str) -> tuple[str, str]:
     trace.check()
     if os.path.exists(path + "-wal"):
         lines.append(f"keep {path}-wal beside it: the newest events are in there")
+    if os.path.exists(path + "-data"):
+        lines.append(f"keep {path}-data beside it: the tensors are in there")
     return "\n".join(filter(None, lines)), trace.damage
 
 

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from backpropdbg.held import FORMATS, MOST_EXPANDED, Form, Packed
 
+_MOST_FORMS = 1_000
+_PLAIN: dict[tuple[torch.dtype, torch.Size], Form] = {}  # of contiguous tensors in the memory of the CPU
+
 
 def form_of(t: Tensor) -> Form:
     """How its bytes are to be read. Of a layout that no file keeps, only dtype and shape are right."""
@@ -34,12 +37,20 @@ def _overlaps(form: Form) -> bool:
 
 def pack(t: Tensor) -> Packed | None:
     """The tensor as bytes; None for a dtype or layout that no file keeps."""
+    if t.is_cpu and not (t.is_conj() or t.is_neg()) and t.layout == torch.strided and t.is_contiguous():
+        kind = (t.dtype, t.shape)
+        form = _PLAIN.get(kind)
+        if form is not None:
+            return Packed(form, _bytes(t))
+        form = form_of(t)
+        if form.dtype in FORMATS and len(_PLAIN) < _MOST_FORMS:
+            _PLAIN[kind] = form
     t = t.detach().resolve_conj().resolve_neg().cpu()
     form = form_of(t)
     if form.dtype not in FORMATS:
         return None
     if t.layout == torch.sparse_coo and form.sparse:
-        return Packed(form, _bytes(t._indices()) + _bytes(t._values()))
+        return Packed(form, b"".join((_bytes(t._indices()), _bytes(t._values()))))
     if t.layout != torch.strided:
         return None
     if form.strides is not None:
@@ -47,9 +58,14 @@ def pack(t: Tensor) -> Packed | None:
     return Packed(form, _bytes(t)) if t.nbytes <= MOST_EXPANDED or t.is_contiguous() else None
 
 
-def _bytes(t: Tensor) -> bytes:
+def _bytes(t: Tensor) -> memoryview:
+    """Its very memory, which lives as long as this is looked at."""
     t = t.contiguous()
-    return ctypes.string_at(t.data_ptr(), t.nbytes) if t.nbytes else b""
+    if not t.nbytes:
+        return memoryview(b"")
+    memory = (ctypes.c_char * t.nbytes).from_address(t.data_ptr())
+    memory.tensor = t  # type: ignore[attr-defined]
+    return memoryview(memory).cast("B")
 
 
 def unpack(packed: Packed) -> Tensor:
@@ -74,4 +90,5 @@ def _tensor(data: bytes | bytearray | memoryview, dtype: str, shape: tuple[int, 
     kind: torch.dtype = getattr(torch, dtype)
     if not data:
         return torch.empty(shape, dtype=kind)
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8).view(kind).view(shape)
+    own = data if isinstance(data, bytearray) else bytearray(data)
+    return torch.frombuffer(own, dtype=torch.uint8).view(kind).view(shape)

@@ -1,19 +1,28 @@
 """What waits to be written to a recording."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 from backpropdbg.events import Event
 from backpropdbg.held import Held
 from backpropdbg.trace.format import Known
 
 
+class Mark(Protocol):
+    """What the file knows of a tensor; see `writer.InFile`."""
+
+    number: int
+    shown: int
+    written: bool
+
+
 class Entry(NamedTuple):
-    """One event. fresh: tensors that none showed before. again: numbers of those that an older iteration showed."""
+    """One event. fresh: tensors that none showed before. again: those that an older iteration showed."""
 
     position: int
     event: Event
-    fresh: list[Held]
-    again: list[int]
+    fresh: list[tuple[Held, Mark]]
+    again: list[Mark]
 
 
 class Batch:
@@ -36,6 +45,19 @@ class Batch:
             self._printed[-1][2].append(text)
         else:
             self._printed.append((position, stream, [text]))
+
+    def parts(self, most: int | None) -> Iterator[list[Entry]]:
+        """The events, at least one list, each with at most that many bytes of fresh tensors, or one event."""
+        part: list[Entry] = []
+        size = 0
+        for entry in self.events:
+            mine = sum(held.nbytes for held, _ in entry.fresh)
+            if part and most is not None and size + mine > most:
+                yield part
+                part, size = [], 0
+            part.append(entry)
+            size += mine
+        yield part
 
     def printed(self, before: int) -> list[tuple[int, int, str, bytes]]:
         """All of it, as rows. before: how many characters were printed before."""

@@ -1,8 +1,8 @@
 """The file of a recording: one SQLite database. Its tables, and how events are written in it and read back.
 
-A body is msgpack, never pickle: an event's fields by name, each tensor by its number in the table `tensors`. Bytes of
-tensors stand in `data` until the policy lets them go; what is known of them stays in `tensors`. `crc` is the CRC-32 of
-the bytes that it stands behind: a flipped bit must not show as another number.
+A body is msgpack, never pickle: an event's fields by name, each tensor by its number in the table `tensors`. Where
+its bytes are (see `heap`) stands in `data` until the policy lets them go; what is known of it stays in `tensors`. `crc`
+is the CRC-32 of the bytes that it stands behind: a flipped bit must not show as another number.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from backpropdbg.events import Anomaly, Event, ForwardUse
 from backpropdbg.held import Held
 
 APPLICATION_ID = 0x62707464  # "bptd"
-VERSION = 2
+VERSION = 3
+OLDEST = 2  # that can be read
 
 # What a file of ours has in sqlite_schema, and nothing else: the name of each table or index, and its very text.
 SCHEMA = {
@@ -26,15 +27,26 @@ SCHEMA = {
     " body BLOB NOT NULL, crc INTEGER NOT NULL)",
     "iterations": "CREATE TABLE iterations (number INTEGER PRIMARY KEY, start INTEGER NOT NULL)",
     "tensors": "CREATE TABLE tensors (id INTEGER PRIMARY KEY, facts BLOB NOT NULL, crc INTEGER NOT NULL)",
-    "data": "CREATE TABLE data (id INTEGER PRIMARY KEY, shown INTEGER NOT NULL, size INTEGER NOT NULL,"
-    " bytes BLOB NOT NULL, crc INTEGER NOT NULL)",
-    "data_by_shown": "CREATE INDEX data_by_shown ON data (shown, size)",
+    "data": "CREATE TABLE data (id INTEGER PRIMARY KEY, shown INTEGER NOT NULL, place INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, crc INTEGER NOT NULL)",
+    "data_by_shown": "CREATE INDEX data_by_shown ON data (shown)",
     "output": "CREATE TABLE output (number INTEGER PRIMARY KEY, position INTEGER NOT NULL, total INTEGER NOT NULL,"
     " stream TEXT NOT NULL, text BLOB NOT NULL)",
     "output_by_position": "CREATE INDEX output_by_position ON output (position)",
     "sources": "CREATE TABLE sources (path TEXT PRIMARY KEY, text BLOB NOT NULL) WITHOUT ROWID",
     "states": "CREATE TABLE states (id INTEGER PRIMARY KEY, body BLOB NOT NULL)",
     "known": "CREATE TABLE known (position INTEGER PRIMARY KEY, state INTEGER NOT NULL)",
+}
+
+# Version 2 had the bytes of tensors in that table.
+SCHEMAS = {
+    VERSION: SCHEMA,
+    2: SCHEMA
+    | {
+        "data": "CREATE TABLE data (id INTEGER PRIMARY KEY, shown INTEGER NOT NULL, size INTEGER NOT NULL,"
+        " bytes BLOB NOT NULL, crc INTEGER NOT NULL)",
+        "data_by_shown": "CREATE INDEX data_by_shown ON data (shown, size)",
+    },
 }
 
 KINDS: dict[str, type[Event]] = {

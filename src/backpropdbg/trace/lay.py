@@ -14,30 +14,31 @@ import msgspec
 
 from backpropdbg.errors import RecordingError
 from backpropdbg.trace.format import APPLICATION_ID, SCHEMA, VERSION, About, Ended, readable
+from backpropdbg.trace.heap import KEY, Heap
 
-_PAGE = 16_384  # bytes; most of the file are tensors, which smaller pages cut into more pieces
 _MOST_SOURCE = 2**20  # bytes of one file of the program's
 _MOST_SOURCES = 2**24
-_BESIDE = ("-wal", "-shm", "-journal")
+_BESIDE = ("-wal", "-shm", "-journal", "-data")
+_LOG = 4_000  # pages of 4 KiB, after which it is merged and the disk waited for
 
 
-def new_file(path: str, about: About) -> sqlite3.Connection:
+def new_file(path: str, about: About) -> tuple[sqlite3.Connection, Heap]:
     """Make an empty recording. Raises RecordingError where there is something else, or nothing can be written."""
     check(path)
-    fresh = f"{path}.{os.getpid()}.new"
+    fresh, key = f"{path}.{os.getpid()}.new", os.urandom(KEY)
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh)
         db = _connect(fresh)
         try:
             db.execute("PRAGMA synchronous = OFF")  # nobody reads it yet
-            db.execute(f"PRAGMA page_size = {_PAGE}")
             db.execute("BEGIN")
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {VERSION}")
             for text in SCHEMA.values():
                 db.execute(text)
-            db.execute("INSERT INTO meta VALUES ('about', ?)", (msgspec.msgpack.encode(readable(about)),))
+            meta = {"about": msgspec.msgpack.encode(readable(about)), "key": key}
+            db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
             db.execute("COMMIT")
         finally:
             db.close()
@@ -48,7 +49,8 @@ def new_file(path: str, about: About) -> sqlite3.Connection:
         db = _connect(path)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
-        return db
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG}")
+        return db, Heap(path, key)
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             os.unlink(fresh)
@@ -118,13 +120,15 @@ def is_ours(path: str) -> bool:
     return head[:16] == b"SQLite format 3\0" and head[68:72] == APPLICATION_ID.to_bytes(4, "big")
 
 
-def close(db: sqlite3.Connection, ended: Ended) -> None:
-    """Say how the recording ended, and leave one file, without a log beside it."""
+def close(db: sqlite3.Connection, ended: Ended) -> bool:
+    """Say how the recording ended, and leave no log beside it; True where all of the database is in its own file."""
+    whole = False
     db.execute("INSERT OR REPLACE INTO meta VALUES ('ended', ?)", (msgspec.msgpack.encode(readable(ended)),))
     with contextlib.suppress(sqlite3.OperationalError):  # where somebody reads it the log stays, as whole as it is
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         db.execute("PRAGMA journal_mode = DELETE")
     db.close()
+    return whole
 
 
 def forget(db: sqlite3.Connection) -> None:

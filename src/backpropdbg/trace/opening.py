@@ -18,7 +18,7 @@ from backpropdbg.errors import RecordingError
 from backpropdbg.events import Event
 from backpropdbg.held import Held, Stored
 from backpropdbg.trace.file import Names
-from backpropdbg.trace.format import APPLICATION_ID, SCHEMA, VERSION, Known
+from backpropdbg.trace.format import APPLICATION_ID, OLDEST, SCHEMAS, VERSION, Known
 from backpropdbg.trace.history import Trace
 from backpropdbg.trace.lay import is_ours
 from backpropdbg.trace.reader import UNREADABLE, Reader
@@ -169,14 +169,15 @@ def _checked(db: sqlite3.Connection, path: str) -> sqlite3.Connection:
         raise RecordingError(f"{path} is no recording; give a .bptrace file")
     if version > VERSION:
         raise RecordingError(
-            f"{path} is of a newer backpropdbg (format {version}; this one reads {VERSION}): update it"
+            f"{path} is of a newer backpropdbg (format {version}; this one reads {OLDEST} to {VERSION}): update it"
         )
     found = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL LIMIT 100").fetchall()
-    if 0 < version < VERSION:
+    if 0 < version < OLDEST:
+        reads = f"{OLDEST} to {VERSION}"
         raise RecordingError(
-            f"{path} is of an older backpropdbg (format {version}; this one reads {VERSION}): record it again"
+            f"{path} is of an older backpropdbg (format {version}; this one reads {reads}): record it again"
         )
-    if version < 1 or dict(found) != SCHEMA or len(found) != len(SCHEMA):
+    if version < 1 or dict(found) != SCHEMAS[version] or len(found) != len(SCHEMAS[version]):
         raise RecordingError(f"{path} is damaged, or no recording: its tables are not ours")
     _limit_time(db)
     return db

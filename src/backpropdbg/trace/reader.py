@@ -13,8 +13,9 @@ import msgspec
 
 from backpropdbg.errors import RecordingError
 from backpropdbg.events import Damaged, Event
-from backpropdbg.held import Facts, Held, Packed, Stored
+from backpropdbg.held import Facts, Form, Held, Packed, Stored
 from backpropdbg.trace.format import About, Ended, Known, decoder
+from backpropdbg.trace.heap import Found
 
 T = TypeVar("T")
 _BLOCK = 256  # events that are read at once
@@ -24,6 +25,7 @@ _MOST_TEXTS = 1_000
 _LAST_TEXT = "SELECT max(number) FROM output WHERE position <= ?"
 _MOST_EVENTS = 2**40
 _MOST_DAMAGE = 1000
+_OTHER_SIZE = "they have another size than it says"
 _LEAST_ROW = 10  # bytes of an event in the file
 _EVENTS = "SELECT position, iteration, kind, body, crc FROM events"
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError)
@@ -58,7 +60,7 @@ class Reader:
     raises RecordingError where it is damaged.
 
     Args:
-        db: an open database whose tables are ours. make: a handle to a tensor in the file. name: for messages.
+        db: an open database whose tables are ours. make: a handle to a tensor in the file. name: of the file.
 
     Attributes:
         damage: what was found to be damaged, and how.
@@ -66,6 +68,8 @@ class Reader:
 
     def __init__(self, db: sqlite3.Connection, make: Callable[[Stored], Held], name: str) -> None:
         self.db, self._make, self._name = db, make, name
+        self._version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        self._heap: Found | None = None
         self.damage: dict[str, str] = {}
         self._lock = threading.RLock()
         self._decode = decoder(self._held)
@@ -270,7 +274,7 @@ class Reader:
     def has(self, number: int) -> bool:
         """True while the file has the bytes of a tensor."""
         if number in self._sound:
-            return self.row("SELECT 1 FROM data WHERE id = ?", number) is not None
+            return not self._gone(number)
         return self.pack(number) is not None
 
     def facts(self, number: int) -> Facts:
@@ -296,18 +300,38 @@ class Reader:
     def _bytes(self, number: int) -> Packed | None:
         form = self.facts(number).form
         try:
-            row = self.row("SELECT bytes, crc FROM data WHERE id = ?", number)
-            if row is None:
+            found = self._sealed(number, form)
+            if found is None:
                 return None
-            data, crc = row
-            if not isinstance(data, bytes) or not form.fits(len(data)):
-                raise RecordingError("they have another size than it says")
+            data, crc = found
+            if not isinstance(data, bytes | bytearray) or not form.fits(len(data)):
+                raise RecordingError(_OTHER_SIZE)
             if zlib.crc32(data) != crc:
+                if self._gone(number):  # and others were written in their place meanwhile
+                    return None
                 raise RecordingError("their checksum is another one")
         except RecordingError as error:
             self._lose(number, str(error))
             return None
         return Packed(form, data)
+
+    def _sealed(self, number: int, form: Form) -> tuple[object, object] | None:
+        """The bytes of a tensor and their checksum, both unchecked; None where they are gone."""
+        if self._version < 3:
+            found: tuple[object, object] | None = self.row("SELECT bytes, crc FROM data WHERE id = ?", number)
+            return found
+        row = self.row("SELECT place, size, crc FROM data WHERE id = ?", number)
+        if row is None:
+            return None
+        if type(row[1]) is not int or not form.fits(row[1]):
+            raise RecordingError(_OTHER_SIZE)
+        if self._heap is None:
+            key = self.row("SELECT value FROM meta WHERE key = 'key'")
+            self._heap = Found(self._name, key and key[0])
+        return self._heap.get(row[0], row[1]), row[2]
+
+    def _gone(self, number: int) -> bool:
+        return self.row("SELECT 1 FROM data WHERE id = ?", number) is None
 
     def _lose(self, number: int, why: str) -> None:
         self._sound.discard(number)
@@ -395,3 +419,5 @@ class Reader:
         """Close the file."""
         with self._lock:
             self.db.close()
+            if self._heap is not None:
+                self._heap.close()

@@ -1,66 +1,41 @@
-"""Batches of a recording as rows of its tables: one transaction each, and what the policy lets go."""
+"""Batches of a recording as rows of its tables: short transactions, and what the policy lets go."""
 
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from backpropdbg.events import Event
-from backpropdbg.held import Facts, Held, Packed, Stored
+from backpropdbg.held import Facts, Form, Held, Packed
 from backpropdbg.keep import Keep
 from backpropdbg.trace import lay
-from backpropdbg.trace.batch import Batch
+from backpropdbg.trace.batch import Batch, Entry, Mark
 from backpropdbg.trace.format import Known, encoder, lost
+from backpropdbg.trace.heap import Heap
 
-T = TypeVar("T")
 _MOST_STATES = 64
-
-
-class _OwnStored:
-    """One tensor as the transaction sees it that is going on."""
-
-    kept = True
-
-    def __init__(self, db: sqlite3.Connection, number: int) -> None:
-        self._db, self._number = db, number
-
-    def facts(self) -> Facts:
-        (facts,) = self._db.execute("SELECT facts FROM tensors WHERE id = ?", (self._number,)).fetchone()
-        return msgspec.msgpack.decode(facts, type=Facts)
-
-    def pack(self) -> Packed | None:
-        (data,) = self._db.execute("SELECT bytes FROM data WHERE id = ?", (self._number,)).fetchone()
-        return Packed(self.facts().form, data)
-
-    def load(self, make: Callable[[Packed], T]) -> T | None:
-        packed = self.pack()
-        return make(packed) if packed is not None else None
+_MOST_FORMS = 10_000
+_PORTION = 8  # of what the policy grants, this part goes into one transaction: only then its room is used again
 
 
 class Rows:
-    """Writes to an open database.
+    """Writes to an open database, and the bytes of tensors to a heap. of: what the file knows of a tensor."""
 
-    Args:
-        number: of a tensor in the file. shown: the newest iteration that is known to show it. make: a handle to one in
-            the file, to measure it with.
-    """
-
-    def __init__(
-        self,
-        db: sqlite3.Connection,
-        keep: Keep,
-        number: Callable[[Held], int | None],
-        shown: Callable[[Held], int],
-        make: Callable[[Stored], Held],
-    ) -> None:
-        self._db, self._keep, self._number, self._shown, self._make = db, keep, number, shown, make
-        self._encode = encoder(number)
+    def __init__(self, db: sqlite3.Connection, heap: Heap, keep: Keep, of: Callable[[Held], Mark | None]) -> None:
+        self._db, self._heap, self._keep, self._of = db, heap, keep, of
+        self._encode = encoder(self._number)
         self._writing = self._bytes = self._printed = 0
         self._sources: dict[str, int] = {}
         self._states: dict[bytes, int] = {}
+        self._lets_go = keep.size is not None or keep.last is not None
+        self._bodies: dict[Form, tuple[bytes, int]] = {}  # of facts that are a form and no more
+
+    def _number(self, held: Held) -> int | None:
+        mark = self._of(held)
+        return mark.number if mark is not None else None
 
     def undo(self) -> None:
         """Take back what was written of a batch that failed."""
@@ -68,31 +43,36 @@ class Rows:
             self._db.rollback()
 
     def write(self, batch: Batch) -> None:
-        """Write all of a batch, or nothing of it. Raises what SQLite does."""
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
-        for entry in batch.events:
-            if entry.event.iteration != self._writing:
-                self._let_go()
-                self._writing = entry.event.iteration
-                row = entry.event.iteration, entry.position
-                db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", row)
-            for held in entry.fresh:
-                self._write_tensor(held)
-            if entry.again:
-                again = [(self._writing, number) for number in entry.again]
-                db.executemany("UPDATE data SET shown = ?1 WHERE id = ?2 AND shown < ?1", again)
-        rows = [(entry.position, *self._row(entry.event)) for entry in batch.events]
-        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
-        printed = batch.printed(self._printed)
-        db.executemany("INSERT INTO output (position, total, stream, text) VALUES (?, ?, ?, ?)", printed)
-        self._printed = printed[-1][1] if printed else self._printed
-        for position, known in batch.known:
-            self._write_known(position, known)
-        for path, text in lay.sources(_paths(batch), self._sources):
-            db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?)", (path, text))
-        self._let_go()
-        db.execute("COMMIT")
+        """Write all of a batch. Raises what SQLite and the disk do; then what is half written is to be undone."""
+        rest = True
+        for events in batch.parts(self._keep.size // _PORTION if self._keep.size else None):
+            pieces, tensors, data = self._tensors(events)
+            places = self._heap.put(pieces)
+            self._db.execute("BEGIN IMMEDIATE")
+            self._write_events(events)
+            self._db.executemany("INSERT INTO tensors VALUES (?, ?, ?)", tensors)
+            rows = [(*row, place, len(piece)) for row, place, piece in zip(data, places, pieces, strict=True)]
+            self._db.executemany("INSERT INTO data (id, shown, crc, place, size) VALUES (?, ?, ?, ?, ?)", rows)
+            self._bytes += sum(map(len, pieces))
+            again = [(mark.shown, mark.number) for entry in events for mark in entry.again]
+            self._db.executemany("UPDATE data SET shown = ?1 WHERE id = ?2 AND shown < ?1", again)
+            if rest:
+                self._write_rest(batch)
+                rest = False
+            gone = self._let_go()
+            self._db.execute("COMMIT")
+            for place, size in gone:
+                self._heap.give_back(place, size)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _write_events(self, events: Sequence[Entry]) -> None:
+        rows = [(entry.position, *self._row(entry.event)) for entry in events]
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+        for position, number, *_ in rows:
+            if number != self._writing:
+                self._writing = number
+                self._db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", (number, position))
 
     def _row(self, event: Event) -> tuple[int, str, bytes, int]:
         try:
@@ -102,21 +82,15 @@ class Rows:
             body = self._encode(event)
         return event.iteration, type(event).__name__, body, zlib.crc32(body)
 
-    def _write_tensor(self, held: Held) -> None:
-        number = self._number(held)
-        assert number is not None
-        packed = held.pack() if self._keep.size != 0 else None
-        if packed is not None and self._keep.size is not None and len(packed.data) > self._keep.size:
-            packed = None
-        # What is kept can be measured when it is let go, if ever.
-        facts = msgspec.msgpack.encode(held.facts(measure=packed is None))
-        self._db.execute("INSERT INTO tensors VALUES (?, ?, ?)", (number, facts, zlib.crc32(facts)))
-        if packed is not None:
-            size = len(packed.data)
-            # What waits in this batch may show it, too: to say so later would be to write all its bytes again.
-            row = number, max(self._writing, self._shown(held)), size, packed.data, zlib.crc32(packed.data)
-            self._db.execute("INSERT INTO data VALUES (?, ?, ?, ?, ?)", row)
-            self._bytes += size
+    def _write_rest(self, batch: Batch) -> None:
+        """What a batch has beside its events."""
+        printed = batch.printed(self._printed)
+        self._db.executemany("INSERT INTO output (position, total, stream, text) VALUES (?, ?, ?, ?)", printed)
+        self._printed = printed[-1][1] if printed else self._printed
+        for position, known in batch.known:
+            self._write_known(position, known)
+        sources = lay.sources(_paths(batch.events), self._sources)
+        self._db.executemany("INSERT OR IGNORE INTO sources VALUES (?, ?)", sources)
 
     def _write_known(self, position: int, known: Known) -> None:
         body = msgspec.msgpack.encode(known)
@@ -126,32 +100,63 @@ class Rows:
             self._states[body] = self._db.execute("INSERT INTO states (body) VALUES (?)", (body,)).lastrowid or 0
         self._db.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", (position, self._states[body]))
 
-    def _let_go(self) -> None:
-        """Let the bytes go that the policy has no room for: of the oldest iterations that show them."""
+    # -- tensors ---------------------------------------------------------------------------------
+
+    def _tensors(self, events: Iterable[Entry]) -> tuple[list[Any], list[Any], list[Any]]:
+        """The bytes of all fresh tensors that are kept, the rows of all, and what the rows of the bytes begin with."""
+        pieces: list[Any] = []
+        tensors: list[Any] = []
+        data: list[Any] = []
+        for entry in events:
+            for held, mark in entry.fresh:
+                packed = self._packed(held)
+                tensors.append((mark.number, *self._facts(held, packed)))
+                if packed is not None:
+                    pieces.append(packed.data)
+                    # What waits in this batch may show it, too.
+                    data.append((mark.number, max(entry.event.iteration, mark.shown), zlib.crc32(packed.data)))
+        return pieces, tensors, data
+
+    def _packed(self, held: Held) -> Packed | None:
+        packed = held.pack() if self._keep.size != 0 else None
+        too_large = packed is not None and self._keep.size is not None and len(packed.data) > self._keep.size
+        return None if too_large else packed
+
+    def _facts(self, held: Held, packed: Packed | None) -> tuple[bytes, int]:
+        """What is known of a tensor, and its checksum. What may be let go is measured while it is at hand."""
+        if self._lets_go or packed is None:
+            body = msgspec.msgpack.encode(held.facts())
+            return body, zlib.crc32(body)
+        found = self._bodies.get(packed.form)
+        if found is None:
+            if len(self._bodies) >= _MOST_FORMS:
+                self._bodies.clear()
+            body = msgspec.msgpack.encode(Facts(packed.form))
+            found = self._bodies[packed.form] = body, zlib.crc32(body)
+        return found
+
+    def _let_go(self) -> list[tuple[int, int]]:
+        """Let the bytes go that the policy has no room for, of the oldest iterations that show them; where they are."""
         keep, db = self._keep, self._db
+        gone: list[Any] = []
         if keep.last is not None:
-            old = db.execute("SELECT id, size FROM data WHERE shown <= ?", (self._writing - keep.last,))
-            self._delete(old.fetchall(), 0)
-        while keep.size is not None and self._bytes > keep.size:
-            oldest = db.execute("SELECT id, size FROM data ORDER BY shown, id LIMIT 64").fetchall()
-            if not oldest:
-                break
-            self._delete(oldest, keep.size)
-
-    def _delete(self, rows: Sequence[Any], down_to: int) -> None:
-        """Measure these tensors and let them go, as many as it takes."""
-        for number, size in rows:
-            facts = msgspec.msgpack.encode(self._make(_OwnStored(self._db, number)).facts())
-            row = facts, zlib.crc32(facts), number
-            self._db.execute("UPDATE tensors SET facts = ?, crc = ? WHERE id = ?", row)
-            self._db.execute("DELETE FROM data WHERE id = ?", (number,))
-            self._bytes -= size
-            if self._bytes <= down_to:
-                break
+            old = "SELECT id, place, size FROM data WHERE shown <= ?"
+            gone += db.execute(old, (self._writing - keep.last,)).fetchall()
+        if keep.size is not None:
+            more = self._bytes - keep.size
+            if more > 0:
+                for row in db.execute("SELECT id, place, size FROM data ORDER BY shown, id"):
+                    gone.append(row)
+                    more -= row[2]
+                    if more <= 0:
+                        break
+        db.executemany("DELETE FROM data WHERE id = ?", [row[:1] for row in gone])
+        self._bytes -= sum(size for _, _, size in gone)
+        return [(place, size) for _, place, size in gone]
 
 
-def _paths(batch: Batch) -> list[str]:
+def _paths(events: Iterable[Entry]) -> list[str]:
     """The files that these events name."""
-    places = [getattr(entry.event, "where", None) for entry in batch.events]
-    places += [use.where for entry in batch.events for use in getattr(entry.event, "uses", ())]
+    places = [getattr(entry.event, "where", None) for entry in events]
+    places += [use.where for entry in events for use in getattr(entry.event, "uses", ())]
     return list(dict.fromkeys([place.path for place in places if place is not None]))

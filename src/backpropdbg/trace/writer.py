@@ -27,9 +27,10 @@ from backpropdbg.events import (
 from backpropdbg.held import Facts, Held, Packed, Stored
 from backpropdbg.keep import Keep
 from backpropdbg.trace import lay
-from backpropdbg.trace.batch import Batch, Entry
+from backpropdbg.trace.batch import Batch, Entry, Mark
 from backpropdbg.trace.file import Names
 from backpropdbg.trace.format import About, Ended, Known
+from backpropdbg.trace.heap import beside, make_one
 from backpropdbg.trace.reader import Reader
 from backpropdbg.trace.rows import Rows
 
@@ -93,10 +94,10 @@ class Writer:
     ) -> None:
         self.path, self.keep, self._say, self._ask = path, keep, say, ask
         self.alive = True
-        self._db = lay.new_file(path, about)
+        self._db, self._heap = lay.new_file(path, about)
         self._held = lay.hold(path)
         self._pid = os.getpid()
-        self._rows = Rows(self._db, keep, self._number, self._shown, make)
+        self._rows = Rows(self._db, self._heap, keep, self._of)
         self._changed = threading.Condition()
         self._using = threading.Lock()  # the database
         self._batch = Batch()
@@ -115,11 +116,22 @@ class Writer:
         """Take an event, and the tensors that it shows."""
         if not self._mine():
             return
-        again: list[int] = []
-        fresh = [held for held in shown if self._meet(held, event.iteration, again)]
+        fresh: list[tuple[Held, Mark]] = []
+        again: list[Mark] = []
+        size = _EVENT_BYTES
+        for held in shown:
+            stored = self._of(held)
+            if stored is None:
+                self._tensors += 1
+                stored = InFile(self, self._tensors, event.iteration)
+                self._mark(held, stored)
+                fresh.append((held, stored))
+                size += held.nbytes
+            elif stored.shown < event.iteration:
+                stored.shown = event.iteration
+                again.append(stored)
         if isinstance(event, _TELLING):
             self._know(position, replace(self._ask(), names=self._known.names))
-        size = _EVENT_BYTES + sum(held.nbytes for held in fresh)
         with self._changed:
             self._batch.events.append(Entry(position, event, fresh, again))
             self._grown(size)
@@ -158,32 +170,12 @@ class Writer:
     def _mine(self) -> bool:
         return self.alive and not self._closing and os.getpid() == self._pid
 
-    def _meet(self, held: Held, iteration: int, again: list[int]) -> bool:
-        """Give a tensor its number; False where it has one. again: gets that, the first time in an iteration."""
-        stored = self._of(held)
-        if stored is None:
-            self._tensors += 1
-            self._mark(held, InFile(self, self._tensors, iteration))
-            return True
-        if stored.shown < iteration:
-            stored.shown = iteration
-            again.append(stored.number)
-        return False
-
     def _of(self, held: Held) -> InFile | None:
         """What a tensor is in the file."""
         return held.stored if isinstance(held.stored, InFile) else None
 
     def _mark(self, held: Held, stored: InFile) -> None:
         held.stored = stored
-
-    def _number(self, held: Held) -> int | None:
-        stored = self._of(held)
-        return stored.number if stored is not None else None
-
-    def _shown(self, held: Held) -> int:
-        stored = self._of(held)
-        return stored.shown if stored is not None else 0
 
     def flush(self) -> None:
         """Wait until all that was taken is in the file."""
@@ -218,9 +210,19 @@ class Writer:
         self.alive = False
         with self._using, contextlib.suppress(sqlite3.Error):
             self._reader.close()
-            lay.close(self._db, Ended(how, code))
+            self._heap.close()
+            whole = lay.close(self._db, Ended(how, code))
+            self._make_one(whole)
         if self._held is not None:  # not before: closing the file lets go of the database's own locks
             os.close(self._held)
+
+    def _make_one(self, whole: bool) -> None:
+        try:
+            if whole:
+                make_one(self.path)
+        except OSError as error:
+            reason = lay.reason(error, self.path)
+            self._say(f"{self.path}: keep {beside(self.path)} beside it, the tensors are in there: {reason}")
 
     # -- in the thread that writes ---------------------------------------------------------------
 
@@ -240,9 +242,9 @@ class Writer:
             try:
                 with self._using:
                     self._rows.write(batch)
-                for stored in [self._of(held) for entry in batch.events for held in entry.fresh]:
-                    if stored is not None:
-                        stored.written = True
+                for entry in batch.events:
+                    for _, mark in entry.fresh:
+                        mark.written = True
             except Exception as error:  # whatever it is, it must neither show in the program nor stop it
                 self._fail(error)
             with self._changed:
