@@ -11,8 +11,9 @@ import pytest
 import torch
 from driving import make_net, probed, seed, writer
 
+from backpropdbg.child.opened import open_file
 from backpropdbg.errors import RecordingError, UsageError
-from backpropdbg.events import handles
+from backpropdbg.events import Accumulated, BackwardUse, handles
 from backpropdbg.keep import EVERYTHING, Keep, keep_of
 from backpropdbg.trace.history import Trace
 from backpropdbg.trace.lay import check
@@ -192,6 +193,29 @@ def test_many_uses_in_one_backward_add_up_to_the_same_bits(tmp_path):
     assert run.exact() is True and not run.lost
     assert len(seen.events) == len(trace)
     file.close("the test ended")
+
+
+def test_a_gradient_that_is_its_only_partial_is_written_once(tmp_path):
+    """Of what is used three times, and of what another backward adds to, both are written."""
+    path = tmp_path / "run.bptrace"
+    seed(0)
+    model, x, y = make_net("module", 3)
+    file = writer(str(path))
+    trace = Trace(file=file)
+    with probed(trace.append):
+        for _ in range(2):
+            torch.nn.functional.mse_loss(model(x), y).backward()
+    file.close("the test ended")
+    found = open_file(str(path))
+    runs = [{}, {}]
+    for n in range(len(found)):
+        event, live = found[n], trace[n]
+        assert all(a.value.equal(b.value) for a, b in zip(handles(event), handles(live), strict=True))
+        if isinstance(event, BackwardUse):
+            runs[event.run - 1].setdefault(event.use.parameter, []).append(event.partial)
+        if isinstance(event, Accumulated):
+            once = event.grad is runs[event.run - 1][event.parameter][0]
+            assert once == (event.run == 1 and not event.parameter.startswith("middle"))
 
 
 # -- where it can't be written ------------------------------------------------------------------------

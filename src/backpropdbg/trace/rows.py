@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from backpropdbg.events import Event
+from backpropdbg.events import Accumulated, BackwardStarted, BackwardUse, Event
 from backpropdbg.held import Facts, Form, Held, Packed
 from backpropdbg.keep import Keep
 from backpropdbg.trace import lay
@@ -31,6 +31,7 @@ class Rows:
         self._sources: dict[str, int] = {}
         self._states: dict[bytes, int] = {}
         self._lets_go = keep.size is not None or keep.last is not None
+        self._only: dict[str, Held | None] = {}  # by parameter: its partial in this backward; None where it has several
         self._bodies: dict[Form, tuple[bytes, int]] = {}  # of facts that are a form and no more
 
     def _number(self, held: Held) -> int | None:
@@ -108,7 +109,11 @@ class Rows:
         tensors: list[Any] = []
         data: list[Any] = []
         for entry in events:
+            same = self._only_partial(entry.event)
             for held, mark in entry.fresh:
+                if same is not None and held.same_bits(same) and held.facts(False).form == same.facts(False).form:
+                    mark.number = self._number(same) or mark.number
+                    continue
                 packed = self._packed(held)
                 tensors.append((mark.number, *self._facts(held, packed)))
                 if packed is not None:
@@ -116,6 +121,18 @@ class Rows:
                     # What waits in this batch may show it, too.
                     data.append((mark.number, max(entry.event.iteration, mark.shown), zlib.crc32(packed.data)))
         return pieces, tensors, data
+
+    def _only_partial(self, event: Event) -> Held | None:
+        """The partial that this `.grad` most likely is: where a parameter was used once, both are the same tensor."""
+        if isinstance(event, BackwardUse):
+            name = event.use.parameter
+            self._only[name] = None if name in self._only else event.partial
+        elif isinstance(event, BackwardStarted):
+            self._only = dict.fromkeys(name for name, held in event.carried.items() if held is not None)
+        elif isinstance(event, Accumulated):
+            found = self._only.pop(event.parameter, None)
+            return found if found is not None and found.in_memory and event.grad.in_memory else None
+        return None
 
     def _packed(self, held: Held) -> Packed | None:
         packed = held.pack() if self._keep.size != 0 else None
