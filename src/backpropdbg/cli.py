@@ -29,18 +29,18 @@ def _demo(given: argparse.Namespace) -> int:
     if given.web:
         demo = options["demo"]
         assert isinstance(demo, dict)
-        theme = ["--theme", given.theme] if given.theme else []
+        theme = [*(["--theme", given.theme] if given.theme else []), *(["--ascii"] if given.ascii else [])]
         words = [*(["--tour"] if given.tour else []), *theme, "--keep", str(options["keep"]), *demo_words(demo)]
         return _web(given, "demo", words, ("cast", "html", "record"))
     seen = given.served or (sys.stdout.isatty() and sys.stdin.isatty())
     if seen and not (given.tour or given.cast or given.html):
-        return _show(options, given.theme)
+        return _show(options, given)
     script = _tour(options)
     if given.cast or given.html:
         return _write(script, given, 1.0)
     if seen:  # who saw it to its end may look around
         lines = script.lines[:-1] if script.lines[-1].text == "quit" else script.lines
-        return _show(script.options, given.theme, replace(script, lines=lines))
+        return _show(script.options, given, replace(script, lines=lines))
     from backpropdbg.console.replay import replay
 
     return replay(script)
@@ -91,7 +91,7 @@ def _replay(given: argparse.Namespace) -> int:
         raise UsageError("argument --play: needs a terminal; leave it out to print the session")
     if given.format != "text":
         raise UsageError("argument --format: jsonl is for replay without --play")
-    return _show(script.options, given.theme, script, given.play)
+    return _show(script.options, given, script, given.play)
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -101,7 +101,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.web:
         return _web(given, "run", words, ("record", "prompt"))
     if (given.served or (sys.stdout.isatty() and sys.stdin.isatty())) and not given.prompt:
-        return _show(options, given.theme, first=commands)
+        return _show(options, given, first=commands)
     from backpropdbg.console import live
 
     return live.end_like((live.prompt if given.prompt else live.run_through)(options, commands))
@@ -150,7 +150,7 @@ def _open(given: argparse.Namespace) -> int:
     if given.prompt:
         return live.prompt(options, commands)
     if sys.stdout.isatty() and sys.stdin.isatty():
-        return _show(options, given.theme, first=commands)
+        return _show(options, given, first=commands)
     if commands:
         from backpropdbg.console.replay import replay
         from backpropdbg.console.script import Line, Script
@@ -196,7 +196,7 @@ def checked(name: str, commands: Sequence[str]) -> list[str]:
 
 def _show(
     options: dict[str, object],
-    theme: str | None,
+    given: argparse.Namespace,
     script: "Script | None" = None,
     speed: float = 1.0,
     first: Sequence[str] = (),
@@ -218,7 +218,8 @@ def _show(
 
         settings = read(os.environ)
         state = state_path(os.environ) if settings.remember else None
-        settings = dataclasses.replace(settings, theme=theme or settings.theme, state=state)
+        signs = given.ascii or settings.ascii
+        settings = dataclasses.replace(settings, theme=given.theme or settings.theme, ascii=signs, state=state)
         lines = None if script is None else [(line.text, line.number) for line in script.lines]
         own_code = script is None and options["program"] == "run"
         app = DebuggerApp(

@@ -109,6 +109,9 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
 def _add_theme(parser: argparse.ArgumentParser) -> None:
     told = "colours of the screen (dark, or what the config file says)"
     parser.add_argument("--theme", choices=list(PALETTES), help=told)
+    parser.add_argument(
+        "--ascii", action="store_true", help="draw with ASCII signs only, where others move the columns"
+    )
 
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +130,20 @@ def recorded(path: str, keep: Keep = DEFAULT_FILE_KEEP) -> dict[str, object]:
 
 
 # Options of `demo` that say how to show it, not what it trains.
-_NOT_OF_THE_DEMO = {"command", "keep", "record", "tour", "cast", "html", "web", "host", "port", "served", "theme"}
+_NOT_OF_THE_DEMO = {
+    "command",
+    "keep",
+    "record",
+    "tour",
+    "cast",
+    "html",
+    "web",
+    "host",
+    "port",
+    "served",
+    "theme",
+    "ascii",
+}
 
 
 def options_of(given: argparse.Namespace) -> dict[str, object]:
@@ -176,6 +192,7 @@ def run_words(given: argparse.Namespace) -> list[str]:
     words = ["--keep", str(given.keep), *(["--unfuse"] if given.unfuse else [])]
     once = {"--until": given.until, "--theme": given.theme}
     words += [word for name, value in once.items() if value for word in (name, str(value))]
+    words += ["--ascii"] if given.ascii else []
     many = {"--track": given.track, "-c": given.commands}
     words += [word for name, values in many.items() for value in values for word in (name, str(value))]
     return [*words, *([] if given.module is None else ["-m", given.module]), *given.words]

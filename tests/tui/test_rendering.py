@@ -21,11 +21,12 @@ from backpropdbg.tui.source import source_text
 
 @pytest.mark.parametrize("width", [40, 80, 116, 250])
 def test_of_a_long_chain_only_what_may_show_is_drawn_and_it_is_the_same(width: int, monkeypatch) -> None:
-    chance, whole_cell = random.Random(3), graph.cell
+    chance, whole_cell, drawn = random.Random(3), graph.cell, []
     for here in (None, 0, 1, 40, 200, 397, 398, 399):
         calls = [GraphNode(f"{'abcdef'[: chance.randint(1, 6)]}{n}#1", n, "done") for n in range(400)]
         nodes = [replace(node, backward="here") if n == here else node for n, node in enumerate(calls)]
-        stop, drawn = replace(STOP, graph=tuple(nodes)), []
+        stop = replace(STOP, graph=tuple(nodes))
+        drawn.clear()
         monkeypatch.setattr(graph, "cell", lambda group, line: drawn.append(1) or whole_cell(group, line))
         quick, count = graph_text(stop, width).plain, len(drawn)
         with monkeypatch.context() as whole:

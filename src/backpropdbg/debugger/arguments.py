@@ -126,6 +126,12 @@ def theme(text: str) -> None:
         raise CommandError(f"{text!r} is no theme; it is one of {', '.join(PALETTES)}")
 
 
+def switch(text: str) -> None:
+    """On, off, or the other one."""
+    if text not in ("", "on", "off"):
+        raise CommandError(f"{text!r} is neither on nor off")
+
+
 def quoted(text: str) -> None:
     """One text in quotes."""
     try:

@@ -68,7 +68,7 @@ class Actions(Arranged):
         word = line.split()[0] if line else ""
         if word in ("interrupt", "i") and self.running:
             self.action_interrupt()
-        elif word in ("quit", "q", "restart", "screenshot", "theme", "layout") or (word and not self.busy):
+        elif word in ("quit", "q", "restart", "screenshot", "theme", "ascii", "layout") or (word and not self.busy):
             self.take_over()
             self.send(line)
             if self.body.open:  # the next line is one of the breakpoint's
@@ -265,6 +265,10 @@ class Actions(Arranged):
     def action_theme(self) -> None:
         """Take the next theme."""
         self.hint(self.theme_result("")[0])
+
+    def action_ascii(self) -> None:
+        """Draw with ASCII signs only, or with all again."""
+        self.hint(self.ascii_result(""))
 
     def action_pause(self) -> None:
         """Pause the player, or let it go on."""

@@ -9,11 +9,11 @@ from backpropdbg.tui.tiling import EXTRA, PANES
 
 # The debugger's command table is beside the program; a test compares.
 COMMANDS = (
-    "axes", "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down", "element",
-    "enable", "end", "expect", "finish", "focus", "goto", "graph", "help", "histogram", "ignore", "info", "layout",
-    "ledger", "list", "mute", "next", "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say", "screenshot",
-    "set", "sleep", "source", "step", "story", "tbreak", "theme", "timeline", "track", "undisplay", "unmute", "until",
-    "up", "watch", "whatis", "where", "why",
+    "ascii", "axes", "break", "clear", "commands", "condition", "continue", "detach", "disable", "display", "down",
+    "element", "enable", "end", "expect", "finish", "focus", "goto", "graph", "help", "histogram", "ignore", "info",
+    "layout", "ledger", "list", "mute", "next", "print", "quit", "rc", "recheck", "restart", "rn", "rs", "say",
+    "screenshot", "set", "sleep", "source", "step", "story", "tbreak", "theme", "timeline", "track", "undisplay",
+    "unmute", "until", "up", "watch", "whatis", "where", "why",
 )  # fmt: skip
 PLACES = ("forward", "backward", "accumulate", "update", "iteration", "nan")
 NAMES = (
@@ -23,6 +23,7 @@ NAMES = (
 WAYS = ("up", "down", "left", "right")
 SUBJECTS = ("uses", "ledger", "weights", "grad", "optimizer", "breaks", "params")
 FIXED = {
+    "ascii": ("on", "off"),
     "axes": ("flat",),
     "goto": ("now", "iteration"),
     "graph": ("modules", "nodes"),

@@ -31,12 +31,14 @@ class Settings:
 
     Attributes:
         theme: "dark", "light" or "contrast"; the option --theme goes before it.
+        ascii: draw with ASCII signs only.
         keys: of actions that have others than those of keys.py.
         remember: have the panes as they were left the last time (`[layout] remember`).
         state: the file that remembers them; None: nothing does.
     """
 
     theme: str = "dark"
+    ascii: bool = False
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     remember: bool = True
     state: Path | None = None
@@ -87,16 +89,19 @@ class _Reader:
         self.text, self.name = text, name
 
     def settings(self, found: Mapping[str, Any]) -> Settings:
-        self.known("", found, ("theme", "keys", "layout"))
+        self.known("", found, ("theme", "ascii", "keys", "layout"))
         theme = found.get("theme", "dark")
         if theme not in PALETTES:
             raise self.wrong("", "theme", f"{theme!r} is no theme; it is one of {', '.join(PALETTES)}")
+        signs = found.get("ascii", False)
+        if not isinstance(signs, bool):
+            raise self.wrong("", "ascii", f"{signs!r} is neither true nor false")
         layout = self.table(found, "layout")
         self.known("layout", layout, ("remember",))
         remember = layout.get("remember", True)
         if not isinstance(remember, bool):
             raise self.wrong("layout", "remember", f"{remember!r} is neither true nor false")
-        return Settings(theme, self.keys(self.table(found, "keys")), remember)
+        return Settings(theme, signs, self.keys(self.table(found, "keys")), remember)
 
     def keys(self, found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         self.known("keys", found, keys.KEYS)
@@ -182,6 +187,8 @@ def sample() -> str:
         "",
         f"# The colours: {', '.join(PALETTES)}. --theme goes before it; T and `theme NAME` change it.",
         '# theme = "dark"',
+        "# ASCII signs only, for terminals that draw others two cells wide; so do --ascii and the command `ascii`.",
+        "# ascii = false",
         "",
         "[layout]",
         "# Have the panes as they were left the last time.",

@@ -49,7 +49,7 @@ class Face(Themed):
     """
 
     def __init__(self, session: wire.Session, settings: Settings, commands: Commands) -> None:
-        super().__init__(settings.theme)
+        super().__init__(settings.theme, settings.ascii)
         self.commands = commands
         self.settings = settings
         keys.use(settings.keys)
@@ -108,6 +108,8 @@ class Face(Themed):
         elif words[:1] == ["layout"]:
             text, ok = self.layout_result(words[1:])
             self.receive(wire.Result(line, text, ok=ok))
+        elif words[:1] == ["ascii"] and words[1:] in ([], ["on"], ["off"]):
+            self.receive(wire.Result(line, self.ascii_result("".join(words[1:]))))
         elif words[:1] == ["theme"]:
             text, ok = self.theme_result(" ".join(words[1:]))
             self.receive(wire.Result(line, text, ok=ok))

@@ -106,6 +106,9 @@ GROUPS = {
     ),
     "screen": (
         Key("theme", ("T",), "theme", "the next theme: dark, light, high contrast"),
+        Key(
+            "ascii", (), "ascii", "ASCII signs only, for terminals that draw others two cells wide; or all signs again"
+        ),
         Key("copy", ("y",), "copy", "copy the ledger, tab-separated"),
         Key("picture", ("ctrl+s",), "picture", "save the screen as backpropdbg.svg", True),
         Key("palette", ("ctrl+p",), "command_palette", "find a key, a command, a parameter or a use by name", True),

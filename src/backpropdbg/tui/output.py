@@ -13,6 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from backpropdbg.tui import paint
+from backpropdbg.tui.signs import PROGRAM
 
 LIMIT = 5000
 LONGEST = 4000
@@ -144,4 +145,4 @@ class OutputPane(ScrollView, can_focus=False):
         if at >= len(self.rows):
             return Strip.blank(width, ground)
         stream, text = self.rows[at]
-        return Strip([Segment(text, ground + style(stream))]).crop_extend(0, width, ground)
+        return Strip([Segment(text, ground + style(stream) + PROGRAM)]).crop_extend(0, width, ground)

@@ -11,6 +11,7 @@ from textual.widget import Widget
 from backpropdbg.palette import Palette
 from backpropdbg.situation import Source
 from backpropdbg.tui import paint
+from backpropdbg.tui.signs import PROGRAM
 
 
 @lru_cache(maxsize=64)
@@ -32,6 +33,7 @@ def coloured(lines: tuple[str, ...], palette: Palette) -> tuple[Text, ...]:
     theme = ANSISyntaxTheme({kind: Style(color=colour) for kind, colour in colours.items()})
     code = dedent("\n".join(paint.clean(line) for line in lines))
     text = Syntax(code, "python", theme=theme).highlight(code)
+    text.stylize(PROGRAM)
     return tuple(text.split("\n", allow_blank=True))[: len(lines)]
 
 

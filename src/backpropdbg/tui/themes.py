@@ -1,11 +1,15 @@
 """The palettes as themes of textual, with their colours as variables of the style sheet: `past_bar` is `$past-bar`."""
 
+from collections.abc import Sequence
+
 from textual.app import App
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 
 from backpropdbg.palette import DARK, PALETTES, Palette
 from backpropdbg.tui import paint
+from backpropdbg.tui.signs import AsciiSigns
 
 
 class Painted:
@@ -49,8 +53,9 @@ def following(name: str) -> str:
 class Themed(App[None]):
     """An app that has our themes and no others, and draws all anew when another one is chosen."""
 
-    def __init__(self, chosen: str) -> None:
+    def __init__(self, chosen: str, signs: bool) -> None:
         super().__init__()
+        self.signs = AsciiSigns(enabled=signs)
         for name in list(self.available_themes):
             self.unregister_theme(name)
         for palette in PALETTES.values():
@@ -65,6 +70,16 @@ class Themed(App[None]):
     def base(self) -> Screen[object]:
         """The screen with the panes, also while the help lies over it."""
         return self.screen_stack[0]
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what each line goes through before it is drawn."""
+        return [*super().get_line_filters(), *([self.signs] if self.signs.enabled else [])]
+
+    def ascii_result(self, wanted: str) -> str:
+        """Carry out `ascii on`, `ascii off`, or `ascii`, which takes the other one. Returns what to say."""
+        self.signs.enabled = wanted == "on" or (not wanted and not self.signs.enabled)
+        self.redraw()
+        return "ASCII signs only" if self.signs.enabled else "all signs"
 
     def watch_theme(self, name: str) -> None:
         """Draw in the colours of a theme from now on."""

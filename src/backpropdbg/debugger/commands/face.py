@@ -26,6 +26,7 @@ def say(d: Debugger, text: str) -> str:
 _face("sleep", "sleep S: wait S seconds, in scripts.", arguments.seconds)
 _face("screenshot", "screenshot FILE: save the screen as SVG.", arguments.something)
 _face("theme", f"theme [NAME]: the colours of the screen: {', '.join(PALETTES)}, or the next.", arguments.theme)
+_face("ascii", "ascii [on | off]: draw with ASCII signs only, where others move the columns.", arguments.switch)
 _face(
     "layout",
     "layout [reset | zoom PANE | hide PANE | show PANE | move PANE WAY]: the panes of the screen.",

@@ -32,7 +32,7 @@ class Command(Struct, frozen=True):
 
 
 TABLE: dict[str, Command] = {}
-_NOT_IN_BODY = {"commands", "sleep", "screenshot", "theme", "layout", "source", "restart", "quit"}
+_NOT_IN_BODY = {"commands", "sleep", "screenshot", "theme", "ascii", "layout", "source", "restart", "quit"}
 _STRAY = "end: there is no `commands N` before it"
 
 
