@@ -7,7 +7,7 @@ from fake_session import STOP
 from test_app import opened, screen, until
 
 from backpropdbg.questions import Line, ParametersOf
-from backpropdbg.tui.parameters import ParameterList, line_text
+from backpropdbg.tui.parameters import ParameterList, heading, line_text
 
 
 def pages(session) -> list[ParametersOf]:
@@ -81,3 +81,10 @@ def test_a_line_never_overflows_and_says_what_is_not_there() -> None:
     text = line_text(line, 80, False, True).plain
     assert len(text) <= 80 and text.startswith("* ") and "…" in text and "None      no update  TS-" in text
     assert "pending        pending" in line_text(Line(0, "w", "w"), 80, True, True).plain
+
+
+def test_a_narrow_pane_leaves_out_ratios_and_not_the_name() -> None:
+    line = Line(1, "bias", "middle_linear.bias", 3, 0.5, "value", 0.25, "value", "SX")
+    assert line_text(line, 38, False, False).plain.split() == ["bias", "3", "0.5000", "SX"]
+    assert line_text(Line(0, "middle_linear"), 38, False, False).plain.split() == ["middle_linear"]
+    assert "update/weight" in heading(60).plain and "update/weight" not in heading(59).plain

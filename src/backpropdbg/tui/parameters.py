@@ -19,7 +19,7 @@ from backpropdbg.tui.asked import AskedPane
 
 NUMBER = 10
 RATIO = 15
-BADGE = 8
+BADGE, FEW = 8, 4
 USES = 5
 WIDE = 60
 LOW = 7
@@ -27,8 +27,8 @@ WAYS = {"up": -1, "down": 1}
 
 
 def label_room(width: int) -> int:
-    """Return how much room there is for names; a narrow pane has no ratios."""
-    return max(10, width - USES - NUMBER - (RATIO if width >= WIDE else 0) - BADGE - 6)
+    """Return how much room there is for names; a narrow pane has no ratios, and room for few findings."""
+    return max(10, width - USES - NUMBER - (RATIO + BADGE if width >= WIDE else FEW) - 6)
 
 
 def heading(width: int) -> Text:
@@ -46,7 +46,7 @@ def line_text(line: Line, width: int, chosen: bool, focused: bool) -> Text:
     style = f"bold {paint.now().strong}" if chosen or focused else paint.now().plain if line.name else paint.now().dim
     text = Text(no_wrap=True).append("> " if chosen else "* " if focused else "  ", f"bold {paint.now().strong}")
     shown = Text(label, style)
-    shown.truncate(room, overflow="ellipsis", pad=True)
+    shown.truncate(room if line.name else max(room, width - 4), overflow="ellipsis", pad=True)
     text.append_text(shown)
     if line.name:
         text.append(f"{line.uses:>{USES}}", paint.now().plain)
