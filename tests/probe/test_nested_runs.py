@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from backpropdbg.events import Accumulated, BackwardFinished
+from backpropdbg.probe.bits import same_bits
 from backpropdbg.probe.hooks import Policy
-from backpropdbg.probe.tensors import same_bits
 
 
 @pytest.mark.parametrize("inside", [1, 2])

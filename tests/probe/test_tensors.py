@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from backpropdbg.probe.tensors import HeldTensor, norm_of, same_bits
+from backpropdbg.probe.bits import same_bits
+from backpropdbg.probe.tensors import HeldTensor, norm_of
 
 FLOATS = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64]
 KINDS = [*FLOATS, torch.int64, torch.bool, torch.float8_e4m3fn]
@@ -38,6 +39,22 @@ def test_one_other_bit_is_seen(dtype, shape):
     flat = other.view(-1) if other.dim() else other.reshape(1)
     flat[-1] = torch.nextafter(flat[-1].float(), torch.tensor(9.0)) if dtype == torch.float32 else -flat[-1]
     assert not same_bits(t, flat.view(shape))
+
+
+@pytest.mark.parametrize("size", [1, 5, 4096, 300_001])
+def test_the_last_bit_of_the_last_number_is_seen(size):
+    """Above a megabyte other threads may run meanwhile; the answer is the same."""
+    t = torch.randn(size)
+    other = t.clone()
+    assert same_bits(t, other) and same_bits(t, torch.nn.Parameter(other))
+    other.view(torch.int32)[-1] ^= 1
+    assert not same_bits(t, other) and not same_bits(other, t)
+
+
+def test_a_lazily_negated_tensor_is_compared_by_its_values():
+    lazy = torch._neg_view(torch.ones(3))
+    assert lazy.is_neg() and lazy.is_contiguous()
+    assert same_bits(lazy, torch.full((3,), -1.0)) and not same_bits(lazy, torch.ones(3))
 
 
 def test_zero_has_a_sign_and_nan_equals_itself():

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from backpropdbg.held import FORMATS, MOST_EXPANDED, Facts, Form, Packed
+from backpropdbg.probe.bits import same_bits
 from backpropdbg.probe.packing import form_of, pack, unpack
-from backpropdbg.probe.tensors import HeldTensor, same_bits
+from backpropdbg.probe.tensors import HeldTensor
 
 DTYPES = [getattr(torch, name) for name in FORMATS if hasattr(torch, name)]
 

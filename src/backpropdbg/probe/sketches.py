@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from backpropdbg.probe.tensors import HeldTensor, same_bits, words_of
+from backpropdbg.probe.bits import same_bits, words_of
+from backpropdbg.probe.tensors import HeldTensor
 
 _COLUMNS = 4096
 COPIES = 4  # of a parameter that is watched: before and after the step, its gradient, and a partial

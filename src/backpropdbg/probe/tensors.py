@@ -7,53 +7,18 @@ import torch
 from torch import Tensor
 
 from backpropdbg.held import Facts, Form, Held, Packed, Spread, Stored, cut, pooling
+from backpropdbg.probe.bits import same_bits
 from backpropdbg.probe.packing import form_of, pack, unpack
 from backpropdbg.probe.spread import pooled, spread_of
 
-_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _BLOCK = 4096
 _STRETCH = 8 * _BLOCK
-_SMALL = 4096  # below this many elements it takes longer to find out how to compare than to compare
-
-
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Compare bit for bit; both of the same shape and dtype, else False."""
-    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
-        return False
-    if a.numel() < _SMALL and a.layout == torch.strided and not (a.is_complex() or a.is_neg() or b.is_neg()):
-        words = _INTEGER[a.element_size()]
-        return torch.equal(a.view(words), b.view(words))
-    if a.layout == torch.sparse_coo:
-        a, b = a.coalesce(), b.coalesce()
-        return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
-    if a.layout != torch.strided:
-        a, b = a.to_dense(), b.to_dense()
-    a, b = _flat(a), _flat(b)
-    words = torch.int64 if _widens(a) and _widens(b) else _INTEGER[a.element_size()]
-    return torch.equal(a.view(words), b.view(words))
-
-
-def _flat(t: Tensor) -> Tensor:
-    """All real numbers of a dense tensor in a row; dimensions of size 1 may have had any stride."""
-    t = t.resolve_conj().resolve_neg()
-    return (torch.view_as_real(t) if t.is_complex() else t).contiguous().view(-1)
-
-
-def _widens(t: Tensor) -> bool:
-    """True where the bits of a contiguous tensor can be read as 64-bit integers."""
-    size = t.element_size()
-    return t.nbytes % 8 == 0 and t.storage_offset() * size % 8 == 0
-
-
-def words_of(t: Tensor) -> Tensor:
-    """The bits of a tensor as integers in a row, as wide as they can be read."""
-    flat = _flat(t if t.layout == torch.strided else t.to_dense())
-    return flat.view(torch.int64 if _widens(flat) else _INTEGER[flat.element_size()])
+_LARGE = 2**17  # numbers; below it one pass in float64 takes less long than blocks
 
 
 def norm_of(t: Tensor) -> float:
     """Euclidean norm, of large tensors in blocks: one pass in the tensor's own dtype, summed up in float64."""
-    if _in_blocks(t):
+    if t.numel() >= _LARGE and _in_blocks(t):
         flat = t.detach().reshape(-1)
         whole = flat.numel() // _BLOCK * _BLOCK
         exact = None if t.element_size() > 2 else torch.float32

@@ -1,0 +1,68 @@
+"""Tensors as bits: whether two have the same ones, so NaN equals NaN, and -0 differs from 0."""
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+
+_INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_PLAIN = {Tensor, Parameter}
+_LONG = 2**20  # bytes from which on other threads may run meanwhile
+_CPU = torch.device("cpu")
+
+
+def _memcmp(library: Callable[..., Any]) -> Any:
+    """The C library's memcmp, several times as fast as torch.equal."""
+    found = library("msvcrt" if os.name == "nt" else None).memcmp
+    found.argtypes, found.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
+    return found
+
+
+_compare, _compare_long = _memcmp(ctypes.PyDLL), _memcmp(ctypes.CDLL)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Compare bit for bit; both of the same shape and dtype, else False."""
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
+        return False
+    if _is_plain(a) and _is_plain(b):
+        size = a.nbytes
+        compare = _compare if size < _LONG else _compare_long
+        return bool(compare(a.data_ptr(), b.data_ptr(), size) == 0)
+    if a.layout == torch.sparse_coo:
+        a, b = a.coalesce(), b.coalesce()
+        return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
+    if a.layout != torch.strided:
+        a, b = a.to_dense(), b.to_dense()
+    a, b = _flat(a), _flat(b)
+    words = torch.int64 if _widens(a) and _widens(b) else _INTEGER[a.element_size()]
+    return torch.equal(a.view(words), b.view(words))
+
+
+def words_of(t: Tensor) -> Tensor:
+    """The bits of a tensor as integers in a row, as wide as they can be read."""
+    flat = _flat(t if t.layout == torch.strided else t.to_dense())
+    return flat.view(torch.int64 if _widens(flat) else _INTEGER[flat.element_size()])
+
+
+def _is_plain(t: Tensor) -> bool:
+    """True where its numbers lie in memory one after the other, just as they are."""
+    if type(t) not in _PLAIN or t.device != _CPU or t.layout != torch.strided or not t.is_contiguous():
+        return False
+    return not (t.is_complex() or t.is_neg())
+
+
+def _flat(t: Tensor) -> Tensor:
+    """All real numbers of a dense tensor in a row; dimensions of size 1 may have had any stride."""
+    t = t.resolve_conj().resolve_neg()
+    return (torch.view_as_real(t) if t.is_complex() else t).contiguous().view(-1)
+
+
+def _widens(t: Tensor) -> bool:
+    """True where the bits of a contiguous tensor can be read as 64-bit integers."""
+    size = t.element_size()
+    return t.nbytes % 8 == 0 and t.storage_offset() * size % 8 == 0
