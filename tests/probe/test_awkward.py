@@ -512,3 +512,27 @@ def test_cleared_says_what_is_so():
     zeros, nones = of(seen.events, GradCleared)
     assert {n: g.value.abs().sum().item() for n, g in zeros.grads.items()} == dict.fromkeys(zeros.grads, 0.0)
     assert set(nones.grads.values()) == {None} and len(nones.grads) == 6
+
+
+def test_a_function_may_keep_what_it_likes_in_its_context():
+    """`ctx.name` and the like hide what torch calls the node; the use is told all the same."""
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, w):
+            ctx.name, ctx._sequence_nr = "mine", 7
+            return 2 * w
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 2 * grad
+
+    w = torch.nn.Parameter(torch.ones(3))
+    with probed() as seen:
+        (Doubled.apply(w) + w).sum().backward()
+    arrived = [event for event in seen.events if isinstance(event, BackwardUse)]
+    assert sorted(event.use.node for event in arrived) == ["AddBackward0", "DoubledBackward"]
+    assert {event.use.node: event.partial.value.tolist() for event in arrived} == {
+        "DoubledBackward": [2.0] * 3,
+        "AddBackward0": [1.0] * 3,
+    }

@@ -28,7 +28,7 @@ from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor, not_kept
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused
+from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, node_name, node_number
 from backpropdbg.probe.watch import Watch, guarded, transforming
 
 _READ = 8
@@ -165,7 +165,7 @@ class Backward:
             hook = Arrival(watch, edge.slot, use, run, arrivals, edge.through, edge.leaf.shape, hooked)
             handles.setdefault(use.parameter, []).append(edge.node.register_hook(hook))
         for node, members in _groups(edges, uses).items():
-            hook = node.register_hook(self._group_hook(node.name(), members, run))
+            hook = node.register_hook(self._group_hook(node_name(node), members, run))
             handles.setdefault(members[0].parameter, []).append(hook)
         if accumulates:
             self._reach[run] = reached
@@ -195,7 +195,7 @@ class Backward:
         numbers = self._numbers.of(zip(names, edges, strict=True))
         for edge, name, number in zip(edges, names, numbers, strict=True):
             places[name] = place = places.get(name, 0) + 1
-            order, node = edge.node._sequence_nr(), edge.node.name()
+            order, node = node_number(edge.node), node_name(edge.node)
             call, index = forward.use_of(order)
             fused, batch = is_fused(node), forward.batched(order)
             inside = self.inside.of(edge.node, edge.slot, edge.leaf, totals[name]) if fused else batch or 0
@@ -221,7 +221,7 @@ class Backward:
 
     def _told(self, one: Found) -> Followed:
         leaves = tuple([self.watch.names.of(leaf) for leaf in one.leaves])
-        return Followed(one.node.name(), leaves, one.many, one.mixed, one.retained)
+        return Followed(node_name(one.node), leaves, one.many, one.mixed, one.retained)
 
     def _hook_computed(self, one: Found, uses: list[Use], run: int, arrivals: dict[str, int], handles: Handles) -> None:
         """On the uses of a tensor that is no leaf, and on the node that gets their sum."""
@@ -229,7 +229,7 @@ class Backward:
         for edge, use in zip(one.edges, uses, strict=True):
             hook = Arrival(self.watch, edge.slot, use, run, arrivals, edge.through, shape, one.mixed)
             handles.setdefault(one.name, []).append(edge.node.register_hook(hook))
-        name, output, numbers, node = one.name, one.output, tuple([use.number for use in uses]), one.node.name()
+        name, output, numbers, node = one.name, one.output, tuple([use.number for use in uses]), node_name(one.node)
 
         def all_arrived(grad_outputs: Gradients) -> None:
             total = grad_outputs[output]

@@ -19,7 +19,7 @@ from backpropdbg.events import Held
 from backpropdbg.probe.frames import locals_of, user_frame, user_stack
 from backpropdbg.probe.holders import attributes, is_computed
 from backpropdbg.probe.tensors import HeldTensor
-from backpropdbg.probe.uses import Edge, leaves_below
+from backpropdbg.probe.uses import Edge, leaves_below, node_name, node_number
 from backpropdbg.probe.watch import Watch
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
@@ -154,14 +154,14 @@ class Computed:
         if not self._asked.get(text) or not is_computed(t):
             return
         node, output, marks = t.grad_fn, t.output_nr, self._marks.setdefault(text, {})
-        key = node._sequence_nr(), output
-        if key in marks and marks[key].node == node.name():
+        key = node_number(node), output
+        if key in marks and marks[key].node == node_name(node):
             return
         for other, mark in list(marks.items()):
             if mark.tensor() is t:  # it was written in place: now another node has made it
                 del marks[other]
         value = self._watch.keep(text, t) if self._watch.policy.snapshots else None
-        marks[key] = Mark(node.name(), output, value, weakref.ref(t))
+        marks[key] = Mark(node_name(node), output, value, weakref.ref(t))
 
     # -- the backward ----------------------------------------------------------------------------
 
@@ -174,12 +174,12 @@ class Computed:
         first = [t.grad_fn for t in roots if isinstance(t, Tensor) and t.grad_fn is not None]
         consumers = _consumers(first)
         found = []
-        for node in sorted(consumers, key=lambda node: node._sequence_nr()):
+        for node in sorted(consumers, key=node_number):
             for text, place, output, mark in self._meant(node):
                 using = [(user, slot) for user, slot, nr in consumers[node] if nr == output]
                 if not using and node not in first:
                     continue
-                using.sort(key=lambda edge: (edge[0]._sequence_nr(), edge[1]))
+                using.sort(key=lambda edge: (node_number(edge[0]), edge[1]))
                 leaves = leaves_below([node])
                 if not leaves:
                     continue
@@ -194,7 +194,7 @@ class Computed:
 
     def _meant(self, node: Any) -> Iterable[tuple[str, int, int, Mark | None]]:
         """The names that a node's outputs have: what was asked for, the how-manieth of it, which output."""
-        number, kind = node._sequence_nr(), node.name()
+        number, kind = node_number(node), node_name(node)
         for text, marks in self._marks.items():
             for place, ((made, output), mark) in enumerate(sorted(marks.items())):
                 if made == number and mark.node == kind:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from backpropdbg.errors import CommandError
+from backpropdbg.probe.uses import node_name
 
 # What the engine hands on, None where it does not compute it, and the casts and views that it passes before.
 Arrived = tuple[Tensor | None, tuple[Any, ...]]
@@ -17,7 +18,7 @@ def fit(value: object, arrived: Arrived) -> Tensor:
     if grad is None:
         raise CommandError("this run does not compute the partial of this use: there is nothing to edit")
     if through:
-        node = through[-1].name()
+        node = node_name(through[-1])
         raise CommandError(f"this use reaches the parameter through a cast or view ({node}): it can't be edited")
     with torch.no_grad():
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -19,7 +19,7 @@ from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
-from backpropdbg.probe.uses import feeders
+from backpropdbg.probe.uses import feeders, node_number
 from backpropdbg.probe.watch import Watch, guarded, transforming
 
 _running = torch._C._current_graph_task_id
@@ -194,7 +194,7 @@ class Forward:
         stack, seen = list(nodes), set()
         while stack:
             node = stack.pop()
-            number = node._sequence_nr()
+            number = node_number(node)
             if node in seen or number < low:
                 continue
             seen.add(node)
@@ -284,7 +284,7 @@ class Forward:
             self._batched.pop()
         inside = samples()
         if isinstance(cached, Tensor) and cached.grad_fn is not None:
-            self._cached.append((cached.grad_fn._sequence_nr(), cached.output_nr))
+            self._cached.append((node_number(cached.grad_fn), cached.output_nr))
             inside = -len(self._cached)
         self._batched.append((low, sequence(), inside))
 

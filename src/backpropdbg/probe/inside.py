@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import stand_in
+from backpropdbg.probe.uses import node_name, node_number
 
 _Scripted = torch.jit._script.RecursiveScriptModule
 _transforms = torch._C._functorch.get_interpreter_stack
@@ -61,7 +62,7 @@ class Inside:
 
     def of(self, node: Any, slot: int, leaf: Tensor, edges: int) -> int:
         """How many uses of a leaf are inside of a node; edges: how many go from such nodes to it in this graph."""
-        kind = node.name()
+        kind = node_name(node)
         if kind.startswith(_RECURRENT):
             return 1 if _takes_the_input(node, slot) else _steps(node)
         if kind.startswith(_ONE_A_SLOT):
@@ -109,7 +110,7 @@ def _steps(node: Any) -> int:
     shape = node._input_metadata[0].shape
     if len(shape) != 3 or getattr(node, "_saved_batch_sizes", None):
         return 0
-    first = bool(getattr(node, "_saved_batch_first", False)) and not node.name().startswith("Mkldnn")
+    first = bool(getattr(node, "_saved_batch_first", False)) and not node_name(node).startswith("Mkldnn")
     return int(shape[1 if first else 0])
 
 
@@ -139,7 +140,7 @@ def count_consumers(roots: Iterable[Any], wanted: Iterable[tuple[int, int]]) -> 
         for target, output in stack.pop().next_functions:
             if target is None:
                 continue
-            key = target._sequence_nr(), output
+            key = node_number(target), output
             if key in counts:
                 counts[key] += 1
             if target not in seen:

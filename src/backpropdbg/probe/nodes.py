@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backpropdbg.nodes import Nodes, UseEdge, pack
 from backpropdbg.probe.computed import Computed
-from backpropdbg.probe.uses import Edge, find_edges
+from backpropdbg.probe.uses import Edge, find_edges, node_name
 from backpropdbg.probe.watch import Watch, unseen
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
@@ -80,7 +80,7 @@ def read(
     order = _in_order(begin, targets)
     place = {node: n for n, node in enumerate(order)}
     names: dict[str, int] = {}
-    kinds = tuple([names.setdefault(_name(node), len(names)) for node in order])
+    kinds = tuple([names.setdefault(node_name(node).removeprefix("torch::autograd::"), len(names)) for node in order])
     ahead = tuple([tuple([-1 if t is None else place[t] for t in targets[node]]) for node in order])
     leaves = {n: name_of(node.variable) for n, node in enumerate(order) if type(node) is _Accumulate}
     uses: dict[str, list[UseEdge]] = {}
@@ -94,12 +94,6 @@ def read(
 def _node_of(output: Any) -> Any:
     """The node that a backward begins at; None for a leaf, which has none of its own."""
     return output.grad_fn if isinstance(output, Tensor) else getattr(output, "node", None)
-
-
-def _name(node: Any) -> str:
-    """The class of a node: a function of the program's may have an attribute that is called so, too."""
-    name: str = type(node).name(node)
-    return name.removeprefix("torch::autograd::")
 
 
 def _walk(begin: Iterable[Any]) -> Targets:

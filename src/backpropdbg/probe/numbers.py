@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 from itertools import count, islice
 
-from backpropdbg.probe.uses import Edge
+from backpropdbg.probe.uses import Edge, node_name, node_number
 
 _MOST = 100_000
 
@@ -38,7 +38,7 @@ class Numbers:
         """The numbers of the edges of one run; each comes with the name of its parameter, all in forward order."""
         thread, found = _thread.own, []
         for name, edge in edges:
-            key = name, thread, edge.node._sequence_nr(), edge.node.name(), edge.slot
+            key = name, thread, node_number(edge.node), node_name(edge.node), edge.slot
             number = self._known.get(key)
             if number is None:
                 self._newest[name] = self._known[key] = number = self._newest.get(name, 0) + 1

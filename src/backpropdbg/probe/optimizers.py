@@ -26,11 +26,16 @@ def summary(optimizer: Any) -> str:
     return " ".join(parts)
 
 
-def recipe(optimizer: Any, group: dict[str, Any], p: Tensor, before: Held, grad: Held | None) -> Recipe:
+def settings_of(optimizer: Any, group: dict[str, Any]) -> dict[str, Setting]:
+    """What the rule of an optimizer takes from a group; nothing of an optimizer whose rule is not known."""
+    known = type(optimizer) in _RULES
+    return {key: _plain(group[key]) for key in group if known and key in _SETTINGS}
+
+
+def recipe(optimizer: Any, settings: dict[str, Setting], p: Tensor, before: Held, grad: Held | None) -> Recipe:
     """One parameter's update as one optimizer does it, with copies of the state that `step()` is about to change."""
     kind = type(optimizer)
     rule = _RULES.get(kind, "")
-    settings = {key: _plain(group[key]) for key in group if rule and key in _SETTINGS}
     state = optimizer.state.get(p, {})
     tensors: dict[str, Held] = {key: copy(value) for key, value in state.items() if isinstance(value, Tensor)}
     steps = state.get("step", 0)

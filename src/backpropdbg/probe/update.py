@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer
 
 from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
 from backpropdbg.probe.frames import user_location
-from backpropdbg.probe.optimizers import recipe, summary
+from backpropdbg.probe.optimizers import recipe, settings_of, summary
 from backpropdbg.probe.watch import Watch, guarded
 
 _MOST_BY_HAND = 8
@@ -103,6 +103,7 @@ class Update:
         recipes: dict[str, Recipe] = {}
         changed: dict[str, Held | None] = {}
         for group in optimizer.param_groups:
+            settings = settings_of(optimizer, group)
             for p in group["params"]:
                 if not watch.names.tracks(p):
                     continue
@@ -116,7 +117,7 @@ class Update:
                     held = watch.weights.get(name) or watch.weights.setdefault(name, watch.keep(name, p))
                     before[name] = self._before.setdefault(name, held)
                     if before[name] is held and name not in watch.large:
-                        recipes[name] = recipe(optimizer, group, p, held, grads[name])
+                        recipes[name] = recipe(optimizer, settings, p, held, grads[name])
         watch.pending -= grads.keys()
         if changed:
             watch.emit(GradChanged(watch.iteration, changed))

@@ -52,6 +52,18 @@ def is_fused(node: str) -> bool:
     return any(kind in node for kind in _FUSED)
 
 
+def node_name(node: Any) -> str:
+    """The name of a node. `node.name()` is not it where a function of the program's sets `ctx.name`."""
+    name: str = type(node).name(node)
+    return name
+
+
+def node_number(node: Any) -> int:
+    """The number of a node in the order in which its thread's forward made them; see `node_name`."""
+    number: int = type(node)._sequence_nr(node)
+    return number
+
+
 class Edge(NamedTuple):
     """One use: the node and slot that deliver the partial. through: the cast or view it passes, or None."""
 
@@ -83,7 +95,7 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
                 seen.add(target)
                 nodes.append(target)
                 stack.append(target)
-    if any(node.name().startswith(_SEE_THROUGH) for node in shared):
+    if any(node_name(node).startswith(_SEE_THROUGH) for node in shared):
         consumers = _consumers(nodes)
         found = [edge for direct in found for edge in _look_through(direct, consumers)]
     found.sort(key=_forward_order)
@@ -112,7 +124,7 @@ def leaves_below(nodes: Iterable[Any]) -> list[Tensor]:
 
 def _forward_order(edge: Edge) -> tuple[int, int]:
     """By node, then by slot: the engine adds what one node hands to a leaf in the order of its slots."""
-    return edge.node._sequence_nr(), edge.slot
+    return node_number(edge.node), edge.slot
 
 
 def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:
@@ -128,7 +140,7 @@ def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:
 def _look_through(edge: Edge, consumers: dict[Any, list[tuple[Any, int]]]) -> list[Edge]:
     """Replace an edge that several nodes share through a cast or view by those nodes' edges."""
     using = consumers.get(edge.node, [])
-    if not edge.node.name().startswith(_SEE_THROUGH) or not using:
+    if not node_name(edge.node).startswith(_SEE_THROUGH) or not using:
         return [edge]
     behind = [Edge(node, slot, edge.leaf, (edge.node, *edge.through)) for node, slot in using]
     deeper = [found for e in behind for found in _look_through(e, consumers)]
@@ -149,9 +161,9 @@ def feeders(roots: Iterable[Any], bracket: Any, floor: int) -> tuple[int, ...]:
         if node in seen:
             continue
         seen.add(node)
-        call = bracket(node._sequence_nr())
+        call = bracket(node_number(node))
         if call is not None:
             found.add(call)
-        elif node._sequence_nr() >= floor:
+        elif node_number(node) >= floor:
             stack.extend(target for target, _ in node.next_functions if target is not None)
     return tuple(sorted(found))
