@@ -97,6 +97,13 @@ class Run(Struct):
             self.added = len(self.terms), total
         return total
 
+    def go_on_from(self, known: "Run") -> None:
+        """Take over what was added up already, where the terms are the same."""
+        count, total = known.added
+        same = total is not None and len(self.terms) >= count and not self.lost
+        if same and all(a is b for a, b in zip(self.terms[:count], known.terms, strict=False)):
+            self.added = known.added
+
     def arrive(self, use: Use, partial: Held | None) -> None:
         """Take note of a partial."""
         self.arrived.append((use, partial))
@@ -172,6 +179,13 @@ class Ledger(Struct):
         """The newest run that concerns the parameter, else the newest; None where none began."""
         concerned = (run for run in reversed(self.runs) if run.uses or run.grad is not None)
         return next(concerned, self.runs[-1] if self.runs else None)
+
+    def go_on_from(self, known: "Ledger") -> None:
+        """Take over the sums of an earlier ledger, of runs that are the same."""
+        runs = {run.number: run for run in known.runs}
+        for run in self.runs:
+            if run.number in runs:
+                run.go_on_from(runs[run.number])
 
     def take(self, events: Iterable[Event]) -> None:
         """Add what these events say, which come after those that it knows."""

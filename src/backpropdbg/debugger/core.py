@@ -101,6 +101,7 @@ class Debugger:
         self._turn = threading.RLock()
         self._owner = 0
         self._stop: Stop | None = None
+        self._before: Stop | None = None
         self._numbers = 0
         self.moments = Moments()
         self.stories = Stories()
@@ -234,7 +235,7 @@ class Debugger:
     def draw(self, position: int, parameter: str) -> Stop:
         """The same, with an element selected and what was edited here."""
         chosen = self.element if parameter == self.focus else None
-        stop = Stop(self.trace, position, parameter, chosen or ())
+        stop = self._before = Stop(self.trace, position, parameter, chosen or (), earlier=self._before)
         if self.edited is not None and position == self.present:
             stop.edit(self.edited)
         if self.axes and len(stop.element) > max(2, *self.axes):

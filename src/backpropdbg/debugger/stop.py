@@ -52,6 +52,7 @@ class Stop:
     Args:
         events: those of the iteration that are about the parameter, where they are known already.
         ledgers: that grow as the program goes on, to take its own from.
+        earlier: the stop before; what it has added up, and compared with that, need not be computed again.
 
     Attributes:
         scope: what its rows are about beside the whole; see `story.Scoped`.
@@ -69,8 +70,11 @@ class Stop:
         element: tuple[int, ...],
         events: Sequence[Event] | None = None,
         ledgers: Ledgers | None = None,
+        earlier: "Stop | None" = None,
     ) -> None:
-        self.trace, self._known, self._ledgers = trace, events, ledgers
+        self.trace, self._known, self._ledgers, self._earlier = trace, events, ledgers, earlier
+        if earlier is not None:
+            earlier._earlier = None
         self.event: Event = trace[position]
         self.position, self.focus, self._chosen = position, focus, element
         self.axes: tuple[int, ...] = ()
@@ -97,7 +101,12 @@ class Stop:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return fold(self.focus, self.events) if self._ledgers is None else self._ledgers.at(self.focus, self.position)
+        if self._ledgers is not None:
+            return self._ledgers.at(self.focus, self.position)
+        found = fold(self.focus, self.events)
+        if self._earlier is not None:
+            found.go_on_from(self._earlier.ledger)
+        return found
 
     @cached_property
     def _by_kind(self) -> dict[type[Any], list[Any]]:
@@ -305,7 +314,11 @@ class Stop:
     def cosine(self, held: Held) -> float | None:
         """To the reference; it takes a while to compute for a large tensor, so once."""
         if id(held) not in self._cosines:
-            self._cosines[id(held)] = held, held.cosine(self.reference) if self.reference is not None else None
+            known = self._earlier
+            if known is not None and known.reference is self.reference and id(held) in known._cosines:
+                self._cosines[id(held)] = known._cosines[id(held)]
+            else:
+                self._cosines[id(held)] = held, held.cosine(self.reference) if self.reference is not None else None
         return self._cosines[id(held)][1]
 
     @cached_property
