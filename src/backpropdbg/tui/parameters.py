@@ -79,7 +79,7 @@ class ParameterList(ScrollView, can_focus=False):
 
     Attributes:
         told: the newest answer. find: what was typed. way: +1 down, -1 up.
-        focus_name: the parameter in focus; seek: what is around it is to be shown.
+        focus_name: the parameter in focus; seek: what is around it is to be shown. settled: the line it began with.
         chosen: index of the line that enter takes, -1 where none is; active: it is marked, as the keyboard is here.
     """
 
@@ -90,10 +90,12 @@ class ParameterList(ScrollView, can_focus=False):
         self.find = ""
         self.chosen, self.way = -1, 1
         self.waits = self.again = self.active = False
-        self.seek = True
+        self.seek, self.settled = True, -1
 
     def on_resize(self) -> None:
-        """Ask for what has room now; first for what is around the focus."""
+        """Ask for what has room now; for what is around the focus, unless the user has scrolled away from there."""
+        told = self.told
+        self.seek = self.seek or (told is not None and not self.find and self.scroll_offset.y == self.settled)
         self.want()
 
     def follow(self, focus: str) -> None:
@@ -130,6 +132,7 @@ class ParameterList(ScrollView, can_focus=False):
             leaves = [told.first + n for n, line in enumerate(told.page) if line.name]
             self.chosen = told.here if told.here >= 0 and not self.find else leaves[0] if leaves else -1
         if sought:  # there is room to scroll only once the size is known
+            self.settled = told.first
             self.call_after_refresh(self.scroll_to, y=told.first, animate=False)
         line = self.at(self.chosen)
         if line is not None and not line.name and self.chosen > 0:  # it was not known to be a module
@@ -246,7 +249,7 @@ class ParametersPane(AskedPane):
 
     def redraw(self) -> None:
         """Write the titles of the columns, what the letters mean, and the lines."""
-        if not self.query(ParameterList):
+        if len(self.query("#parameters-titles, #parameters-list, #parameters-legend")) < 3:
             return  # the screen is going down
         self.query_one("#parameters-titles", Static).update(heading(self.list.size.width))
         told = self.list.told
