@@ -756,7 +756,7 @@ WORDS = [
     *("print", "whatis", "expect", "info", "ledger", "graph", "timeline", "element", "axes", "histogram", "story"),
     *("focus", "why", "list", "where"),
     *("up", "down", "help", "set", "mute", "unmute", "track"),
-    *("say", "sleep", "screenshot", "theme", "layout", "source", "restart", "quit"),
+    *("say", "sleep", "screenshot", "theme", "ascii", "layout", "source", "restart", "quit"),
 ]
 
 

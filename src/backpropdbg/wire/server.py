@@ -118,11 +118,9 @@ class Server:
         self._ticker.go()
         with self._changed:
             self._host = host
-            pause, quitting, released = self._pause_wanted, self._quitting, self._released
+            pause, released = self._pause_wanted, self._released
         if pause:
             host.pause()
-        if quitting:
-            host.quit()
         if released:
             host.detach()
 
@@ -283,9 +281,7 @@ class Server:
 
     def _quit(self) -> None:
         """End the process: politely through the host, and for certain after the grace."""
-        with self._changed:
-            host = self._host
-            self._quitting = True
+        host = self._host
         if host is None:
             os._exit(0)
         deadline = threading.Timer(GRACE, os._exit, (0,))
@@ -293,7 +289,8 @@ class Server:
         deadline.start()
         with contextlib.suppress(Exception):
             host.quit()
-        with self._changed:
+        with self._changed:  # only now may a stop end
+            self._quitting = True
             self._changed.notify_all()
         deadline.join()
 
