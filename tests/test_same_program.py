@@ -8,6 +8,7 @@ import difflib
 import itertools
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -111,8 +112,6 @@ CASES = [
 
 def run(folder: Path, case: Case, before: tuple[str, ...] = ()) -> Done:
     """Run a case in a folder of its own, whose name then stands nowhere in what it printed."""
-    import shlex
-
     shutil.copytree(AWKWARD, folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "demos", folder / "demos", ignore=shutil.ignore_patterns("*.bpdb", "__pycache__"))
     (folder / "broken.py").write_text('print("never"\n')
@@ -194,3 +193,16 @@ def test_a_condition_that_raises_is_no_business_of_the_program(tmp_path: Path) -
 def test_every_awkward_program_is_run() -> None:
     there = {path.name for path in AWKWARD.glob("*.py")} - {"training.py", "under_record.py"}
     assert there | {"broken.py"} == {case.words.split()[0] for case in CASES if case.words[0] != "-"}
+
+
+def test_what_was_ignored_when_it_was_started_is_ignored(tmp_path: Path) -> None:
+    """In the background of a shell that is SIGINT, under nohup SIGHUP."""
+    (tmp_path / "asks.py").write_text(
+        "import signal\nprint([repr(signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGHUP)])\n"
+    )
+    ours = f"{shlex.quote(sys.executable)} -m backpropdbg"
+    for before in (shlex.quote(sys.executable), f"{ours} run", f"{ours} report"):
+        for ignored, count in (("INT HUP", 2), ("HUP", 1)):
+            words = ["sh", "-c", f"trap '' {ignored}; exec {before} asks.py"]
+            done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            assert done.stdout.count("Handlers.SIG_IGN") == count, (before, ignored, done)

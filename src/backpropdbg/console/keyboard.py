@@ -7,12 +7,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 from backpropdbg.wire.process import Stream, Streams
 
 PROMPT = "(bpdb) "
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal sends is meant for the program
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal sends is meant for the program
 _stdin = 0
+
+
+def forward(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Let `handler` have what is meant for the program, but for what whoever started us ignores: so does it then."""
+    for number in _FORWARDED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def is_terminal() -> bool:

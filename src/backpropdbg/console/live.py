@@ -52,8 +52,7 @@ class _Live:
 
     def run(self) -> int:
         """Until the program is gone and nobody wants it again."""
-        for number in keyboard.FORWARDED:
-            signal.signal(number, self._signalled)
+        keyboard.forward(self._signalled)
         try:
             self._session.start(self._receive)
             return self._loop()
@@ -206,8 +205,7 @@ def follow(session: Session, inbox: "queue.SimpleQueue[Message]") -> int:
 
     inbox: gets what the session says already.
     """
-    for number in keyboard.FORWARDED:
-        signal.signal(number, lambda number, frame: session.signal(number))
+    keyboard.forward(lambda number, frame: session.signal(number))
     session.release()
     keyboard.pass_on(session.feed)
     while True:

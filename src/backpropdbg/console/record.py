@@ -20,8 +20,7 @@ def record(options: dict[str, object], path: str) -> int:
     """Run a program and record it. Returns its exit code, negative for a signal. path: of the file, as it was given."""
     session = ChildSession(options, streams=keyboard.streams("inherit"))
     inbox = queue.SimpleQueue[Message]()
-    for number in keyboard.FORWARDED:
-        signal.signal(number, lambda number, frame: session.signal(number))
+    keyboard.forward(lambda number, frame: session.signal(number))
     before = _stamp(path)
     try:
         session.start(inbox.put)

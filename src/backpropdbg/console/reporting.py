@@ -1,7 +1,6 @@
 """`report`: the program runs to its end with this process's own streams, then a table is written."""
 
 import queue
-import signal
 import sys
 from collections.abc import Sequence
 from typing import IO
@@ -28,8 +27,7 @@ def report(options: dict[str, object], form: str, output: IO[str], fail_on: Sequ
     """
     session = ChildSession(options, streams=keyboard.streams("inherit"))
     found, inbox = Report(), queue.SimpleQueue[Message]()
-    for number in keyboard.FORWARDED:
-        signal.signal(number, lambda number, frame: session.signal(number))
+    keyboard.forward(lambda number, frame: session.signal(number))
     try:
         session.start(inbox.put)
         keyboard.pass_on(session.feed)
