@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from backpropdbg.errors import BackpropdbgError, CommandError, RecordingError, UsageError
-from backpropdbg.options import build, demo_words, opened, options_of, program, recorded, run_words, split
+from backpropdbg.options import build, demo_words, looks_words, opened, options_of, program, recorded, run_words, split
 
 if TYPE_CHECKING:
     from backpropdbg.console.script import Script
@@ -29,8 +29,8 @@ def _demo(given: argparse.Namespace) -> int:
     if given.web:
         demo = options["demo"]
         assert isinstance(demo, dict)
-        theme = [*(["--theme", given.theme] if given.theme else []), *(["--ascii"] if given.ascii else [])]
-        words = [*(["--tour"] if given.tour else []), *theme, "--keep", str(options["keep"]), *demo_words(demo)]
+        shown = [*(["--tour"] if given.tour else []), *looks_words(given)]
+        words = [*shown, "--keep", str(options["keep"]), *demo_words(demo)]
         return _web(given, "demo", words, ("cast", "html", "record"))
     seen = given.served or (sys.stdout.isatty() and sys.stdin.isatty())
     if seen and not (given.tour or given.cast or given.html):

@@ -187,12 +187,15 @@ def run_options(words: Sequence[str]) -> dict[str, object]:
     return program(parser.parse_args(ours), theirs)
 
 
+def looks_words(given: argparse.Namespace) -> list[str]:
+    """The options that say how the screen looks, as words again."""
+    return [*(["--theme", given.theme] if given.theme else []), *(["--ascii"] if given.ascii else [])]
+
+
 def run_words(given: argparse.Namespace) -> list[str]:
     """Return the words after `run` that mean what was given: the way back of `run_options`, with what is done first."""
     words = ["--keep", str(given.keep), *(["--unfuse"] if given.unfuse else [])]
-    once = {"--until": given.until, "--theme": given.theme}
-    words += [word for name, value in once.items() if value for word in (name, str(value))]
-    words += ["--ascii"] if given.ascii else []
+    words += [*looks_words(given), *(["--until", str(given.until)] if given.until else [])]
     many = {"--track": given.track, "-c": given.commands}
     words += [word for name, values in many.items() for value in values for word in (name, str(value))]
     return [*words, *([] if given.module is None else ["-m", given.module]), *given.words]

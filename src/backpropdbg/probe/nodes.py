@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backpropdbg.nodes import Nodes, UseEdge, pack
 from backpropdbg.probe.computed import Computed
-from backpropdbg.probe.uses import Edge, find_edges, node_name
+from backpropdbg.probe.uses import Edge, find_edges, node_name, node_number, node_of
 from backpropdbg.probe.watch import Watch, unseen
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def read(
         edges: of each use the parameter, the edge, and the node above the leaf that the edge passes, or None.
         inputs: what alone the backward computes gradients of; none: of all leaves.
     """
-    roots = [_node_of(t) for t in outputs]
+    roots = [node_of(t) for t in outputs]
     begin = [node for node in roots if node is not None]
     targets = _walk(begin)
     order = _in_order(begin, targets)
@@ -89,11 +89,6 @@ def read(
     needed = _needed(order, targets, inputs, accumulates)
     skipped = tuple([] if needed is None else [n for n, node in enumerate(order) if node not in needed])
     return pack(Nodes(tuple(names), kinds, ahead, {name: tuple(some) for name, some in uses.items()}, leaves, skipped))
-
-
-def _node_of(output: Any) -> Any:
-    """The node that a backward begins at; None for a leaf, which has none of its own."""
-    return output.grad_fn if isinstance(output, Tensor) else getattr(output, "node", None)
 
 
 def _walk(begin: Iterable[Any]) -> Targets:
@@ -119,7 +114,7 @@ def _in_order(begin: Sequence[Any], targets: Targets) -> list[Any]:
     def hand_to(node: Any) -> None:
         waits[node] -= 1
         if not waits[node]:
-            number = _LAST if type(node) is _Accumulate else type(node)._sequence_nr(node)
+            number = _LAST if type(node) is _Accumulate else node_number(node)
             heapq.heappush(ready, (-number, next(arrival), node))
 
     for node in begin:
@@ -140,7 +135,7 @@ def _needed(order: Sequence[Any], targets: Targets, inputs: Sequence[Any], accum
     """
     if not inputs:
         return None
-    own = {_node_of(t) for t in inputs} - {None}
+    own = {node_of(t) for t in inputs} - {None}
     leaves = {id(t) for t in inputs if isinstance(t, Tensor)}
     wanted = {node for node in order if node in own or (type(node) is _Accumulate and id(node.variable) in leaves)}
     found: set[Any] = set()

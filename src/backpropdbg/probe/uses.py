@@ -64,6 +64,11 @@ def node_number(node: Any) -> int:
     return number
 
 
+def node_of(output: Any) -> Any:
+    """The node that a backward from a tensor or an edge begins at; None for a leaf, which has none of its own."""
+    return output.grad_fn if isinstance(output, Tensor) else getattr(output, "node", None)
+
+
 class Edge(NamedTuple):
     """One use: the node and slot that deliver the partial. through: the cast or view it passes, or None."""
 
@@ -79,8 +84,7 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
     The caller must let the result go before the backward ends: nodes that are kept keep the graph.
     """
     found: list[Edge] = []
-    nodes_of = (t.grad_fn if isinstance(t, Tensor) else getattr(t, "node", None) for t in roots)
-    seen = {node for node in nodes_of if node is not None and type(node) is not _Accumulate}
+    seen = {node for node in map(node_of, roots) if node is not None and type(node) is not _Accumulate}
     nodes, stack, shared = list(seen), list(seen), set()
     while stack:
         node = stack.pop()
@@ -88,7 +92,7 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
             if target is None:
                 continue
             if type(target) is _Accumulate:
-                found.append(Edge(node, slot, target.variable))  # type: ignore[attr-defined]
+                found.append(Edge(node, slot, target.variable))
             elif target in seen:
                 shared.add(target)
             else:
