@@ -100,7 +100,7 @@ def overview(path: str) -> tuple[str, str]:
 
 
 def _kept(trace: Opened) -> str:
-    every, kept = trace.reader.count_tensors()
+    every, kept = trace.reader.tensors.count()
     if every is None or kept is None:
         return "its tensors can't be counted"
     return f"{kept} of {every} tensors are kept, of the others their statistics" if kept < every else f"{every} tensors"

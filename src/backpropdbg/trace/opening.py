@@ -21,7 +21,8 @@ from backpropdbg.trace.file import Names
 from backpropdbg.trace.format import APPLICATION_ID, OLDEST, SCHEMAS, VERSION, Known
 from backpropdbg.trace.history import Trace
 from backpropdbg.trace.lay import is_ours
-from backpropdbg.trace.reader import UNREADABLE, Reader
+from backpropdbg.trace.reader import Reader
+from backpropdbg.trace.tables import UNREADABLE
 
 _LONGEST = 20.0  # seconds of one query
 _LARGEST = 2**31 - 1  # bytes of one value

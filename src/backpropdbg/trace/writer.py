@@ -269,19 +269,19 @@ class Writer:
 
     def has(self, number: int) -> bool:
         """True while the file has the bytes of a tensor."""
-        return not self._closing and self._reading().has(number)
+        return not self._closing and self._reading().tensors.has(number)
 
     def facts(self, number: int) -> Facts:
         """What is known of a tensor."""
-        return self._reading().facts(number)
+        return self._reading().tensors.facts(number)
 
     def pack(self, number: int) -> Packed | None:
         """The bytes of a tensor; None where they are gone."""
-        return self._reading().pack(number)
+        return self._reading().tensors.pack(number)
 
     def load(self, number: int, make: Callable[[Packed], T]) -> T | None:
         """The tensor that `make` makes of its bytes; None where they are gone."""
-        return self._reading().load(number, make)
+        return self._reading().tensors.load(number, make)
 
     def events(self, start: int, end: int) -> Sequence[Event]:
         """Those from `start` on, before `end`."""
