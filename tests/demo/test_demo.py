@@ -1,5 +1,7 @@
 """The demo is the tutorial's training, bit for bit, and its defaults show something from the first minute on."""
 
+import subprocess
+import sys
 from itertools import combinations
 from typing import Any
 
@@ -135,3 +137,30 @@ def test_two_uses_cancel_in_one_element_by_a_lot():
         for a, b in combinations(partials, 2)
     ]
     assert float(torch.cat(cancelled).max()) > 0.75
+
+
+# -- torch's compiler comes in beside it --------------------------------------------------------
+
+CODE = """
+import sys, threading
+from torch.optim import Optimizer
+from backpropdbg.demo.compiler import import_meanwhile
+from backpropdbg.demo.training import Settings, train
+assert "torch._dynamo" not in sys.modules
+import_meanwhile()
+thread = next(t for t in threading.enumerate() if t is not threading.main_thread())
+assert thread.is_alive() and Optimizer.add_param_group.__wrapped__.__dynamo_disable is not None
+train(Settings(iterations=20, seed=3))
+thread.join()
+assert "torch._dynamo" in sys.modules
+assert not hasattr(Optimizer.add_param_group.__wrapped__, "__dynamo_disable")
+train(Settings(iterations=20, seed=3))
+assert Optimizer.add_param_group.__wrapped__.__dynamo_disable is not Optimizer.add_param_group.__wrapped__
+"""
+
+
+def test_training_goes_on_while_it_comes_in():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", CODE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    losses = oracle.tutorial_loop(**told_to_the_oracle(Settings(iterations=20, seed=3)))[1]
+    assert done.stdout.splitlines() == [f"{t} {losses[t - 1]}" for t in (10, 20)] * 2

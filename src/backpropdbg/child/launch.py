@@ -45,10 +45,16 @@ def _demo(given: dict[str, Any]) -> Launch:
     with warnings.catch_warnings():
         # torch warns about a numpy that is not installed; the demo needs none.
         warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
+        from backpropdbg.demo.compiler import import_meanwhile
         from backpropdbg.demo.training import Settings, train
 
     settings = Settings(**given)
-    return Launch(settings.title, lambda: train(settings), settings.chosen_seed, settings.focus, 3)
+
+    def run() -> None:
+        import_meanwhile()
+        train(settings)
+
+    return Launch(settings.title, run, settings.chosen_seed, settings.focus, 3)
 
 
 def _main_module() -> types.ModuleType:
