@@ -248,10 +248,10 @@ def _write(script: "Script", given: argparse.Namespace, speed: float) -> int:
         if path:
             check_target(path, endings, option)
     code = write_page(script, given.html) if given.html else 0
-    return code or (_cast(script, given.cast, speed, given.theme or "dark") if given.cast else 0)
+    return code or (_cast(script, given.cast, speed, given.theme or "dark", given.ascii) if given.cast else 0)
 
 
-def _cast(script: "Script", path: str, speed: float, theme: str) -> int:
+def _cast(script: "Script", path: str, speed: float, theme: str, ascii_only: bool) -> int:
     from backpropdbg.console.filming import told, write
     from backpropdbg.pages.cast import asciicast
     from backpropdbg.wire.client import ChildSession
@@ -261,8 +261,10 @@ def _cast(script: "Script", path: str, speed: float, theme: str) -> int:
     try:
         session.prepare()
         from backpropdbg.tui.cast import SIZE, play_to_tape
+        from backpropdbg.tui.config import Settings
 
-        tape, code, failed = play_to_tape(session, [(line.text, line.number) for line in script.lines], speed, theme)
+        lines = [(line.text, line.number) for line in script.lines]
+        tape, code, failed = play_to_tape(session, lines, speed, Settings(theme, ascii=ascii_only))
     finally:
         session.close()
     if failed:

@@ -8,6 +8,7 @@ from fake_session import STOP, FakeSession
 
 from backpropdbg.pages.cast import Moment, asciicast
 from backpropdbg.tui.cast import play_to_tape
+from backpropdbg.tui.config import Settings
 from backpropdbg.tui.player import PACE, reading_time
 
 SCRIPT = [('say "hello there, viewer"', 1), ("step", 2), ("expect grad is None", 3), ("sleep 2", 4), ("step", 5)]
@@ -51,6 +52,12 @@ def test_a_terminal_shows_what_the_app_shows(tape) -> None:
     assert captioned and all(STOP.explanation[0][:40] in text for text in seen[captioned[0] :])
     assert "hello there" not in seen[-1]  # it was said of the stop before
     assert "+.726" in seen[-1] and "you are here" in seen[-1] and STOP.focus in seen[-1]
+
+
+def test_signs_are_as_they_were_asked_for(tape) -> None:
+    plain = play_to_tape(FakeSession(), SCRIPT, speed=2.0, settings=Settings(ascii=True))[0]
+    assert all(m.text.isascii() for m in plain.moments)
+    assert not all(m.text.isascii() for m in tape[0].moments)
 
 
 def test_what_fails_is_told_and_ends_the_tape() -> None:

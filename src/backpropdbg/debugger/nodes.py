@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from backpropdbg.debugger.stop import Stop
 
 NO_BACKWARD = "no backward has begun in this iteration: its nodes are read when it begins"
-NOT_RECORDED = "not recorded: the nodes of this backward were not asked for"
-FROM_NOW_ON = f"{NOT_RECORDED}; they are from the next backward on"
+_NOT_ASKED = "not recorded: the nodes of this backward were not asked for"
+NOT_RECORDED = f"{_NOT_ASKED} (`record --nodes` keeps those of all)"
+FROM_NOW_ON = f"{_NOT_ASKED}; they are from the next backward on"
 DAMAGED = "the nodes of this backward can't be read: the recording is damaged"
 NONE = "this backward begins at leaves: there is no node before them"
 _MOST_NAMES = 6

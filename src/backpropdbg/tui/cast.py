@@ -83,8 +83,8 @@ class TapedPlayer(Player):
 class TapedApp(DebuggerApp):
     """The app before nobody. drawn: how often it was."""
 
-    def __init__(self, session: Session, script: Script, speed: float, theme: str) -> None:
-        super().__init__(session, settings=Settings(theme))
+    def __init__(self, session: Session, script: Script, speed: float, settings: Settings) -> None:
+        super().__init__(session, settings=settings)
         self.tape = Tape()
         self.drawn = 0
         self.player = TapedPlayer(self, script, speed)
@@ -118,10 +118,10 @@ class TapedApp(DebuggerApp):
 
 
 def play_to_tape(
-    session: Session, script: Script, speed: float, theme: str = "dark", size: tuple[int, int] = SIZE
+    session: Session, script: Script, speed: float, settings: Settings | None = None, size: tuple[int, int] = SIZE
 ) -> tuple[Tape, int, str]:
     """Play a script. Returns the tape, the exit code, and what failed or ""."""
-    app = TapedApp(session, script, speed, theme)
+    app = TapedApp(session, script, speed, settings or Settings())
     app.run(size=size, mouse=False)
     assert app.player is not None
     app.tape.note("x", str(app.return_code or 0))
