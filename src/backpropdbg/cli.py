@@ -208,7 +208,8 @@ def _show(
     from backpropdbg.wire.client import ChildSession
     from backpropdbg.wire.process import Streams
 
-    session = ChildSession({**options, "mourns": script is None}, streams=Streams("pty"), first=first)
+    alone = script is None
+    session = ChildSession({**options, "mourns": alone, "hurried": alone}, streams=Streams("pty"), first=first)
     _restore_terminal_at_exit()
     try:
         session.prepare()  # the child imports torch while this process imports textual

@@ -2,7 +2,7 @@
 
 import math
 
-from backpropdbg.situation import Number, Row, State, as_float
+from backpropdbg.situation import SOON, Number, Row, State, as_float
 
 WORDS: dict[State, str] = {
     "value": "",
@@ -52,8 +52,8 @@ def number_text(value: Number | None, digits: int = 4, signed: bool = False) -> 
 
     Example: 0.2862 is "0.2862", -0.000286 is "-2.86e-4".
     """
-    if value is None:
-        return ""
+    if value is None or value == SOON:
+        return value or ""
     v = as_float(value)
     odd = odd_text(v)
     if odd:
@@ -68,6 +68,8 @@ def cosine_text(row: Row) -> str:
     """Return a cosine with two digits, unless that would read as zero; nothing for what rounding left."""
     if row.cosine is None or row.term == "rounding":
         return ""
+    if row.cosine == SOON:
+        return SOON
     small = abs(as_float(row.cosine)) < 0.005
     return number_text(row.cosine, 2, signed=True) if small else f"{as_float(row.cosine):+.2f}"
 

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 Number = float | str
+SOON = "..."  # in the place of a number that is being computed: it takes a while
 State = Literal["value", "none", "pending", "not computed", "not kept"]
 Phase = Literal["forward", "backward", "update", "finished"]
 
@@ -182,6 +183,7 @@ class Situation(Struct, frozen=True):
         printed: how many characters the program had printed, through Python's own streams.
         axes: the two axes that matrices show as rows and columns, the other indices being those of `element`; none:
             the first one, and all others in a row.
+        early: some numbers are `SOON`, which take long; the whole follows. Only for a face that asks for it.
     """
 
     position: int
@@ -215,6 +217,7 @@ class Situation(Struct, frozen=True):
     nth: int = 1
     printed: int = 0
     axes: tuple[int, ...] = ()
+    early: bool = False
 
     @property
     def where_and_why(self) -> str:

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 
-from backpropdbg.situation import Matrix, Row
+from backpropdbg.situation import SOON, Matrix, Row
 from backpropdbg.tui.app import DebuggerApp
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.header import Header
 from backpropdbg.tui.output import OutputPane, Printed
 from backpropdbg.tui.results import Results
-from backpropdbg.wire.session import Ended, ProgramOutput, Result, Running, Stopped
+from backpropdbg.wire.session import Ended, ProgramOutput, Rest, Result, Running, Stopped
 
 
 def screen(app: DebuggerApp) -> str:
@@ -50,6 +50,43 @@ async def opened(
             await until(pilot, lambda: app.situation is not None and not app.running and session.windows)
             await until(pilot, lambda: "-1.253" in screen(app))
         yield app, session, pilot
+
+
+async def test_numbers_that_take_long_follow() -> None:
+    """GIVEN a stop without some numbers WHEN they come THEN they stand there; those of another stop never do."""
+    part = replace(STOP.ledger[2], norm=SOON, cosine=SOON)
+    early = replace(STOP, ledger=(*STOP.ledger[:2], part, *STOP.ledger[3:]), explanation=("... soon",), early=True)
+    async with opened(stop=early) as (app, session, pilot):
+        line = next(line for line in screen(app).splitlines() if "A2  use #2" in line)
+        assert "2.4075" not in line and line.split("use #2")[1].split()[:3] == ["...", "...", "-0.0864"]
+        asked = len(session.windows), len(session.asked)
+        others = [replace(STOP, position=16), replace(STOP, focus="x"), replace(STOP, element=(0, 0))]
+        for other in others:
+            app.receive(Rest(replace(other, explanation=("of another stop",))))
+        app.receive(Rest(STOP))
+        await until(pilot, lambda: "Use #2's gradient" in screen(app))
+        shown = screen(app)
+        assert "2.4075     +0.74" in shown and "of another stop" not in shown and "... soon" not in shown
+        assert "-1.253" in shown and (len(session.windows), len(session.asked)) == asked
+        app.receive(Rest(replace(STOP, explanation=("once more",))))
+        await pilot.pause()
+        assert "once more" not in screen(app)
+
+
+async def test_no_number_of_the_stop_before_stands_under_the_next_one() -> None:
+    """GIVEN a whole stop WHEN the next one comes early THEN what is not known of it is dots."""
+    rows = tuple(replace(row, norm=row.norm and SOON, cosine=row.cosine and SOON) for row in STOP.ledger)
+    after = replace(STOP, position=18, where="middle_linear#1 of 3", ledger=rows, early=True)
+    async with opened() as (app, _, pilot):
+        app.receive(Running())
+        app.receive(Stopped(after))
+        await until(pilot, lambda: "middle_linear#1 of 3" in screen(app))
+        ledger = [line for line in screen(app).splitlines() if "use #" in line or "running sum " in line]
+        assert not any(number in line for line in ledger for number in ("2.3307", "2.4075", "3.4727", "+0.74"))
+        app.receive(Running())
+        app.receive(Rest(replace(STOP, position=18)))
+        await pilot.pause()
+        assert "3.4727" not in screen(app), "the program runs on: these are of a stop that was left"
 
 
 async def test_paints_before_first_stop() -> None:

@@ -6,7 +6,10 @@ import sys
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from backpropdbg.errors import CommandError
+from backpropdbg.hurry import looking_up
 from backpropdbg.questions import Moment, Question, Timeline, TimelineOf
 from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.wire.server import Server
@@ -29,6 +32,7 @@ class FakeHost:
         self.position = 0
         self.quitting = False
         self.pauses = 0
+        self.lacks = self.complete = False
         self.last = ""
         self.lines: list[str] = []
         self.redraw: Callable[[Situation], None] = lambda situation: None
@@ -55,6 +59,10 @@ class FakeHost:
         ):
             self.last = line
             return Result(line, "", moves=True)
+        if word == "lack":
+            self.lacks, self.complete = True, False
+        if word == "complete":
+            self.complete = True
         if word == "bad":
             raise CommandError("no such command: bad")
         if word == "bug":
@@ -70,7 +78,19 @@ class FakeHost:
         return Result(line, f"did {line}")
 
     def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
+        while name == "endless":
+            looking_up()
+            time.sleep(0.001)
         return Window(name, (rows, cols), (("NaN", 1.0),)) if name == "weight" else None
+
+    def rest(self, waits: Callable[[], bool]) -> Situation | None:
+        """After `lack` no end comes before something is wanted; after `complete` it comes at once."""
+        while not waits() and not self.complete:
+            time.sleep(0.001)
+        if waits():
+            return None
+        self.lacks = False
+        return replace(situation(self.position), proof="all of it")
 
     def situation(self) -> Situation | None:
         return situation(self.position)

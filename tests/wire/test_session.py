@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from backpropdbg.questions import TimelineOf
-from backpropdbg.wire.session import Answered, Cells, Ended, Printed, ProgramOutput, Result, Running, Said, Stopped
+from backpropdbg.wire.session import (
+    Answered,
+    Cells,
+    Ended,
+    Printed,
+    ProgramOutput,
+    Rest,
+    Result,
+    Running,
+    Said,
+    Stopped,
+)
 
 
 def alive(pid: int) -> bool:
@@ -77,6 +88,46 @@ def test_results_and_failures(probe) -> None:
     assert one.until(Cells) == Cells("nothing", None)
     one.session.window("weight", -1, 2)
     assert one.until(Cells).window is None
+
+
+def test_a_command_waits_for_no_number(probe) -> None:
+    """GIVEN a stop some of whose numbers take for ever WHEN something is asked or done THEN that comes first."""
+    one = probe().start()
+    one.until(Stopped)
+    one.do("lack", Result)
+    assert one.do("look", Result).text == "did look"
+    one.session.window("weight", 2, 3)
+    assert one.until(Cells).window is not None
+    one.seen.clear()
+    one.do("complete", Result)
+    rest = one.until(Rest).situation
+    assert rest.position == 0 and rest.proof == "all of it" and [type(m) for m in one.seen] == [Result, Rest]
+    one.do("lack", Result)
+    assert one.do("step", Stopped).situation.position == 1
+
+
+def test_a_question_that_takes_for_ever_holds_up_no_command(probe) -> None:
+    one = probe().start()
+    one.until(Stopped)
+    one.session.window("endless", 2, 3)
+    one.session.ask(TimelineOf(3, 8, 4))
+    assert one.do("look", Result).text == "did look"
+    one.seen.clear()
+    assert one.do("step", Stopped).situation.position == 1
+    one.session.window("weight", 2, 3)
+    assert one.until(Cells).name == "weight"
+    assert not any(isinstance(m, Cells | Answered) for m in one.seen[:-1]), (
+        "nobody wants what was asked of another stop"
+    )
+
+
+def test_quit_while_numbers_are_computed(probe) -> None:
+    one = probe().start()
+    one.until(Stopped)
+    one.do("lack", Result)
+    pid = pid_of(one)
+    one.session.close()
+    assert not alive(pid)
 
 
 def test_running_program_takes_only_interrupt(probe) -> None:

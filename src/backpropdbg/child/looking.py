@@ -10,8 +10,8 @@ from backpropdbg.situation import Situation
 from backpropdbg.wire.server import Server
 
 
-def look(server: Server, path: str) -> int:
-    """Look at a recording, where no program runs. Returns the exit code."""
+def look(server: Server, path: str, hurried: bool) -> int:
+    """Look at a recording, where no program runs. hurried: see `Debugger`. Returns the exit code."""
     try:
         trace = open_file(path)
     except RecordingError as error:
@@ -29,6 +29,7 @@ def look(server: Server, path: str) -> int:
     debugger = Debugger(
         OpenedProgram(trace), trace, server.wait_at_stop, about.title, about.seed, about.focus, redraw, say, True
     )
+    debugger.hurried = hurried
     server.serve(debugger)
     if not trace.damage and trace.ended is None:
         debugger.notes.append("This recording has no end: it is still being written, or its program was killed.")

@@ -50,6 +50,7 @@ class _Debugging:
     Args:
         options: "lingers": stop once more at the end, from where the past can be looked at. "mourns": where the
             program raised, too. "drawn": stops are for a screen, or for who reads all of each.
+            "hurried": a live screen shows them, first without the numbers that take long.
     """
 
     def __init__(self, server: Server, program: Launch, options: dict[str, Any]) -> None:
@@ -90,6 +91,7 @@ class _Debugging:
             self._say,
             drawn=bool(options.get("drawn", True)),
         )
+        debugger.hurried = bool(options.get("hurried"))
         attached.debugger = debugger
         if self._lingers:
             self._server.break_in = _breaker(debugger)
@@ -218,7 +220,7 @@ def main() -> int:
     if options["program"] == "open":
         from backpropdbg.child.looking import look
 
-        return look(server, options["path"])
+        return look(server, options["path"], bool(options.get("hurried")))
     program = launch(options)
     watching = _MODES[options.get("mode", "debug")](server, program, options)
     clean_all_that_is_printed()

@@ -56,6 +56,7 @@ class Debugger:
         frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
         again: what to say in place of the last command once the program was restarted, where that is another.
         notes: what to say first about this stop, e.g. a condition that can't be evaluated.
+        hurried: stops are shown at once, without the numbers that take long. lacks: this one was, and `rest` has them.
         looking: position of the recorded event that a move is at, while it looks for the one to stop at.
     """
 
@@ -72,7 +73,7 @@ class Debugger:
         recorded: bool = False,
         drawn: bool = True,
     ) -> None:
-        self.drawn = drawn
+        self.drawn, self.hurried, self.lacks = drawn, False, False
         self.known = Known(program, trace)
         self.names = Names(self.known)
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
@@ -214,7 +215,7 @@ class Debugger:
                 position, self._walk, self.frame = self._walk, None, None
                 self._paused.clear()
                 self._at(position)
-            self._wait(drawing.drawable(self))
+            self._wait(drawing.shown(self))
             if self._walk is None:
                 return
 
@@ -280,16 +281,20 @@ class Debugger:
         self.element = self.stop.element = element
         if axes is not None:
             self.axes = self.stop.axes = axes
-        self._redraw(drawing.situation(self))
+        self._redraw(drawing.shown(self))
 
     def refresh(self) -> None:
         """Look at the present stop anew, after the focus changed, or what is shown of it."""
         self._at(self.stop.position)
-        self._redraw(drawing.situation(self))
+        self._redraw(drawing.shown(self))
 
     def situation(self) -> Situation | None:
         """The present stop, None while the program runs."""
         return drawing.situation(self) if self._stop is not None else None
+
+    def rest(self, waits: Callable[[], bool]) -> Situation | None:
+        """The present stop, where it was shown without what takes long; see `drawing.rest`."""
+        return drawing.rest(self, waits)
 
     def window(self, name: str, rows: int, cols: int, row0: int, col0: int, pool: bool) -> Window | None:
         """The cells of one matrix of the present stop."""

@@ -30,11 +30,12 @@ def describe(
     stop: Stop, program: str, seed: int | None, optimizer: str, parameters: Sequence[str], reason: str
 ) -> Situation:
     """Return all that a face needs to draw this stop."""
+    ledger, update = ledger_rows(stop), update_rows(stop)  # first: whose norm is known needs no look for infinity
     return replace(
         words(stop, program, seed, optimizer, parameters, reason),
         graph=graph(stop),
-        ledger=ledger_rows(stop),
-        update=update_rows(stop),
+        ledger=ledger,
+        update=update,
         matrices=matrices(stop),
         source=source(stop.trace, stop.location(), stop.where()),
     )

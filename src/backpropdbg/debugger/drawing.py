@@ -1,5 +1,7 @@
 """What a face gets to see of the debugger at a stop: the situation, with what only the debugger knows of it."""
 
+import contextlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -7,11 +9,38 @@ from msgspec.structs import replace
 from backpropdbg.debugger.describe import describe, source, undrawable, words
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Damaged, Location
+from backpropdbg.hurry import GivenUp, Later, allowing, lacking
 from backpropdbg.questions import Mark, Stops
-from backpropdbg.situation import Situation
+from backpropdbg.situation import SOON, Situation
 
 if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger
+
+
+SMALL = 2**19  # numbers of tensors that are gone through at once: a millisecond or two
+
+
+def shown(d: "Debugger") -> Situation:
+    """The stop that is looked at, as a face gets it first: a hurried one without the numbers that take long.
+
+    A failure of ours must not reach the program: it is shown in place of the stop.
+    """
+    d.lacks = False
+    if d.hurried:
+        with contextlib.suppress(Later), allowing(SMALL) as allowed:
+            made = drawable(d)
+            d.lacks = allowed.lacks
+            return replace(made, early=allowed.lacks)
+    return drawable(d)
+
+
+def rest(d: "Debugger", waits: Callable[[], bool]) -> Situation | None:
+    """The whole of a stop that was shown without some numbers; None where somebody waits for something else first."""
+    with contextlib.suppress(GivenUp), allowing(waits=waits):
+        made = drawable(d)
+        d.lacks = False
+        return made
+    return None
 
 
 def situation(d: "Debugger") -> Situation:
@@ -26,7 +55,7 @@ def situation(d: "Debugger") -> Situation:
         made,
         explanation=(*d.notes, *_damage(d), *made.explanation),
         source=shown,
-        displays=tuple(displayed(d, text) for text in d.displays.values()),
+        displays=tuple(f"{text} = {SOON}" if lacking() else displayed(d, text) for text in d.displays.values()),
         names=d.known.aliases(d.focus) if d.focus else (),
         newest=d.present,
         recorded=d.recorded,
@@ -44,7 +73,7 @@ def _damage(d: "Debugger") -> tuple[str, ...]:
 
 
 def drawable(d: "Debugger") -> Situation:
-    """The same. A failure of ours must not reach the program: it is shown in place of the stop."""
+    """The same; what failed to be drawn says so."""
     try:
         return situation(d)
     except Exception as error:

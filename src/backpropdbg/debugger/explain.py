@@ -28,8 +28,9 @@ from backpropdbg.events import (
     StepStarted,
     Use,
 )
+from backpropdbg.hurry import soon
 from backpropdbg.ledger import Run, pulls_cancelled
-from backpropdbg.situation import element_name
+from backpropdbg.situation import SOON, element_name
 
 
 def ordinal(n: int) -> str:
@@ -40,7 +41,7 @@ def ordinal(n: int) -> str:
 
 def explain(stop: Stop) -> tuple[str, ...]:
     """Return the sentences for a stop; first what is not finite there."""
-    return (*_not_finite(stop), *_explain(stop), *_no_room(stop))
+    return (*soon(lambda: _not_finite(stop), ()), *soon(lambda: _explain(stop), (SOON,)), *_no_room(stop))
 
 
 def _no_room(stop: Stop) -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             newest = next((e for e in reversed(stop.events) if isinstance(e, StepStarted)), None)
             if newest is not None and stop.focus not in newest.grads:
                 return (f"{stop.focus} is in no group of the optimizer that stepped, so this step did not move it.",)
-            return why(stop)
+            return soon(lambda: why(stop), _stepped(stop))
         case ManualUpdate() as e:
             how = "New tensors took their place, without an optimizer" if e.replaced else "Moved without an optimizer"
             return (f"{how}: {', '.join(e.parameters)}.",)
@@ -246,8 +247,14 @@ def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
         return (f"{e.parameter}.grad was written.",)
     arrived = " + ".join(f"A{u.number}" for u, p in run.arrived if p is not None)
     carried = "carried in + " if run.carried is not None else ""
-    exact = run.exact()
-    proof = {True: ", bit for bit", False: "? No: the two differ. That is a finding", None: ""}[exact]
+    exact = soon(lambda: stop.exact(run), SOON)
+    proofs = {
+        True: ", bit for bit",
+        False: "? No: the two differ. That is a finding",
+        None: "",
+        SOON: ", if bit for bit ...",
+    }
+    proof = proofs[exact]
     if exact is None and run.hooked:
         proof = ", as a hook of the program's on this parameter changed it"
     if exact is None and run.several:
@@ -260,7 +267,7 @@ def _accumulated(stop: Stop, e: Accumulated) -> tuple[str, ...]:
 
 def _will_spread(stop: Stop) -> tuple[str, ...]:
     """A warning where the step will spread NaN or infinity into the weight."""
-    if stop.grad is None or not stop.grad.kept or stop.grad.finite():
+    if stop.grad is None or not stop.grad.kept or soon(stop.grad.finite, True):
         return ()
     return (".grad holds NaN or infinity: step() will spread it into the weight.",)
 
@@ -306,6 +313,13 @@ def gradient_read(stop: Stop) -> Held | None:
     return stop.started.grads.get(stop.focus) if stop.started is not None else stop.grad
 
 
+def _stepped(stop: Stop) -> tuple[str, ...]:
+    """What is told of an update until its terms are computed."""
+    of = gradient_terms(stop)
+    first = f"step() ran. How far it moved {stop.focus}, and what by, is being computed ..."
+    return (first, f"The gradient it read: {of}.") if of else (first,)
+
+
 def why(stop: Stop) -> tuple[str, ...]:
     """The last update of the focused parameter in plain words."""
     if stop.started is None or stop.stepped is None:
@@ -314,7 +328,7 @@ def why(stop: Stop) -> tuple[str, ...]:
         return (f"{stop.focus} is in no group of this optimizer, so nothing moved it.",)
     if not (stop.before.kept and stop.after.kept):
         return ("The weights of this update are not kept.",)
-    still, read = stop.before.same_bits(stop.after), gradient_read(stop)
+    still, read = stop.unmoved, gradient_read(stop)
     if read is None:
         moved = "did not move, bit for bit" if still else "moved all the same"
         return (f"{_unused(stop)}.grad is None: the optimizer skipped {stop.focus}; it {moved}.",)

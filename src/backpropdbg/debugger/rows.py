@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from backpropdbg.debugger import followed
 from backpropdbg.debugger.stop import Stop
-from backpropdbg.debugger.words import edited_note, fused_note, norm, percent, state_of, use_details
+from backpropdbg.debugger.words import edited_note, fused_note, norm, percent, shown, state_of, use_details
 from backpropdbg.events import (
     Accumulated,
     BackwardUse,
@@ -19,10 +19,12 @@ from backpropdbg.events import (
     StepFinished,
     Use,
 )
+from backpropdbg.hurry import soon
 from backpropdbg.ledger import Run, cancelled, pulls_cancelled
-from backpropdbg.situation import Row, State, number
+from backpropdbg.situation import SOON, Row, State
 
 _NOISE = 0.005  # a share below this is not worth a word
+_TERMS = [Row("term", "its terms", "", norm=SOON, cosine=SOON, element=SOON)]  # which ones is not known yet
 
 
 def ledger_rows(stop: Stop) -> tuple[Row, ...]:
@@ -49,7 +51,10 @@ def ledger_rows(stop: Stop) -> tuple[Row, ...]:
     if stop.ledger.changes:
         rows.append(_row(stop, "label", "changed", "", stop.ledger.changed, note="after the backward, before the step"))
     here = isinstance(stop.event, Accumulated) and stop.event.parameter == stop.focus
-    return (*rows, _row(stop, "grad", ".grad", "", stop.grad, note=_grad_note(stop, run), here=here))
+    return (
+        *rows,
+        _row(stop, "grad", ".grad", "", stop.grad, note=soon(lambda: _grad_note(stop, run), SOON), here=here),
+    )
 
 
 def _of_followed(stop: Stop, known: Followed) -> tuple[Row, ...]:
@@ -65,7 +70,18 @@ def _of_followed(stop: Stop, known: Followed) -> tuple[Row, ...]:
         rows.append(Row("running", "running sum", "", "not kept"))
     else:
         absent: State = "none" if run.finished or not run.uses else "pending"
-        rows.append(_row(stop, "running", "running sum", "", stop.running, absent, followed.sum_note(run), here))
+        rows.append(
+            _row(
+                stop,
+                "running",
+                "running sum",
+                "",
+                stop.running,
+                absent,
+                soon(lambda: followed.sum_note(run), SOON),
+                here,
+            )
+        )
     note = followed.grad_note(stop.focus, known, run)
     return (*rows, Row("grad", ".grad", "", "none", note=note))
 
@@ -92,11 +108,11 @@ def _grad_note(stop: Stop, run: Run) -> str:
         return "this run doesn't accumulate"
     if stop.ledger.changes:
         return "changed since the backward"
-    if run.hooked and run.grad is not None and run.exact() is None:
+    if run.hooked and run.grad is not None and stop.exact(run) is None:
         return "a hook of the program's on this parameter changed it"
     if run.grad is None:
         return "AccumulateGrad has not run" if not run.finished else "AccumulateGrad did not run"
-    return {True: "= running sum, bit for bit", False: "differs from the running sum", None: ""}[run.exact()]
+    return {True: "= running sum, bit for bit", False: "differs from the running sum", None: ""}[stop.exact(run)]
 
 
 def _partials(stop: Stop, run: Run) -> list[Row]:
@@ -167,16 +183,14 @@ def _row(
         return Row(kind, term, detail, state, note=note, here=here)
     if not held.kept:
         return Row(kind, term, detail, state, norm(held), note=note, here=here)
-    cosine = stop.cosine(held)
-    value = stop.value_at(held)
     return Row(
         kind,
         term,
         detail,
         state,
         norm(stop.part(held)),
-        None if cosine is None else number(cosine),
-        None if value is None else number(value),
+        shown(lambda: stop.cosine(held)),
+        shown(lambda: stop.value_at(held)),
         note,
         here,
     )
@@ -189,7 +203,7 @@ def update_rows(stop: Stop) -> tuple[Row, ...]:
     if stop.stepped is None:
         return (_row(stop, "term", "before", "", stop.before, here=True), Row("term", "after", "", "pending"))
     rows = [_row(stop, "term", "before", "", stop.before)]
-    rows += [_row(stop, "term", name, "", held, note=note) for name, held, note in stop.terms]
+    rows += soon(lambda: [_row(stop, "term", name, "", held, note=note) for name, held, note in stop.terms], _TERMS)
     here = isinstance(stop.event, StepFinished)
     absent: State = "none" if stop.before is None or stop.after is None else "not kept"
     rows.append(_row(stop, "term", "difference", "", stop.delta, absent, moved_note(stop), here))
@@ -198,6 +212,5 @@ def update_rows(stop: Stop) -> tuple[Row, ...]:
 
 def moved_note(stop: Stop) -> str:
     """Whether the weight moved, by its bits."""
-    if stop.before is None or stop.after is None or not (stop.before.kept and stop.after.kept):
-        return ""
-    return "did not move, bit for bit" if stop.before.same_bits(stop.after) else "after - before"
+    words = {None: "", True: "did not move, bit for bit", False: "after - before"}
+    return soon(lambda: words[stop.unmoved], SOON)

@@ -80,6 +80,7 @@ class Stop:
         self.axes: tuple[int, ...] = ()
         self.windows: dict[tuple[object, ...], Window | None] = {}
         self._cosines: dict[int, tuple[Held, float | None]] = {}
+        self._exact: dict[int, tuple[Held | None, bool | None]] = {}
 
     @cached_property
     def element(self) -> tuple[int, ...]:
@@ -320,6 +321,21 @@ class Stop:
             else:
                 self._cosines[id(held)] = held, held.cosine(self.reference) if self.reference is not None else None
         return self._cosines[id(held)][1]
+
+    def exact(self, run: Run) -> bool | None:
+        """Whether a run's sum is what it left, see `Run.exact`; once."""
+        written = run.flowed if run.followed is not None else run.grad
+        known = self._exact.get(run.number)
+        if known is None or known[0] is not written:
+            known = self._exact[run.number] = written, run.exact()
+        return known[1]
+
+    @cached_property
+    def unmoved(self) -> bool | None:
+        """True where the weight is the same after the step, bit for bit; None where that can't be known."""
+        if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
+            return None
+        return self.before.same_bits(self.after)
 
     @cached_property
     def maximized(self) -> bool:

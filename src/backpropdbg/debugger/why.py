@@ -78,7 +78,7 @@ def _more(d: Debugger, stop: Stop, at: str) -> list[str]:
     found += [*_pulls(stop, at), *_changed(d, stop)]
     if not (stop.before.kept and stop.after.kept):
         return found
-    if stop.before.same_bits(stop.after):
+    if stop.unmoved:
         return [*found, _no_move(stop)]
     return [*found, *_size(stop)]
 

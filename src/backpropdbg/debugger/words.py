@@ -1,9 +1,10 @@
 """Small facts in words: the state of a handle, a share, a place, what is special about a use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from backpropdbg.events import Held, Location, Use, is_split_by_unfuse
-from backpropdbg.situation import Number, State, number
+from backpropdbg.hurry import Later
+from backpropdbg.situation import SOON, Number, State, number
 
 
 def state_of(held: Held | None, absent: State = "none") -> State:
@@ -14,9 +15,17 @@ def state_of(held: Held | None, absent: State = "none") -> State:
 
 
 def norm(held: Held) -> Number | None:
-    """The norm of a handle, for a face; None where it was let go unmeasured."""
-    size = held.norm()
-    return None if size is None else number(size)
+    """The norm of a handle, for a face; None where it was let go unmeasured, SOON where that takes too long now."""
+    return shown(held.norm)
+
+
+def shown(value: Callable[[], float | None]) -> Number | None:
+    """A number for a face; SOON where it takes too long now."""
+    try:
+        found = value()
+    except Later:
+        return SOON
+    return None if found is None else number(found)
 
 
 def counted(count: int, thing: str) -> str:

@@ -7,90 +7,22 @@ import torch
 from torch import Tensor
 
 from backpropdbg.held import Facts, Form, Held, Packed, Spread, Stored, cut, pooling
+from backpropdbg.hurry import passing
 from backpropdbg.probe.bits import same_bits
 from backpropdbg.probe.packing import form_of, pack, unpack
+from backpropdbg.probe.passes import (
+    LARGE,
+    STRETCH,
+    as_wide,
+    dense,
+    in_blocks,
+    largest,
+    norm_of,
+    orders,
+    product,
+    real,
+)
 from backpropdbg.probe.spread import pooled, spread_of
-
-_BLOCK = 4096
-_STRETCH = 8 * _BLOCK
-_LARGE = 2**17  # numbers; below it one pass in float64 takes less long than blocks
-
-
-def norm_of(t: Tensor) -> float:
-    """Euclidean norm, of large tensors in blocks: one pass in the tensor's own dtype, summed up in float64."""
-    if t.numel() >= _LARGE and _in_blocks(t):
-        flat = t.detach().reshape(-1)
-        whole = flat.numel() // _BLOCK * _BLOCK
-        exact = None if t.element_size() > 2 else torch.float32
-        parts = torch.linalg.vector_norm(flat[:whole].view(-1, _BLOCK), dim=1, dtype=exact).double()
-        size = math.hypot(float(torch.linalg.vector_norm(parts)), float(torch.linalg.vector_norm(_wide(flat[whole:]))))
-        if 1e-15 < size < 1e15:
-            return size
-    wide = _wide(t)
-    size = float(torch.linalg.vector_norm(wide))
-    if t.numel() and not 1e-150 < size < 1e150:  # squares may have left the range of float64
-        largest = float(wide.abs().max())
-        if 0 < largest < math.inf:
-            return largest * float(torch.linalg.vector_norm(wide / largest))
-    return size
-
-
-def _orders(t: Tensor) -> bool:
-    """True where torch compares the values as they are, and no magnitude overflows."""
-    return t.is_floating_point() and t.element_size() > 1
-
-
-def _largest(t: Tensor) -> float:
-    """Largest magnitude; NaN or infinite where one is."""
-    if not t.numel():
-        return 0.0
-    if t.layout == torch.strided and _orders(t):
-        low, high = t.detach().aminmax()
-        return max(abs(float(low)), abs(float(high)))
-    return float(_real(t).abs().max())
-
-
-def _in_blocks(t: Tensor) -> bool:
-    """True for a large tensor that is best added up in blocks."""
-    return t.layout == torch.strided and t.is_floating_point() and t.numel() > 2 * _BLOCK and t.is_contiguous()
-
-
-def _product(a: Tensor, b: Tensor) -> float:
-    """Scalar product of large tensors in blocks: one pass in float32 or better, summed up in float64.
-
-    In stretches that stay in the cache, and so small that torch starts no other thread for them.
-    """
-    whole = a.numel() // _BLOCK * _BLOCK
-    a, b = a.reshape(-1), b.reshape(-1)
-    stretch = _STRETCH if a.device.type == "cpu" else whole
-    exact = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-    products = torch.empty(stretch, dtype=exact, device=a.device)
-    parts = []
-    for some, others in zip(torch.split(a[:whole], stretch), torch.split(b[:whole], stretch), strict=True):
-        out = products[: some.numel()]
-        if a.dtype == b.dtype == out.dtype:
-            torch.mul(some, others, out=out)
-        else:
-            out.copy_(some).mul_(others)
-        parts.append(out.view(-1, _BLOCK).sum(1))
-    return float(torch.cat(parts).double().sum()) + float(torch.dot(_wide(a[whole:]), _wide(b[whole:])))
-
-
-def _wide(t: Tensor) -> Tensor:
-    """The tensor on the CPU in float64 (or complex128), dense."""
-    t = _dense(t)
-    return t.to("cpu", torch.complex128 if t.is_complex() else torch.float64)
-
-
-def _dense(t: Tensor) -> Tensor:
-    t = t.detach()
-    return t.to_dense() if t.layout != torch.strided else t
-
-
-def _real(t: Tensor) -> Tensor:
-    """The same, with magnitudes in place of complex numbers."""
-    wide = _wide(t)
-    return wide.abs() if wide.is_complex() else wide
 
 
 class HeldTensor(Held):
@@ -164,19 +96,19 @@ class HeldTensor(Held):
         if (
             mine is None
             or theirs is None
-            or not (_in_blocks(mine) and _in_blocks(theirs) and mine.device == theirs.device)
+            or not (in_blocks(mine) and in_blocks(theirs) and mine.device == theirs.device)
         ):
             return super().cosine(other)
         size = (self.norm() or 0.0) * (other.norm() or 0.0)
         if not 1e-30 < size < 1e30:
             return super().cosine(other)
         with torch.no_grad():
-            return max(-1.0, min(1.0, _product(mine.detach(), theirs.detach()) / size))
+            return max(-1.0, min(1.0, product(mine.detach(), theirs.detach()) / size))
 
     def distance(self, other: Held) -> float:
         assert isinstance(other, HeldTensor)
         mine, theirs = self._there.detach(), other._there.detach()
-        if not (_in_blocks(mine) and _in_blocks(theirs) and mine.dtype == theirs.dtype):
+        if not (in_blocks(mine) and in_blocks(theirs) and mine.dtype == theirs.dtype):
             return super().distance(other)
         exact = torch.promote_types(mine.dtype, torch.float32)
         with torch.no_grad():
@@ -184,15 +116,37 @@ class HeldTensor(Held):
 
     def plus(self, other: Held) -> "HeldTensor":
         assert isinstance(other, HeldTensor)
+        if self._is_large_like(other):
+            from backpropdbg.probe.lazy import Lazy
+
+            return Lazy(self, other, torch.add)
         with torch.no_grad():
             return HeldTensor(self._there.detach() + other._there.detach())
 
+    def minus(self, other: Held) -> Held:
+        if isinstance(other, HeldTensor) and self._is_large_like(other):
+            from backpropdbg.probe.lazy import Difference
+
+            return Difference(self, other)
+        return super().minus(other)
+
+    def _is_large_like(self, other: "HeldTensor") -> bool:
+        """True where both are large, on the CPU, and their numbers lie in the same order."""
+        return (
+            self._lies_in_a_row() and other._lies_in_a_row() and (self.shape, self.dtype) == (other.shape, other.dtype)
+        )
+
+    def _lies_in_a_row(self) -> bool:
+        t = self._there
+        return t.numel() >= LARGE and t.device.type == "cpu" and in_blocks(t)
+
     def same_bits(self, other: Held) -> bool:
         assert isinstance(other, HeldTensor)
+        passing(math.prod(self.shape))
         return same_bits(self._there.detach(), other._there.detach())
 
     def at(self, index: tuple[int, ...]) -> float:
-        t = _dense(self._there)
+        t = dense(self._there)
         cell = t[index]
         return float(cell.abs() if cell.is_complex() else cell)
 
@@ -200,58 +154,65 @@ class HeldTensor(Held):
         if self._vmax is None:
             self._vmax = self._most()
             if not math.isfinite(self._vmax):
-                magnitudes = _real(self._there).abs()
+                magnitudes = real(self._there).abs()
                 magnitudes = magnitudes[torch.isfinite(magnitudes)]
                 self._vmax = float(magnitudes.max()) if magnitudes.numel() else 0.0
         return self._vmax
 
     def finite(self) -> bool:
+        if self._norm is not None and math.isfinite(self._norm):
+            return True  # where the norm is a number, so is each element
         return math.isfinite(self._most())
 
     def _most(self) -> float:
         """Largest magnitude; NaN or infinite where one is."""
         if self._largest is None:
-            self._largest = _largest(self._there)
+            self._largest = largest(self._there)
         return self._largest
 
     def cells(
         self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
     ) -> tuple[list[list[float]], int, int]:
         if not pool:
-            flat = as_matrix(_dense(self._there))
-            return _real(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
-        flat = as_matrix(_dense(self._there))[row0:, col0:]
+            flat = as_matrix(dense(self._there))
+            return real(flat[row0 : row0 + rows, col0 : col0 + cols]).tolist(), 1, 1
+        flat = as_matrix(dense(self._there))[row0:, col0:]
         if flat.numel() == 0:
             return [], 1, 1
         row_step, col_step = pooling(tuple(flat.shape), rows, cols)
+        passing(flat.numel())
         if row_step > 1 or col_step > 1:
-            flat = pooled(flat if _orders(flat) else _real(flat), row_step, col_step)
-        return _real(flat).tolist(), row_step, col_step
+            flat = pooled(flat if orders(flat) else real(flat), row_step, col_step)
+        shown = real(flat)
+        if row0 == col0 == 0 and self._largest is None:
+            self._largest = float(shown.abs().max())  # the largest of each block are shown
+        return shown.tolist(), row_step, col_step
 
     def row(self, index: int) -> "HeldTensor":
-        t = _dense(self._there)
+        t = dense(self._there)
         return HeldTensor(t[index] if t.dim() else t)
 
     def plane(self, axes: tuple[int, int], at: tuple[int, ...]) -> "HeldTensor":
-        t = _dense(self._there)[cut(axes, at)]
+        t = dense(self._there)[cut(axes, at)]
         return HeldTensor(t if axes[0] < axes[1] else t.t())
 
     def pieces(self) -> list[Held]:
         t = self._here
-        if t is None or not _in_blocks(t) or t.device.type != "cpu":
+        if t is None or not in_blocks(t) or t.device.type != "cpu":
             return [self]
-        return [HeldTensor(some) for some in torch.split(t.detach().reshape(-1), _STRETCH)]
+        return [HeldTensor(some) for some in torch.split(t.detach().reshape(-1), STRETCH)]
 
     def room(self, like: Tensor) -> Tensor:
         return torch.empty(self._there.numel(), dtype=like.dtype)
 
     def spread(self, parts: int) -> Spread:
         with torch.no_grad():
-            return spread_of(_dense(self._there), parts)
+            return spread_of(dense(self._there), parts)
 
     def fold(self, before: Held | None, measure: bool = True) -> Held:
         assert self.tensor is not None
         self.sum_so_far = total = HeldTensor(self.tensor) if before is None else before.plus(self)
+        assert total.value is not None  # added up now, while the operands are here
         self.drop(measure)
         return total
 
@@ -261,10 +222,10 @@ class HeldTensor(Held):
         self.tensor = None
 
     def wide(self) -> Tensor:
-        return _wide(self._there)
+        return as_wide(self._there)
 
     def zeros(self) -> Tensor:
-        return torch.zeros_like(_wide(self._there))
+        return torch.zeros_like(as_wide(self._there))
 
     def made(self, values: Any) -> "HeldTensor":
         return HeldTensor(values)
@@ -275,9 +236,7 @@ class HeldTensor(Held):
             return Facts(form_of(t) if t is not None else Form("", self.shape), self._norm)
         with torch.no_grad():
             size = self.norm()
-            # Where the norm is a number, so is each element.
-            finite = (size is not None and math.isfinite(size)) or self.finite()
-            return Facts(form_of(t), size, self.vmax(), finite)
+            return Facts(form_of(t), size, self.vmax(), self.finite())
 
     def pack(self) -> Packed | None:
         t = self._here

@@ -63,6 +63,11 @@ class Heard(Message):
         self.message = message
 
 
+def place(situation: Situation) -> tuple[object, ...]:
+    """Return what a stop shows: of which event, of which parameter, from which element on."""
+    return situation.position, situation.focus, situation.element, situation.axes
+
+
 class DebuggerApp(Looks):
     """The whole screen.
 
@@ -173,6 +178,8 @@ class DebuggerApp(Looks):
                 self.show(situation)
                 if self.returning:
                     self.go_on()
+            case wire.Rest(situation):
+                self.show_rest(situation)
             case wire.Running():
                 self.show_running()
             case wire.Result() as result:
@@ -226,6 +233,18 @@ class DebuggerApp(Looks):
         self.base.query_one(Matrices).show(situation)
         self.show_output(situation)
         self.ask_all(situation)
+
+    def show_rest(self, situation: Situation) -> None:
+        """Draw the numbers of a stop that was drawn without some, unless another one is on the screen."""
+        now = self.situation
+        if now is None or self.running or not now.early or place(now) != place(situation):
+            return
+        self.situation = situation
+        self.base.query_one(Graph).show(situation)
+        self.base.query_one(Ledger).show(situation)
+        self.base.query_one(Explanation).show(situation)
+        self.base.query_one(CommandLine).situation = situation
+        self.base.query_one(Matrices).complete(situation)
 
     def show_output(self, situation: Situation) -> None:
         """Show all output in the present, and in the past what stood there then."""

@@ -49,6 +49,11 @@ class Matrices(Horizontal):
         self.draw(same)
         self.ask()  # before the first paint, for the sizes that they have now: most often they keep them
 
+    def complete(self, situation: Situation) -> None:
+        """Write on the frames what was not known when the stop was drawn; the cells are asked for already."""
+        self.situation = situation
+        self.draw(same=True)
+
     def draw(self, same: bool = False) -> None:
         """Draw as many frames as have room. same: see MatrixPane."""
         if self.situation is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -120,7 +121,8 @@ class MatrixPane(Lined):
 
     def show(self, matrix: Matrix, element: tuple[int, ...], axes: tuple[int, ...] = (), same: bool = False) -> None:
         """Draw the frame; the cells follow. same: it is of the same stop as before, so they can stay until then."""
-        stays = same and (matrix, axes) == (self.matrix, self.axes)
+        known = self.matrix is not None and replace(self.matrix, note=matrix.note) == matrix
+        stays = same and known and axes == self.axes
         self.matrix, self.element, self.axes = matrix, element, axes
         self.window_shown = self.window_shown if stays else None
         self.label()

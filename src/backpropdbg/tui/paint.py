@@ -7,7 +7,7 @@ from rich.style import Style
 
 from backpropdbg.figures import WORDS, cell_text, clean, cosine_text, number_text
 from backpropdbg.palette import DARK, Palette, contrast, ink, mix
-from backpropdbg.situation import Number, as_float
+from backpropdbg.situation import SOON, Number, as_float
 
 __all__ = ["WORDS", "cell_text", "clean", "cosine_text", "now", "number_text", "shade", "sign_colour", "use"]
 
@@ -28,7 +28,9 @@ def use(palette: Palette) -> None:
 
 
 def sign_colour(value: Number) -> str:
-    """Return the colour of a number's sign: orange up, sky down, red for a non-finite one."""
+    """Return the colour of a number's sign: orange up, sky down, red for a non-finite one, dim until it is known."""
+    if value == SOON:
+        return _now.dim
     v = as_float(value)
     if not math.isfinite(v):
         return _now.alarm

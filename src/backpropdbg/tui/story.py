@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from backpropdbg.questions import Scope, Turn
-from backpropdbg.situation import Number, Row, Situation, State, as_float, element_name
+from backpropdbg.situation import SOON, Number, Row, Situation, State, as_float, element_name
 from backpropdbg.tui import paint
 
 VALUE = 10
@@ -32,7 +32,8 @@ def bars(rows: Sequence[Row]) -> list[Bar | None]:
     found: list[Bar | None] = []
     total = 0.0
     for row in rows:
-        value = None if row.element is None or row.state != "value" else as_float(row.element)
+        known = row.state == "value" and row.element is not None and row.element != SOON
+        value = as_float(row.element) if known and row.element is not None else None
         if row.kind == "carried":
             total = 0.0
         if value is None or not math.isfinite(value) or row.kind == "label" or row.term in ("before", "after"):

@@ -8,6 +8,7 @@ from backpropdbg.questions import Question
 from backpropdbg.wire.jobs import Jobs
 from backpropdbg.wire.link import Answer
 from backpropdbg.wire.messages import (
+    RUNNING,
     AnswerBody,
     AskArguments,
     CellsBody,
@@ -35,7 +36,8 @@ class Asking:
         """Ask for at most rows x cols cells of a matrix of this stop; Cells follows."""
 
         def answer(response: Response) -> None:
-            self._emit(Cells(name, convert(response.body, CellsBody).window if response.success else None))
+            if response.message != RUNNING:  # else nobody looks at that stop any more
+                self._emit(Cells(name, convert(response.body, CellsBody).window if response.success else None))
 
         def send() -> None:
             if not self._request("backpropdbg/tensor", TensorArguments(name, rows, cols, row0, col0, pool), answer):

@@ -21,6 +21,7 @@ from backpropdbg.wire.messages import (
     ProgressBody,
     RaisedBody,
     Response,
+    RestBody,
     ResultBody,
     StoppedBody,
     convert,
@@ -31,6 +32,7 @@ from backpropdbg.wire.session import (
     Message,
     ProgramOutput,
     Reached,
+    Rest,
     Result,
     Rows,
     Running,
@@ -335,6 +337,8 @@ class ChildSession(Asking):
         if event.event == "stopped":
             child.drain(self._emit_output)
             self._stopped(convert(event.body, StoppedBody).situation)
+        elif event.event == "backpropdbg/rest":
+            self._complete(convert(event.body, RestBody).situation)
         elif event.event == "continued":
             self._emit(Running())
         elif event.event == "backpropdbg/progress":
@@ -355,6 +359,12 @@ class ChildSession(Asking):
             self._do_first()
         else:
             self._emit(Stopped(situation))
+
+    def _complete(self, situation: Situation) -> None:
+        """The rest of a stop is here: it is handed out where the stop was, else with it."""
+        self._last = situation
+        if not (self._again.doing or self._again.repeating or self._again.first):
+            self._emit(Rest(situation))
 
     def _repeated(self, response: Response) -> None:
         """One of the lines is set again; after the last one a stop that waits for that is handed out."""

@@ -15,6 +15,7 @@ from backpropdbg.situation import Progress, Situation, Window
 MAX_HEADER = 4096
 MAX_BODY = 64 * 2**20
 HANDSHAKE_BODY = 64 * 2**10
+RUNNING = "the program is running; interrupt it first"
 
 T = TypeVar("T")
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -101,6 +102,12 @@ class AnswerBody(Struct):
 
 class StoppedBody(Struct):
     """Where the program stands."""
+
+    situation: Situation
+
+
+class RestBody(Struct):
+    """The whole of a stop that was reported without some numbers."""
 
     situation: Situation
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from backpropdbg.errors import BackpropdbgError, WireError
+from backpropdbg.hurry import GivenUp, allowing
 from backpropdbg.questions import Answer, Question
 from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.wire.messages import (
+    RUNNING,
     AnswerBody,
     AskArguments,
     DisconnectArguments,
@@ -23,6 +25,7 @@ from backpropdbg.wire.messages import (
     PrintedBody,
     ProgressBody,
     Request,
+    RestBody,
     ResultBody,
     TensorArguments,
     convert,
@@ -31,7 +34,6 @@ from backpropdbg.wire.peer import CAPABILITIES, Peer
 from backpropdbg.wire.session import Result
 from backpropdbg.wire.ticker import Ticker
 
-RUNNING = "the program is running; interrupt it first"
 GRACE = 0.7
 _NO_EVENT = 0.3
 _LINES = {
@@ -42,18 +44,21 @@ _LINES = {
     "stepBack": "rs",
     "reverseContinue": "rc",
 }
-_JOBS = {
-    *_LINES,
-    "evaluate",
-    "backpropdbg/situation",
-    "backpropdbg/tensor",
-    "backpropdbg/printed",
-    "backpropdbg/ask",
-}
+_COMMANDS = {*_LINES, "evaluate"}
+_QUESTIONS = {"backpropdbg/situation", "backpropdbg/tensor", "backpropdbg/printed", "backpropdbg/ask"}
 
 
 class Host(Protocol):
-    """The debugger core, as the server sees it."""
+    """The debugger core, as the server sees it.
+
+    Attributes:
+        lacks: the stop was shown without some numbers.
+    """
+
+    lacks: bool
+
+    def rest(self, waits: Callable[[], bool]) -> Situation | None:
+        """Return this stop with all numbers, in the stopped thread; None once it is to wait: see `hurry`."""
 
     def execute(self, line: str) -> Result:
         """Carry out one command line, in the stopped thread."""
@@ -145,16 +150,47 @@ class Server:
         moved = False
         while not moved:
             self._tick(False)
-            with self._changed:
-                while not self._jobs and not self._quitting and not self._released:
-                    self._changed.wait()
-                if self._quitting or self._released:
-                    self._stopped = False
-                    return
-                request = self._jobs.popleft()
+            request = self._next()
+            if request is None:
+                return
             self._tick(True)
             moved = self._do(request)
         self.event("continued", {"threadId": 1})
+
+    def _next(self) -> Request | None:
+        """Wait for a job, a command first: what was asked before it would hold it up. None where all is over.
+
+        Meanwhile compute what the stop was shown without.
+        """
+        while True:
+            with self._changed:
+                while not self._wanted() and not self._lacks():
+                    self._changed.wait()
+                if self._over():
+                    self._stopped = False
+                    return None
+                if self._jobs:
+                    found = next((job for job in self._jobs if job.command in _COMMANDS), self._jobs[0])
+                    self._jobs.remove(found)
+                    return found
+                host = self._host
+            rest = host.rest(self._wanted) if host is not None else None
+            if rest is not None:
+                self.event("backpropdbg/rest", RestBody(rest))
+
+    def _over(self) -> bool:
+        return self._quitting or self._released
+
+    def _wanted(self) -> bool:
+        return bool(self._jobs) or self._over()
+
+    def _lacks(self) -> bool:
+        return self._host is not None and self._host.lacks
+
+    def _hurries(self) -> bool:
+        """True where a command waits, or all is over."""
+        with self._changed:
+            return self._over() or any(job.command in _COMMANDS for job in self._jobs)
 
     def _tick(self, going: bool) -> None:
         """The program, or a command, is at work or not."""
@@ -162,11 +198,19 @@ class Server:
             (self._ticker.go if going else self._ticker.rest)()
 
     def _do(self, request: Request) -> bool:
-        """Carry out one job and answer it. Returns True where the program runs on."""
+        """Carry out one job and answer it. Returns True where the program runs on.
+
+        A question has to wait for a command that comes meanwhile.
+        """
         moves = False
         late: list[Request] = []
         try:
-            body, moves = self._perform(request)
+            with allowing(waits=self._hurries if request.command in _QUESTIONS else _never):
+                body, moves = self._perform(request)
+        except GivenUp:
+            with self._changed:
+                self._jobs.appendleft(request)
+            return False
         except BackpropdbgError as error:
             self._peer.answer(request, error=str(error))
             return False
@@ -247,7 +291,7 @@ class Server:
                 self._backlog.clear()
         elif command == "initialize":
             self._peer.answer(request, CAPABILITIES)
-        elif command in _JOBS:
+        elif command in _COMMANDS or command in _QUESTIONS:
             with self._changed:
                 waits = self._stopped or not self._seen_stop
                 if waits:
@@ -293,6 +337,10 @@ class Server:
             self._quitting = True
             self._changed.notify_all()
         deadline.join()
+
+
+def _never() -> bool:
+    return False
 
 
 def _flush_output() -> None:

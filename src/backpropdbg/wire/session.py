@@ -15,6 +15,12 @@ class Stopped(Struct, frozen=True):
     situation: Situation
 
 
+class Rest(Struct, frozen=True):
+    """The whole of the stop that was reported last, which was `early`."""
+
+    situation: Situation
+
+
 class Running(Struct, frozen=True):
     """The program runs on."""
 
@@ -94,7 +100,7 @@ class Ended(Struct, frozen=True):
     raised: bool = False
 
 
-Message = Stopped | Running | Reached | Result | Cells | Printed | Answered | ProgramOutput | Said | Rows | Ended
+Message = Stopped | Rest | Running | Reached | Result | Cells | Printed | Answered | ProgramOutput | Said | Rows | Ended
 
 
 class Body:
