@@ -151,7 +151,7 @@ class Run(Struct):
         return running.same_bits(self.grad) or (None if self.hooked or self.several else False)
 
 
-_TOLD = {BackwardStarted, BackwardUse, PartialEdited, GroupSummed, Accumulated, BackwardFinished}
+_TOLD = {BackwardStarted, PartialEdited, GroupSummed, Accumulated, BackwardFinished}
 _TOLD |= {GradCleared, GradChanged}
 _TELL_GRAD = {Accumulated, GradCleared, GradChanged, StepStarted, IterationStarted, BackwardStarted}
 
@@ -190,39 +190,43 @@ class Ledger(Struct):
     def take(self, events: Iterable[Event]) -> None:
         """Add what these events say, which come after those that it knows."""
         parameter = self.parameter
-        for event in [each for each in events if type(each) in _TOLD]:
-            match event:
-                case BackwardStarted():
-                    self._begin(event)
-                case BackwardUse(use=use) if use.parameter == parameter:
+        for event in events:
+            if type(event) is BackwardUse:
+                if event.use.parameter == parameter:
                     for run in self._of(event.run):
-                        run.arrive(use, event.partial)
-                case PartialEdited(use=use) if use.parameter == parameter:
-                    for run in self._of(event.run):
-                        run.edit(use, event.partial)
-                case GroupSummed() if event.parameter == parameter:
-                    for run in self._of(event.run):
-                        if event.group:
-                            run.arrive_together(event.group, event.total)
-                        else:
-                            run.flowed = event.total
-                case Accumulated() if event.parameter == parameter:
-                    self._accumulate(event)
-                case BackwardFinished():
-                    for run in self._of(event.run):
-                        run.finished = True
-                case GradCleared() if parameter in event.grads:
-                    self.runs, self.changed, self.changes = [], None, 0
-                case GradChanged() if parameter in event.grads:
-                    self.changed, self.changes = event.grads[parameter], self.changes + 1
-                case _:
-                    pass
+                        run.arrive(event.use, event.partial)
+            elif type(event) in _TOLD:
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        parameter = self.parameter
+        match event:
+            case Accumulated() if event.parameter == parameter:
+                self._accumulate(event)
+            case BackwardStarted():
+                self._begin(event)
+            case PartialEdited(use=use) if use.parameter == parameter:
+                for run in self._of(event.run):
+                    run.edit(use, event.partial)
+            case GroupSummed() if event.parameter == parameter:
+                for run in self._of(event.run):
+                    if event.group:
+                        run.arrive_together(event.group, event.total)
+                    else:
+                        run.flowed = event.total
+            case BackwardFinished():
+                for run in self._of(event.run):
+                    run.finished = True
+            case GradCleared() if parameter in event.grads:
+                self.runs, self.changed, self.changes = [], None, 0
+            case GradChanged() if parameter in event.grads:
+                self.changed, self.changes = event.grads[parameter], self.changes + 1
 
     def _of(self, number: int) -> list[Run]:
         return [run for run in self.runs if run.number == number]
 
     def _begin(self, event: BackwardStarted) -> None:
-        uses = tuple(u for u in event.uses if u.parameter == self.parameter)
+        uses = tuple([u for u in event.uses if u.parameter == self.parameter])
         run = Run(event.run, event.carried.get(self.parameter), uses, event.accumulates)
         run.hooked, run.several = self.parameter in event.hooked, event.several
         run.followed = event.computed.get(self.parameter)

@@ -59,6 +59,9 @@ class Beside:
     def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
         return self._evaluator.evaluate(text, names, frame or next(iter(self._left), None))
 
+    def holds(self, text: str, names: Mapping[str, object]) -> bool:
+        return self._evaluator.holds(text, names, self._left[0] if self._left else None)
+
     def show(self, value: object) -> str:
         return self._evaluator.show(value)
 

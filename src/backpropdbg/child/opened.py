@@ -97,6 +97,9 @@ class OpenedProgram:
     def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
         return self._beside().evaluate(text, names, frame)
 
+    def holds(self, text: str, names: Mapping[str, object]) -> bool:
+        return bool(self._beside().holds(text, names))
+
     def show(self, value: object) -> str:
         text: str = self._beside().show(value)
         return text

@@ -10,13 +10,15 @@ from backpropdbg.debugger.answers import answer
 from backpropdbg.debugger.breakpoints import Breakpoint
 from backpropdbg.debugger.describe import window
 from backpropdbg.debugger.known import Known
-from backpropdbg.debugger.ledgers import Ledgers
 from backpropdbg.debugger.locations import Location
+from backpropdbg.debugger.moves import Move
 from backpropdbg.debugger.naming import Names
 from backpropdbg.debugger.nodes import Graphs
 from backpropdbg.debugger.params import Tree
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.progress import progress
+from backpropdbg.debugger.reach import Reach
+from backpropdbg.debugger.sofar import Growing
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.story import Stories
 from backpropdbg.debugger.timeline import Moments
@@ -27,10 +29,6 @@ from backpropdbg.questions import Answer, Question
 from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.trace.history import Trace
 from backpropdbg.wire.session import Result
-
-_OVER = ("the program has ended; restart runs it again", "the recording ends here")
-
-Wanted = Callable[[Event], bool]
 
 
 class Quit(SystemExit):
@@ -51,12 +49,14 @@ class Debugger:
         displays: expressions to show at each stop, by number.
         edited: what the user put in the place of this stop's partial.
         stopped: numbers of the breakpoints that stopped at a position, also of those that are cleared since.
+        reach: which of them may stop at an event.
         muted: uses whose partials are replaced by zeros as they arrive.
         collecting: what the lines are added to that come between `commands N` and `end`.
         frame: how far up the stack the selected frame of the user's is; None: the stop's own line.
         again: what to say in place of the last command once the program was restarted, where that is another.
         notes: what to say first about this stop, e.g. a condition that can't be evaluated.
         hurried: stops are shown at once, without the numbers that take long. lacks: this one was, and `rest` has them.
+        move: what the program runs on to.
         looking: position of the recorded event that a move is at, while it looks for the one to stop at.
     """
 
@@ -83,6 +83,7 @@ class Debugger:
         self.breakpoints: list[Breakpoint] = []
         self.displays: dict[int, str] = {}
         self.stopped: dict[int, set[int]] = {}
+        self.reach = Reach()
         self.muted: list[Location] = []
         self.frame: int | None = None
         self.edited: Held | None = None
@@ -93,8 +94,7 @@ class Debugger:
         self.ended = self.recorded = recorded
         self.exit_code = 0
         self._wait, self._redraw, self.say = wait, redraw, say
-        self._wanted: Wanted = turning.is_beginning
-        self._move = "entry"
+        self.move = Move(turning.is_beginning, "entry")
         self._paused = threading.Event()
         self._quit = threading.Event()
         self._detached = threading.Event()
@@ -107,10 +107,9 @@ class Debugger:
         self.moments = Moments()
         self.stories = Stories()
         self.tree, self.graphs = Tree(), Graphs()
-        self._ledgers = Ledgers(trace)
+        self._shown, self._looked_into = Growing(trace), Growing(trace)
         self._walk: int | None = None
         self.looking: int | None = None
-        self._straight = False
 
     # -- what the probe drives -------------------------------------------------------------------
 
@@ -161,7 +160,7 @@ class Debugger:
             if self._detached.is_set():
                 return
             self.ended = True
-            self.notes += past.not_reached(self._move)
+            self.notes += past.not_reached(self.move.reason)
             self.reason, self.edited = "finished", None
             where = self._line() if raised else None
             self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code, raised, where)))
@@ -186,9 +185,9 @@ class Debugger:
         if self.breakpoints and not self.focus:
             self._focus_something()
         found = hits.live(self, event, position) if self.breakpoints else []
-        interrupted, arrived = self._paused.is_set(), self._wanted(event)
+        interrupted, arrived = self._paused.is_set(), self.move.wanted(event)
         if found or interrupted or arrived:
-            self.reason = found[0].breakpoint.name if found else "interrupted" if interrupted else self._move
+            self.reason = found[0].breakpoint.name if found else "interrupted" if interrupted else self.move.reason
             self.notes += [hit.note for hit in found if hit.note]
             self._halt(position, [hit.breakpoint for hit in found], passes=not interrupted and not arrived)
 
@@ -199,7 +198,7 @@ class Debugger:
         self._focus_something()
         self.frame = None
         self._at(position)
-        if not (bodies.run(self, breaks) and passes) and not (passes and self._straight):
+        if not (bodies.run(self, breaks) and passes) and not (passes and self.move.straight):
             self._stay()
         self._stop = self.known.position = None
         self.notes.clear()
@@ -230,13 +229,14 @@ class Debugger:
         return stop
 
     def look(self, position: int, parameter: str) -> Stop:
-        """What one position says about one parameter; its ledger is good until the next one is looked at."""
-        return Stop(self.trace, position, parameter, (), ledgers=self._ledgers)
+        """What one position says about one parameter; it is good until the next one is looked at."""
+        return Stop(self.trace, position, parameter, (), growing=self._looked_into)
 
     def draw(self, position: int, parameter: str) -> Stop:
         """The same, with an element selected and what was edited here."""
         chosen = self.element if parameter == self.focus else None
-        stop = self._before = Stop(self.trace, position, parameter, chosen or (), earlier=self._before)
+        stop = Stop(self.trace, position, parameter, chosen or (), growing=self._shown, earlier=self._before)
+        self._before = stop
         if self.edited is not None and position == self.present:
             stop.edit(self.edited)
         if self.axes and len(stop.element) > max(2, *self.axes):
@@ -349,32 +349,6 @@ class Debugger:
             self.program.detach()
 
     # -- moving ----------------------------------------------------------------------------------
-
-    def run_until(self, wanted: Wanted, reason: str = "step") -> None:
-        """Go on to an event that is wanted, first among those that are recorded. Raises CommandError at the end."""
-        found = past.looking(self, past.ahead, wanted)
-        if found is not None:
-            self.walk_to(found.position, found.reason or reason, found.notes)
-        elif not self.ended:
-            self._wanted, self._move, self._straight = wanted, reason, False
-        elif self.stop.position < past.last(self):
-            self.walk_to(past.last(self), reason, past.not_reached(reason))
-        else:
-            raise CommandError(_OVER[self.recorded])
-
-    def walk_on(self, wanted: Wanted, reason: str) -> None:
-        """Let the program run to an event that is wanted; no breakpoint stops it, though its commands are carried out.
-
-        Raises CommandError where it has ended.
-        """
-        if self.ended:
-            raise CommandError(f"the {'recording' if self.recorded else 'program'} ended at event {self.present}")
-        self._wanted, self._move, self._straight = wanted, reason, True
-
-    def run_back_to(self, wanted: Wanted, reason: str) -> None:
-        """Go back to an event that is wanted or where a breakpoint stops, or to the oldest one. Raises CommandError."""
-        found = past.looking(self, past.behind, wanted)
-        self.walk_to(found.position, found.reason or reason, found.notes)
 
     def walk_to(self, position: int, reason: str, notes: Iterable[str] = ()) -> None:
         """Look at a recorded event; the program stays where it is."""

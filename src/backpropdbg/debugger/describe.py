@@ -69,7 +69,7 @@ def words(
         explanation=explain(stop),
         proof=proof(stop),
         reason=reason,
-        nth=len(stop.of(type(stop.event))),
+        nth=stop.nth,
         exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
         raised=stop.event.raised if isinstance(stop.event, ProgramFinished) else "",
     )

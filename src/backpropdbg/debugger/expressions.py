@@ -90,17 +90,38 @@ class Values(Mapping[str, object]):
 
 def evaluate(d: "Debugger", text: str, stop: Stop, frame: FrameType | None = None) -> object:
     """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
-    unknown = theirs(text) if d.recorded or stop.position < d.present else []
-    if unknown:
-        are = "is" if len(unknown) == 1 else "are"
-        raise CommandError(f"{text.strip()}: {' and '.join(unknown)} of the program {are} not recorded")
+    if d.recorded or stop.position < d.present:
+        _refuse_theirs(text)
     try:
         return d.program.evaluate(text, Values(stop), frame)
     except CommandError as e:
-        other = subject(stop.event, stop.focus)
-        if other == stop.focus or "None at this stop" not in str(e):
-            raise
-        raise CommandError(f"{e}: names are about {stop.focus}; focus {other} is about what is here") from None
+        raise _about_another(e, stop) from None
+
+
+def holds(d: "Debugger", text: str, stop: Stop) -> bool:
+    """Whether an expression is true at a stop. Raises CommandError as `evaluate` does."""
+    if d.recorded or stop.position < d.present:
+        _refuse_theirs(text)
+    try:
+        return d.program.holds(text, Values(stop))
+    except CommandError as e:
+        raise _about_another(e, stop) from None
+
+
+def _refuse_theirs(text: str) -> None:
+    """Raise CommandError for the program's own names: what they were in the past nobody knows."""
+    unknown = theirs(text)
+    if unknown:
+        are = "is" if len(unknown) == 1 else "are"
+        raise CommandError(f"{text.strip()}: {' and '.join(unknown)} of the program {are} not recorded")
+
+
+def _about_another(error: CommandError, stop: Stop) -> CommandError:
+    """The error, with a word on whose tensors are meant, where another parameter's are here."""
+    other = subject(stop.event, stop.focus)
+    if other == stop.focus or "None at this stop" not in str(error):
+        return error
+    return CommandError(f"{error}: names are about {stop.focus}; focus {other} is about what is here")
 
 
 def _use(stop: Stop) -> int | None:

@@ -31,8 +31,8 @@ class Hit(Struct, frozen=True):
 def live(d: "Debugger", event: Event, position: int) -> list[Hit]:
     """Count a hit for each breakpoint that is at the newest event; return those that stop."""
     found = []
-    for b in list(d.breakpoints):
-        if not b.enabled or (b.watch is None and not b.location.concerns(event)):
+    for b in d.reach.of(d, event):
+        if not b.enabled:
             continue
         here, note = _reached(d, b, event, position)
         if not here:
@@ -81,8 +81,7 @@ def holds(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bo
     """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
     stop = d.look(position, expressions.subject(event, d.focus))
     try:
-        value = expressions.evaluate(d, b.condition, stop)
-        return value if isinstance(value, bool) else d.program.truth(value, b.condition), ""
+        return expressions.holds(d, b.condition, stop), ""
     except CommandError as e:
         return True, f"{b.name}, condition {e}"
 

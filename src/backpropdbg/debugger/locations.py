@@ -42,9 +42,13 @@ class Location(Struct, frozen=True):
         """TARGET[#N], as it is written."""
         return f"{self.target}#{self.number}" if self.number else self.target
 
-    def concerns(self, event: Event) -> bool:
-        """False where such an event is never at this place; it is asked at each event of each iteration."""
-        return type(event) in _EVENTS[self.phase] or self.nan or self.iteration > 0
+    def concerns(self, event: Event, aliases: Aliases) -> bool:
+        """False where such an event, of whatever use and call, is never at this place."""
+        if self.nan or self.iteration:
+            return True
+        if isinstance(event, BackwardUse) and self.phase in ("", "backward"):
+            return any(_meant(self.target, aliases(event.use.parameter), event.use.module))
+        return type(event) in _EVENTS[self.phase]
 
     def matches(self, event: Event, focus: str = "", aliases: Aliases = lambda name: (name,)) -> bool:
         """True where the program has reached this place with `event`.

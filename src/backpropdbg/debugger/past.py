@@ -10,7 +10,8 @@ from backpropdbg.errors import CommandError
 from backpropdbg.events import IterationStarted
 
 if TYPE_CHECKING:
-    from backpropdbg.debugger.core import Debugger, Wanted
+    from backpropdbg.debugger.core import Debugger
+    from backpropdbg.debugger.moves import Wanted
 
 T = TypeVar("T")
 

@@ -40,6 +40,9 @@ class Program(Protocol):
     def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
         """Value of an expression in the stopped thread. Raises CommandError."""
 
+    def holds(self, text: str, names: Mapping[str, object]) -> bool:
+        """Whether an expression is true, with the variables of the innermost frame. Raises CommandError."""
+
     def show(self, value: object) -> str:
         """A value as text."""
 

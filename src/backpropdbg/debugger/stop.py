@@ -1,14 +1,13 @@
 """One position of the trace, seen from one parameter: the facts that a screen is made of."""
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from backpropdbg.debugger.ledgers import Ledgers
+from backpropdbg.debugger.once import once
+from backpropdbg.debugger.sofar import MANY, PHASES, Growing, SoFar, so_far
 from backpropdbg.debugger.titles import title
 from backpropdbg.events import (
     Accumulated,
-    BackwardFinished,
     BackwardStarted,
     BackwardUse,
     Event,
@@ -20,14 +19,12 @@ from backpropdbg.events import (
     Held,
     IterationStarted,
     Location,
-    LossComputed,
-    ManualUpdate,
     PartialEdited,
     ProgramFinished,
     StepFinished,
     StepStarted,
 )
-from backpropdbg.ledger import Ledger, Run, fold, newest_grad
+from backpropdbg.ledger import Ledger, Run
 from backpropdbg.questions import Scope
 from backpropdbg.situation import Phase, Window
 from backpropdbg.trace.history import Trace
@@ -51,7 +48,7 @@ class Stop:
 
     Args:
         events: those of the iteration that are about the parameter, where they are known already.
-        ledgers: that grow as the program goes on, to take its own from.
+        growing: the iteration, that grows as the program goes on.
         earlier: the stop before; what it has added up, and compared with that, need not be computed again.
 
     Attributes:
@@ -69,10 +66,10 @@ class Stop:
         focus: str,
         element: tuple[int, ...],
         events: Sequence[Event] | None = None,
-        ledgers: Ledgers | None = None,
+        growing: Growing | None = None,
         earlier: "Stop | None" = None,
     ) -> None:
-        self.trace, self._known, self._ledgers, self._earlier = trace, events, ledgers, earlier
+        self.trace, self._known, self._growing, self._earlier = trace, events, growing, earlier
         if earlier is not None:
             earlier._earlier = None
         self.event: Event = trace[position]
@@ -82,7 +79,7 @@ class Stop:
         self._cosines: dict[int, tuple[Held, float | None]] = {}
         self._exact: dict[int, tuple[Held | None, bool | None]] = {}
 
-    @cached_property
+    @once
     def element(self) -> tuple[int, ...]:
         """Index of the selected element; the first one, where none was chosen that fits."""
         shown = next((held for held in (self.weight, self.grad, self.partial) if held is not None), None)
@@ -90,37 +87,46 @@ class Stop:
             return self._chosen
         return tuple(0 for _ in shown.shape)
 
-    @cached_property
+    @once
     def events(self) -> Sequence[Event]:
         """Those of this iteration, up to and with this one."""
         return self.trace.iteration(self.event.iteration, self.position) if self._known is None else self._known
 
-    def _backwards(self) -> Iterator[Event]:
-        """This event and those before it; where this one says it all, the others are not gathered."""
-        yield self.event
-        yield from reversed(self.events)
+    @once
+    def _iteration(self) -> SoFar:
+        if self._growing is None:
+            return so_far(self.events)
+        return self._growing.at(self.position, self.event.iteration)
 
-    @cached_property
+    @once
+    def _so_far(self) -> SoFar:
+        return self._iteration.read()
+
+    @once
     def ledger(self) -> Ledger:
-        if self._ledgers is not None:
-            return self._ledgers.at(self.focus, self.position)
-        found = fold(self.focus, self.events)
-        if self._earlier is not None:
+        found = self._iteration.ledger(self.focus)
+        if self._earlier is not None and self._earlier.ledger is not found:
             found.go_on_from(self._earlier.ledger)
         return found
 
-    @cached_property
-    def _by_kind(self) -> dict[type[Any], list[Any]]:
-        found: dict[type[Any], list[Any]] = {}
+    @once
+    def _many(self) -> dict[type[Any], list[Any]]:
+        found: dict[type[Any], list[Any]] = {kind: [] for kind in MANY}
         for e in self.events:
-            found.setdefault(type(e), []).append(e)
+            if type(e) in MANY:
+                found[type(e)].append(e)
         return found
 
     def of(self, kind: type[T]) -> list[T]:
         """The events of one kind, of this iteration up to here."""
-        return self._by_kind.get(kind, [])
+        return self._many[kind] if kind in MANY else self._so_far.kinds.get(kind, [])
 
-    @cached_property
+    @property
+    def nth(self) -> int:
+        """The how-manieth event of its kind in its iteration this is."""
+        return self._so_far.counts.get(type(self.event), 0)
+
+    @once
     def positions(self) -> Positions:
         """Where the uses of this iteration are in the trace."""
         found = Positions({}, {}, {})
@@ -138,24 +144,24 @@ class Stop:
         found = self.of(kind)
         return found[-1] if found else None
 
-    @cached_property
+    @once
     def run(self) -> Run | None:
         """The newest run that concerns the focus; in the update the newest that accumulates."""
         return (self.ledger.written if self.phase == "update" else None) or self.ledger.latest
 
-    @cached_property
+    @once
     def started(self) -> StepStarted | None:
         """The newest step: of the optimizer that has the focused parameter, where there are several."""
         steps = self.of(StepStarted)[::-1]
         return next((e for e in steps if self.focus in e.grads), steps[0] if steps else None)
 
-    @cached_property
+    @once
     def stepped(self) -> StepFinished | None:
         """The end of `started`; None while it runs. Between the two, another thread's step may end."""
         if self.started is None:
             return None
         begun, mine = False, self.focus in self.started.grads
-        for e in self.events:
+        for e in self._so_far.steps:
             begun = begun or e is self.started
             if begun and isinstance(e, StepFinished) and (self.focus in e.stepped or not (mine and self.several)):
                 return e
@@ -169,7 +175,7 @@ class Stop:
         begun = self.last(IterationStarted)
         return begun.optimizer if begun is not None else ""
 
-    @cached_property
+    @once
     def followed(self) -> Followed | None:
         """What is known of the focus where it is no leaf but computed; None where it is a parameter."""
         newest = next((e for e in reversed(self.of(BackwardStarted)) if self.focus in e.computed), None)
@@ -182,65 +188,48 @@ class Stop:
         """True where several threads train: what changed between two events may be another one's doing."""
         return any(e.several for e in self.of(BackwardStarted))
 
-    @cached_property
+    @once
     def phase(self) -> Phase:
         if isinstance(self.event, ProgramFinished):
             return "finished"
-        for e in self._backwards():
-            match e:
-                case StepStarted() | StepFinished():
-                    return "update"
-                case BackwardStarted() | BackwardUse() | GroupSummed() | PartialEdited():
-                    return "backward"
-                case Accumulated() | BackwardFinished():
-                    return "backward"
-                case ForwardUse() | LossComputed():
-                    return "forward"
-        return "forward"
+        return PHASES.get(type(self.event)) or self._so_far.phase
 
-    @cached_property
+    @once
     def running(self) -> Held | None:
         return self.run.running() if self.run is not None else None
 
-    @cached_property
+    @property
     def grad(self) -> Held | None:
         """The true `.grad` at this stop: what the newest event that knows it says."""
-        return newest_grad(self.focus, self.events)
+        return self._so_far.grads.get(self.focus)
 
-    @cached_property
+    @once
     def partial(self) -> Held | None:
         """The partial of this stop's use; after it, the newest one."""
         if isinstance(self.event, (BackwardUse, PartialEdited)) and self.event.use.parameter == self.focus:
             return self.event.partial
         return self.run.arrived[-1][1] if self.run is not None and self.run.arrived else None
 
-    @cached_property
+    @property
     def weight(self) -> Held | None:
         """The focused parameter's value at this stop."""
-        for e in reversed(self.events):
-            if isinstance(e, StepFinished) and self.focus in e.after:
-                return e.after[self.focus]
-            if isinstance(e, StepStarted) and self.focus in e.before:
-                return e.before[self.focus]
-            if isinstance(e, (BackwardStarted, ManualUpdate, IterationStarted)) and self.focus in e.weights:
-                return e.weights[self.focus]
-        return None
+        return self._so_far.weights.get(self.focus)
 
-    @cached_property
+    @once
     def before(self) -> Held | None:
         return self.started.before.get(self.focus) if self.started is not None else None
 
-    @cached_property
+    @once
     def after(self) -> Held | None:
         return self.stepped.after.get(self.focus) if self.stepped is not None else None
 
-    @cached_property
+    @once
     def delta(self) -> Held | None:
         if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
             return None
         return self.after.minus(self.before)
 
-    @cached_property
+    @once
     def terms(self) -> list[tuple[str, Held, str]]:
         """The terms of the update, once it is done."""
         if self.started is None or self.after is None or self.focus not in self.started.recipes:
@@ -249,24 +238,12 @@ class Stop:
 
     @property
     def loss(self) -> Held | None:
-        for e in reversed(self.events):
-            if isinstance(e, LossComputed):
-                return e.loss
-            if isinstance(e, BackwardStarted) and e.loss is not None:
-                return e.loss
-        return None
+        return self._so_far.loss
 
     @property
     def uses(self) -> int:
         """How many uses of this iteration are known: those of each graph, then those of the forward since then."""
-        numbers: set[int] = set()
-        since = 0
-        for e in self.events:
-            if isinstance(e, BackwardStarted):
-                numbers |= {use.number for use in e.uses if use.parameter == self.focus}
-                since = 0
-            since += isinstance(e, ForwardUse) and self.focus in e.parameters
-        return len(numbers) + since
+        return self._so_far.uses(self.focus)
 
     def where(self) -> str:
         return title(self.event)
@@ -330,14 +307,14 @@ class Stop:
             known = self._exact[run.number] = written, run.exact()
         return known[1]
 
-    @cached_property
+    @once
     def unmoved(self) -> bool | None:
         """True where the weight is the same after the step, bit for bit; None where that can't be known."""
         if self.before is None or self.after is None or not (self.before.kept and self.after.kept):
             return None
         return self.before.same_bits(self.after)
 
-    @cached_property
+    @once
     def maximized(self) -> bool:
         """True where the optimizer moves the parameter up its gradient."""
         begun = self.last(BackwardStarted)
@@ -349,7 +326,7 @@ class Stop:
         values = [value for p in earlier if (value := self.value_at(p)) is not None]
         return values if len(values) == len(earlier) else []
 
-    @cached_property
+    @once
     def reference(self) -> Held | None:
         """What the cosines are taken to: the running sum of the newest run."""
         return self.running

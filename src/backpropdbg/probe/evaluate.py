@@ -1,42 +1,46 @@
 """Evaluate a user's expression at a stop without changing the program: no gradients, no hooks, same random state."""
 
-import ast
 import math
 import random
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
-from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import FrameType
+from typing import TypeVar
 
 import torch
 
 from backpropdbg.errors import CommandError
+from backpropdbg.probe.expression import Expression, read
 from backpropdbg.probe.frames import locals_of, user_frame
 from backpropdbg.probe.hooks import Probe
 from backpropdbg.probe.tensors import HeldTensor
 
+_LONGEST = 100_000
+_NUMBERS = {int, float, bool, str, type(None)}
+_PLAIN = {torch.Tensor, torch.nn.Parameter, *_NUMBERS}
+_AS_IT_IS = nullcontext()
+T = TypeVar("T")
 
-@contextmanager
-def _without_gradients() -> Iterator[None]:
+
+class _WithoutGradients:
     """As `torch.no_grad`, which takes longer."""
-    before = torch.is_grad_enabled()
-    torch._C._set_grad_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_grad_enabled(before)
+
+    def __enter__(self) -> None:
+        self._before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)
+
+    def __exit__(self, *failure: object) -> None:
+        torch._C._set_grad_enabled(self._before)
 
 
 @contextmanager
 def _torch_as_it_was() -> Iterator[None]:
-    """The same; afterwards torch's random state is put back."""
+    """Afterwards torch's random state is put back."""
     state = torch.default_generator.get_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
-        with _without_gradients():
-            yield
+        yield
     finally:
         torch.default_generator.set_state(state)
         if cuda:
@@ -57,77 +61,36 @@ def _all_as_it_was() -> Iterator[None]:
             numpy.random.set_state(states[1])
 
 
+def _keeper(found: Expression, scope: Mapping[str, object]) -> AbstractContextManager[None]:
+    """What keeps the program as it is while an expression is evaluated; much of it takes longer than the expression."""
+    kinds = {type(value) for value in scope.values() if value is not math and not (value is torch and found.still)}
+    if found.indirect or found.private or not (kinds <= _PLAIN and scope.keys() >= found.outside):
+        return _all_as_it_was()
+    return _AS_IT_IS if found.still else _torch_as_it_was()
+
+
 def _one_line(error: BaseException) -> str:
     text = str(error)
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-_LONGEST = 100_000
-_PURE = {"abs", "all", "any", "bool", "float", "int", "isinstance", "len", "list", "max", "min", "range", "repr"}
-_PURE |= {"round", "set", "sorted", "str", "sum", "tuple", "type", "zip"}
-_ALIASES = {"numpy", "data_ptr", "storage", "untyped_storage", "apply", "map"}
+def _itself(value: object, text: str) -> object:
+    return value
 
 
-def _may_write(tree: ast.AST) -> bool:
-    """True unless it is plain that an expression changes nothing in place: methods of torch without `_` at the end, no
-    `out=`, and no function of the program's own.
-    """
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            if any(word.arg in ("out", None) for word in node.keywords):
-                return True
-            if isinstance(node.func, ast.Name) and node.func.id in _PURE:
-                continue
-            if not isinstance(node.func, ast.Attribute):
-                return True
-        if isinstance(node, ast.Attribute) and (node.attr.endswith("_") or node.attr in _ALIASES):
-            return True
-        if isinstance(node, (ast.Lambda, ast.NamedExpr)):
-            return True
-    return False
-
-
-# Through these an expression reaches variables that it does not spell.
-_INDIRECT = {"eval", "exec", "locals", "globals", "vars", "dir"}
-_PLAIN = (torch.Tensor, torch.nn.Parameter, int, str, type(None))
-
-
-class _Expression(NamedTuple):
-    """What is known of an expression before it is evaluated.
-
-    Attributes:
-        names: that it spells. indirect: it may reach others. writes: it may change something in place.
-        calls: it calls or reads something of a value. private: that is the inside of it.
-    """
-
-    code: CodeType
-    names: frozenset[str]
-    indirect: bool
-    writes: bool
-    calls: bool
-    private: bool
-
-
-@lru_cache(maxsize=256)
-def _read(text: str) -> _Expression:
-    """Read an expression: a condition is the same at each of thousands of stops. Raises CommandError."""
+def _truth(value: object, text: str) -> bool:
+    """bool(value), with an error of one line where it has none."""
     try:
-        tree = ast.parse(text, "<expression>", "eval")
-        code = compile(tree, "<expression>", "eval")
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as e:
-        raise CommandError(f"{text!r} is no expression: {getattr(e, 'msg', e)}") from None
-    nodes = list(ast.walk(tree))
-    names = frozenset([node.id for node in nodes if isinstance(node, ast.Name)])
-    calls = any(isinstance(node, (ast.Call, ast.Attribute)) for node in nodes)
-    private = any(node.attr.startswith("_") for node in nodes if isinstance(node, ast.Attribute))
-    return _Expression(code, names, not names.isdisjoint(_INDIRECT), _may_write(tree), calls, private)
+        return bool(value)
+    except BaseException as e:
+        raise CommandError(f"{text} is neither true nor false: {_one_line(e)}") from None
 
 
 class Evaluator:
     """Expressions in the stopped thread; see DESIGN section 6 for the names."""
 
     def __init__(self, probe: Probe) -> None:
-        self._probe = probe
+        self._probe, self._inert = probe, probe.inert()
 
     def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
         """Return the value of an expression. Raises CommandError with one line where it can't.
@@ -135,45 +98,75 @@ class Evaluator:
         Args:
             names: ours, which win. frame: the user's, whose variables come next; None for the innermost.
         """
-        text = text.strip()
-        read = _read(text)
-        scope = self._ours(names, read)
-        if not scope.keys() >= read.names or read.private or not all(type(value) in _PLAIN for value in scope.values()):
-            scope, apart = self._theirs(frame or user_frame(), read, scope), _all_as_it_was
-        else:  # it takes nothing but our tensors and numbers, so it runs no code of the program's
-            apart = _torch_as_it_was if read.calls else _without_gradients
+        return self._evaluate(text, names, frame, _itself)
+
+    def holds(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> bool:
+        """Return whether an expression is true. Raises CommandError with one line where it can't."""
+        return self._evaluate(text, names, frame, _truth)
+
+    def _evaluate(
+        self, text: str, names: Mapping[str, object], frame: FrameType | None, made: Callable[[object, str], T]
+    ) -> T:
+        """What is made of the value of an expression."""
+        found = read(text)
         try:
-            with self._probe.inert(), torch._C.DisableTorchFunction(), apart():
-                return eval(read.code, scope)
+            scope = self._scope(found, names, frame)
+            if found.simple and _NUMBERS.issuperset(map(type, scope.values())):  # then it reaches nothing else
+                return made(eval(found.code, scope), found.text)
+            with _WithoutGradients(), self._inert, torch._C.DisableTorchFunction(), _keeper(found, scope):
+                return made(eval(found.code, scope), found.text)
+        except CommandError:
+            raise
         except NameError as e:
-            raise CommandError(f"{text}: {_one_line(e)}; names: {', '.join(names)}, and the program's own") from None
+            known = ", ".join(names)
+            raise CommandError(f"{found.text}: {_one_line(e)}; names: {known}, and the program's own") from None
         except BaseException as e:  # also SystemExit: nothing that is typed may end the program
-            absent = [name for name in names if name in read.names and names[name] is None]
+            absent = [name for name in names if name in found.names and names[name] is None]
             if absent and "NoneType" in str(e):
                 verb = "is" if len(absent) == 1 else "are"
-                raise CommandError(f"{text}: {' and '.join(absent)} {verb} None at this stop") from None
-            raise CommandError(f"{text}: {_one_line(e)}") from None
+                raise CommandError(f"{found.text}: {' and '.join(absent)} {verb} None at this stop") from None
+            raise CommandError(f"{found.text}: {_one_line(e)}") from None
 
-    @staticmethod
-    def _ours(names: Mapping[str, object], read: _Expression) -> dict[str, object]:
-        """Our tensors by name; copies where the expression may write to one: they are the record, or the engine's."""
-        found: dict[str, object] = {}
-        for name in names if read.indirect else [name for name in read.names if name in names]:
-            value = names[name]
-            tensor = value.value if isinstance(value, HeldTensor) else value
-            copied = read.writes and isinstance(tensor, torch.Tensor)
-            found[name] = tensor.detach().clone() if copied and isinstance(tensor, torch.Tensor) else tensor
-        return found
+    def _scope(self, found: Expression, names: Mapping[str, object], frame: FrameType | None) -> dict[str, object]:
+        """What its names stand for: ours, then the program's.
 
-    def _theirs(self, frame: FrameType | None, read: _Expression, ours: dict[str, object]) -> dict[str, object]:
-        """All that an expression may name: ours, then the variables of a frame of the program's."""
-        ours |= {"model": self._probe.model, "optimizer": self._probe.optimizer, "torch": torch, "math": math}
-        theirs: dict[str, Any] = locals_of(frame) if frame is not None else {}
-        return {**(frame.f_globals if frame is not None else {}), **theirs, **ours, "locals": theirs}
+        Of our tensors copies where the expression may write to one: they are the record, or the engine's.
+        """
+        scope: dict[str, object] = {}
+        for name in names if found.indirect else found.names:
+            try:
+                value = names[name]
+            except KeyError:
+                continue
+            if isinstance(value, HeldTensor):
+                value = value.value
+            if found.writes and isinstance(value, torch.Tensor):
+                value = value.detach().clone()
+            scope[name] = value
+        return (
+            scope if len(scope) == len(found.names) and not found.indirect else self._with_theirs(found, scope, frame)
+        )
+
+    def _with_theirs(self, found: Expression, ours: dict[str, object], frame: FrameType | None) -> dict[str, object]:
+        """The same with what is the program's: its model and so on, and the variables of a frame."""
+        always = {"model": self._probe.model, "optimizer": self._probe.optimizer, "torch": torch, "math": math}
+        ours |= always if found.indirect else {name: always[name] for name in always if name in found.names}
+        absent = [name for name in found.names if name not in ours]
+        frame = frame or (user_frame() if absent or found.indirect else None)
+        if frame is None:
+            return ours
+        theirs = locals_of(frame)
+        if found.indirect:
+            return {**frame.f_globals, **theirs, **ours, "locals": theirs}
+        for name in absent:
+            place = theirs if name in theirs else frame.f_globals
+            if name in place:
+                ours[name] = place[name]
+        return ours
 
     def show(self, value: object) -> str:
         """Return the value as text."""
-        with self._probe.inert(), torch._C.DisableTorchFunction(), _all_as_it_was():
+        with _WithoutGradients(), self._inert, torch._C.DisableTorchFunction(), _all_as_it_was():
             try:
                 text = repr(value.detach() if isinstance(value, torch.Tensor) else value)
             except BaseException as e:
@@ -184,8 +177,5 @@ class Evaluator:
 
     def truth(self, value: object, text: str) -> bool:
         """Return bool(value), with an error of one line where it has none."""
-        try:
-            with self._probe.inert(), torch._C.DisableTorchFunction():
-                return bool(value)
-        except BaseException as e:
-            raise CommandError(f"{text.strip()} is neither true nor false: {_one_line(e)}") from None
+        with self._inert, torch._C.DisableTorchFunction():
+            return _truth(value, text.strip())

@@ -127,8 +127,15 @@ class Trace:
         following = self.start(number + 1)
         if following is not None:
             end = min(end, following)
-        older = [] if self._older is None else self._older.events(start, min(end, self._base))
-        return [*older, *self._events[max(start - self._base, 0) : max(end - self._base, 0)]]
+        return self.between(start, end)
+
+    def between(self, start: int, end: int) -> Sequence[Event]:
+        """Return the events from one position up to another, which is not among them; those that are still known."""
+        base = self._base
+        if start >= base:
+            return self._events[start - base : end - base]
+        older = [] if self._older is None else self._older.events(start, min(end, base))
+        return [*older, *self._events[: max(end - base, 0)]]
 
     def find(self, kinds: tuple[type[Event], ...]) -> list[tuple[int, int]]:
         """Position and iteration of every event of one of these kinds that is known in memory."""

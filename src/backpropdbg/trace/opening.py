@@ -103,8 +103,10 @@ class Opened(Trace):
         span = self.reader.span(number)
         if span is None:
             return []
-        end = min(span[1], self._end if until is None else until + 1)
-        return list(self.reader.events(span[0], end))
+        return self.between(span[0], min(span[1], self._end if until is None else until + 1))
+
+    def between(self, start: int, end: int) -> list[Event]:
+        return self.reader.events(start, end)
 
     def find(self, kinds: tuple[type[Event], ...]) -> list[tuple[int, int]]:
         return [row for row in self.reader.find([kind.__name__ for kind in kinds]) if row[0] < self._end]

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from backpropdbg.debugger import arguments, past, turning
+from backpropdbg.debugger import arguments, moves, past, turning
 from backpropdbg.debugger.commands.table import command
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.debugger.locations import suggest
@@ -15,21 +15,21 @@ _KINDS = [kind.__name__ for kind in get_args(Event)]
 @command(arguments.nothing, "s", moves=True)
 def step(d: Debugger, text: str) -> str:
     """step (s): run to the next event of any parameter or of the loop."""
-    d.run_until(lambda event: True)
+    moves.run_until(d, lambda event: True)
     return ""
 
 
 @command(arguments.nothing, "n", moves=True)
 def next_(d: Debugger, text: str) -> str:
     """next (n): run to the next turning point of the focused parameter."""
-    d.run_until(d.is_turning_point)
+    moves.run_until(d, d.is_turning_point)
     return ""
 
 
 @command(arguments.nothing, "r", "f", moves=True)
 def finish(d: Debugger, text: str) -> str:
     """finish (r, f): run to the end of the phase."""
-    d.run_until(turning.ends_phase)
+    moves.run_until(d, turning.ends_phase)
     return ""
 
 
@@ -42,7 +42,7 @@ def until(d: Debugger, text: str) -> str:
     now = d.stop.event.iteration
     if location.iteration and location.iteration <= now:
         raise CommandError(f"iteration {location.iteration} is not ahead: this is iteration {now}")
-    d.run_until(lambda event: d.is_at(location, event), f"until {text}")
+    moves.run_until(d, lambda event: d.is_at(location, event), f"until {text}")
     return note
 
 
@@ -51,21 +51,21 @@ def continue_(d: Debugger, text: str) -> str:
     """continue (c): run to the next breakpoint or to the end.
     Among the commands of a breakpoint: go on with what was asked for before, e.g. `until update`.
     """
-    d.run_until(lambda event: False)
+    moves.run_until(d, lambda event: False)
     return ""
 
 
 @command(arguments.nothing, "back", moves=True)
 def rs(d: Debugger, text: str) -> str:
     """rs (back): step backwards, to the event before this one. The program stays where it is."""
-    d.run_back_to(lambda event: True, "rs")
+    moves.run_back_to(d, lambda event: True, "rs")
     return ""
 
 
 @command(arguments.nothing, moves=True)
 def rn(d: Debugger, text: str) -> str:
     """rn: backwards to the turning point of the focused parameter before this one."""
-    d.run_back_to(d.is_turning_point, "rn")
+    moves.run_back_to(d, d.is_turning_point, "rn")
     return ""
 
 
@@ -74,7 +74,7 @@ def rc(d: Debugger, text: str) -> str:
     """rc: backwards to where a breakpoint stops, else to the oldest event that is known.
     Conditions and watchpoints are evaluated on what is recorded; hits are not counted.
     """
-    d.run_back_to(lambda event: False, "rc")
+    moves.run_back_to(d, lambda event: False, "rc")
     return ""
 
 
@@ -92,7 +92,7 @@ def goto(d: Debugger, text: str) -> str:
         nth = int(more[2]) if len(more) > 2 else 1
         _go_to_iteration(d, text, int(more[0]), kind, nth)
     elif int(word) > d.present:
-        d.walk_on(lambda event: d.present >= int(word), f"goto {word}")
+        moves.run_straight(d, lambda event: d.present >= int(word), f"goto {word}")
     else:
         _go_to(d, int(word), f"goto {word}")
     return ""
@@ -119,7 +119,7 @@ def _go_to_iteration(d: Debugger, text: str, number: int, kind: str, nth: int) -
     if found is not None:
         _go_to(d, found, f"goto {text}")
     else:
-        d.walk_on(wanted, f"goto {text}")
+        moves.run_straight(d, wanted, f"goto {text}")
 
 
 def _go_to(d: Debugger, position: int, reason: str) -> None:
