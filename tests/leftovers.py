@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from backpropdbg.probe.arrival import Arrival
+from backpropdbg.probe.arrival import Accumulation, Arrival
 
 
 def hooks() -> dict[str, list[Any]]:
@@ -31,7 +31,7 @@ def closures() -> int:
     alive = gc.get_objects()
     made = [f for f in alive if type(f) is FunctionType and "<locals>" in f.__qualname__]
     mine = [f for f in made if (f.__module__ or "").startswith("backpropdbg.probe.")]
-    return sum("fork" not in f.__qualname__ for f in mine) + sum(type(hook) is Arrival for hook in alive)
+    return sum("fork" not in f.__qualname__ for f in mine) + sum(type(hook) in (Accumulation, Arrival) for hook in alive)
 
 
 def left_on(model: torch.nn.Module) -> list[Any]:

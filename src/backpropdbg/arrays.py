@@ -70,7 +70,7 @@ class StoredArray(Held):
         return self.facts(False).form.shape if self.stored is not None else tuple(self._array.shape)
 
     @property
-    def in_memory(self) -> bool:
+    def in_memory(self) -> bool:  # type: ignore[override]
         return self.stored is None
 
     @property

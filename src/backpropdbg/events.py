@@ -4,7 +4,7 @@ Tensors appear as `Held` handles, whose arithmetic lives in the probe; this modu
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 
@@ -343,7 +343,7 @@ def _present(*found: Held | None) -> list[Held]:
     return [held for held in found if held is not None]
 
 
-_HANDLES: dict[type, Callable[[Any], list[Held]]] = {
+_HANDLES: dict[type, Callable[[Any], list[Held]]] = dict.fromkeys(get_args(Event), lambda e: []) | {
     LossComputed: lambda e: [e.loss],
     BackwardStarted: lambda e: _present(e.loss, *e.carried.values(), *e.weights.values()),
     BackwardUse: lambda e: [e.partial] if e.partial is not None else [],
@@ -365,5 +365,4 @@ _HANDLES: dict[type, Callable[[Any], list[Held]]] = {
 
 def handles(event: Event) -> list[Held]:
     """Return every tensor that an event keeps."""
-    find = _HANDLES.get(type(event))
-    return find(event) if find is not None else []
+    return _HANDLES[type(event)](event)

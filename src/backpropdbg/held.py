@@ -166,13 +166,14 @@ class Held:
     """A tensor that was kept, or only its statistics once the budget let it go.
 
     Attributes:
-        nbytes: of the tensor in memory.
+        nbytes: of the tensor in memory. in_memory: True until it was let go.
         stored: where a file has it too. What was let go comes back from there when asked for.
         sum_so_far: of a partial that was let go within the newest backward: it and all before it, added up.
     """
 
-    __slots__ = ("__weakref__", "nbytes", "stored", "sum_so_far")
+    __slots__ = ("__weakref__", "in_memory", "nbytes", "stored", "sum_so_far")
     nbytes: int
+    in_memory: bool
     stored: Stored | None
     sum_so_far: "Held | None"
 
@@ -189,11 +190,6 @@ class Held:
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of its dimensions."""
-        raise NotImplementedError
-
-    @property
-    def in_memory(self) -> bool:
-        """True until it was let go."""
         raise NotImplementedError
 
     @property

@@ -1,18 +1,18 @@
-"""The hook on one edge into a parameter: it hands out that use's partial.
+"""The hooks of a backward: on an edge into a parameter, which hands out that use's partial, and on the parameter.
 
 One object each, without a closure: with thousands of uses Python's collector looks through everything that there is
 again and again, and ten things more for each use made up half of what watching costs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from backpropdbg.events import BackwardUse, PartialEdited, Use
-from backpropdbg.probe.tensors import HeldTensor, copy
-from backpropdbg.probe.watch import Watch, guarded, quiet
+from backpropdbg.events import Accumulated, BackwardUse, PartialEdited, Use
+from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
+from backpropdbg.probe.watch import Watch, quiet, unseen
 
 Gradients = Sequence[Tensor | None]
 
@@ -41,33 +41,40 @@ class Arrival:
         self.watch, self.slot, self.use, self.run, self.arrivals = watch, slot, use, run, arrivals
         self.through, self.shape, self.changes_in_place = through, shape, changes_in_place
 
-    @guarded
     def __call__(self, grad_inputs: Gradients, grad_outputs: Gradients) -> Gradients | None:
         """A post-hook of an autograd node; returns what flows on, where the user put another in its place."""
         watch = self.watch
         if watch.off:
             return None
-        use, grad = self.use, grad_inputs[self.slot]
-        held = None if grad is None else self._held(grad)
-        self.arrivals[use.parameter] = order = self.arrivals.get(use.parameter, 0) + 1
-        here = watch.here
+        try:  # as `guarded` does, which takes longer
+            with unseen():
+                return self._arrived(watch, grad_inputs)
+        except Exception as error:
+            watch.report(error)
+            return None
+
+    def _arrived(self, watch: Watch, grad_inputs: Gradients) -> Gradients | None:
+        use, grad, here = self.use, grad_inputs[self.slot], watch.here
+        name = use.parameter
+        if grad is None:
+            held = None
+        elif self.through or self.changes_in_place or grad.requires_grad or grad.shape != self.shape:
+            held = self._mapped(grad)
+        else:
+            # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
+            held = HeldTensor(grad)
+        self.arrivals[name] = order = self.arrivals.get(name, 0) + 1
         here.arrived = grad, self.through
         try:
-            watch.show(BackwardUse(watch.iteration, self.run, use, held, order), use.parameter, held)
+            watch.show(BackwardUse(watch.iteration, self.run, use, held, order), name, held)
         finally:
             here.arrived = None
             edited, here.edited = here.edited, None
         if edited is None:
             return None
         other = HeldTensor(edited)
-        watch.show(PartialEdited(watch.iteration, self.run, use, other), use.parameter, other)
+        watch.show(PartialEdited(watch.iteration, self.run, use, other), name, other)
         return (*grad_inputs[: self.slot], edited, *grad_inputs[self.slot + 1 :])
-
-    def _held(self, grad: Tensor) -> HeldTensor:
-        if self.through or self.changes_in_place or grad.shape != self.shape or grad.requires_grad:
-            return self._mapped(grad)
-        # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
-        return HeldTensor(grad)
 
     def _mapped(self, grad: Tensor) -> HeldTensor:
         """What flows on from a cast or view, in the parameter's own shape; a copy where it could change later."""
@@ -78,3 +85,40 @@ class Arrival:
             if grad.shape != self.shape:
                 grad = grad.sum_to_size(self.shape)
             return copy(grad) if self.changes_in_place else HeldTensor(grad)
+
+
+class Accumulation:
+    """The hook on a parameter: once the engine has accumulated into it, hands out what `.grad` holds.
+
+    Args:
+        reach: by each run in progress, the parameters that it accumulates into.
+    """
+
+    __slots__ = ("name", "reach", "run", "watch")
+
+    def __init__(self, watch: Watch, name: str, run: int, reach: Mapping[int, Collection[str]]) -> None:
+        self.watch, self.name, self.run, self.reach = watch, name, run, reach
+
+    def __call__(self, leaf: Tensor) -> None:
+        """A hook of a leaf, after AccumulateGrad."""
+        watch = self.watch
+        if watch.off:
+            return
+        try:  # see `Arrival`
+            with unseen():
+                if len(self.reach) == 1 or not self._is_of_another():
+                    self._accumulated(watch, leaf.grad)
+        except Exception as error:
+            watch.report(error)
+
+    def _is_of_another(self) -> bool:
+        """True where it is a run within this one that accumulates."""
+        return any(other > self.run and self.name in reach for other, reach in list(self.reach.items()))
+
+    def _accumulated(self, watch: Watch, grad: Tensor | None) -> None:
+        if grad is None:
+            return
+        name = self.name
+        held = watch.grads[name] = watch.keep(name, grad) if watch.policy.snapshots else not_kept(grad)
+        watch.pending.add(name)
+        watch.emit(Accumulated(watch.iteration, self.run, name, held))

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from backpropdbg.events import (
-    Accumulated,
     BackwardFinished,
     BackwardStarted,
     Followed,
@@ -19,16 +18,16 @@ from backpropdbg.events import (
     Held,
     Use,
 )
-from backpropdbg.probe.arrival import Arrival, Gradients
+from backpropdbg.probe.arrival import Accumulation, Arrival, Gradients
 from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
-from backpropdbg.probe.tensors import HeldTensor, not_kept
+from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, node_name, node_number
+from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, node_name
 from backpropdbg.probe.watch import Watch, guarded, transforming
 
 _READ = 8
@@ -121,7 +120,7 @@ class Backward:
         edges = find_edges(outputs)
         if watch.names.narrowed:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
-        known = {id(e.leaf): watch.names.of(e.leaf) for e in edges}
+        known = {key: watch.names.of(leaf) for key, leaf in {id(e.leaf): e.leaf for e in edges}.items()}
         names = [known[id(e.leaf)] for e in edges]
         cached = count_consumers(roots, self._forward.cached) if self._forward.cached else {}
         uses = self._number(edges, names, list(cached.values()))
@@ -160,26 +159,23 @@ class Backward:
             self.reading.begin(run, outputs, inputs, accumulates),
         )
         arrivals: dict[str, int] = {}
-        for edge, use in zip(edges, uses, strict=True):
-            hooked = bool(edge.leaf._backward_hooks)
-            hook = Arrival(watch, edge.slot, use, run, arrivals, edge.through, edge.leaf.shape, hooked)
-            handles.setdefault(use.parameter, []).append(edge.node.register_hook(hook))
-        for node, members in _groups(edges, uses).items():
+        groups: dict[Any, list[Use]] = {}
+        for name, use, (_, slot, _, node, leaf, through) in zip(names, uses, edges, strict=True):
+            arrival = Arrival(watch, slot, use, run, arrivals, through, leaf.shape, bool(leaf._backward_hooks))
+            handles.setdefault(name, []).append(node.register_hook(arrival))
+            if through:
+                groups.setdefault(through[-1], []).append(use)
+        for node, members in groups.items():
             hook = node.register_hook(self._group_hook(node_name(node), members, run))
             handles.setdefault(members[0].parameter, []).append(hook)
         if accumulates:
             self._reach[run] = reached
             for name in reached:
-                leaf: Any = leaves[name]
-                theirs = dict(leaf._post_accumulate_grad_hooks or {})
-                if theirs:  # ours goes first: theirs may step and clear `.grad`
-                    leaf._post_accumulate_grad_hooks.clear()
-                hook = leaf.register_post_accumulate_grad_hook(self._accumulate_hook(name, run))
+                hook = _put_first(leaves[name], Accumulation(watch, name, run, self._reach))
                 handles.setdefault(name, []).append(hook)
-                leaf._post_accumulate_grad_hooks.update(theirs)
         for one, more in further:
             self._hook_computed(one, more, run, arrivals, handles)
-        del edges, roots, alone, found, further
+        del edges, roots, alone, found, further, groups
         watch.emit(started)
         if watch.names.narrowed:
             watch.settle()
@@ -187,35 +183,29 @@ class Backward:
     def _number(self, edges: list[Edge], names: list[str], cached: Sequence[int] = ()) -> list[Use]:
         forward = self._forward
         totals: dict[str, int] = {}
+        places = []
         for name in names:
-            totals[name] = totals.get(name, 0) + 1
+            totals[name] = place = totals.get(name, 0) + 1
+            places.append(place)
         groups: dict[Any, int] = {}
-        places: dict[str, int] = {}
-        uses = []
-        numbers = self._numbers.of(zip(names, edges, strict=True))
-        for edge, name, number in zip(edges, names, numbers, strict=True):
-            places[name] = place = places.get(name, 0) + 1
-            order, node = node_number(edge.node), node_name(edge.node)
-            call, index = forward.use_of(order)
-            fused, batch = is_fused(node), forward.batched(order)
-            inside = self.inside.of(edge.node, edge.slot, edge.leaf, totals[name]) if fused else batch or 0
-            inside = (cached[-1 - inside] if -inside <= len(cached) else 0) if inside < 0 else inside
+        uses, last = [], None
+        numbers = self._numbers.of(names, edges)
+        for edge, name, number, place in zip(edges, names, numbers, places, strict=True):
+            order, slot, kind, node, leaf, through = edge
+            if node is not last:
+                last, fused, batch = node, is_fused(kind), forward.batched(order)
+                call, index = forward.use_of(order)
+                module, times, where = (call.module, call.call, call.where) if call is not None else ("", 0, None)
+            total = totals[name]
+            group = groups.setdefault(through[-1], len(groups) + 1) if through else 0
+            inside, hidden = 0, False
+            if fused or batch is not None:
+                inside = self.inside.of(node, slot, leaf, total) if fused else batch or 0
+                inside = (cached[-1 - inside] if -inside <= len(cached) else 0) if inside < 0 else inside
+                hidden = inside != 1
+            shared = not fused and batch is not None and batch < 0
             uses.append(
-                Use(
-                    name,
-                    number,
-                    totals[name],
-                    call.module if call else "",
-                    call.call if call else 0,
-                    node,
-                    call.where if call else None,
-                    index,
-                    groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0,
-                    (fused or batch is not None) and inside != 1,
-                    place,
-                    inside,
-                    not fused and batch is not None and batch < 0,
-                )
+                Use(name, number, total, module, times, kind, where, index, group, hidden, place, inside, shared)
             )
         return uses
 
@@ -268,23 +258,6 @@ class Backward:
         event = GroupSummed(self.watch.iteration, run, name, group, numbers, node, dtype, held)
         self.watch.show(event, name, held)
 
-    def _accumulate_hook(self, name: str, run: int) -> Callable[[Tensor], None]:
-        def accumulated(leaf: Tensor) -> None:
-            if not self.watch.off:
-                self._accumulated(leaf, name, run)
-
-        return accumulated
-
-    @guarded
-    def _accumulated(self, leaf: Tensor, name: str, run: int) -> None:
-        watch = self.watch
-        if any(other > run and name in reach for other, reach in self._reach.items()):
-            return  # it is a run within this one that accumulates
-        if leaf.grad is not None:
-            held = watch.grads[name] = watch.keep(name, leaf.grad) if watch.policy.snapshots else not_kept(leaf.grad)
-            watch.pending.add(name)
-            watch.emit(Accumulated(watch.iteration, run, name, held))
-
     @guarded
     def _end(self, run: int, failed: bool) -> None:
         watch = self.watch
@@ -299,10 +272,12 @@ class Backward:
             self._update.run_ended()
 
 
-def _groups(edges: list[Edge], uses: list[Use]) -> dict[Any, list[Use]]:
-    """The uses that share a cast or view, by its node."""
-    found: dict[Any, list[Use]] = {}
-    for edge, use in zip(edges, uses, strict=True):
-        if use.group:
-            found.setdefault(edge.through[-1], []).append(use)
-    return found
+def _put_first(leaf: Any, hook: Accumulation) -> RemovableHandle:
+    """Register a hook of a leaf before those of the program, which may step and clear `.grad`."""
+    theirs = dict(leaf._post_accumulate_grad_hooks or {})
+    if theirs:
+        leaf._post_accumulate_grad_hooks.clear()
+    handle: RemovableHandle = leaf.register_post_accumulate_grad_hook(hook)
+    if theirs:
+        leaf._post_accumulate_grad_hooks.update(theirs)
+    return handle

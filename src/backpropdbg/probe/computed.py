@@ -19,7 +19,7 @@ from backpropdbg.events import Held
 from backpropdbg.probe.frames import locals_of, user_frame, user_stack
 from backpropdbg.probe.holders import attributes, is_computed
 from backpropdbg.probe.tensors import HeldTensor
-from backpropdbg.probe.uses import Edge, leaves_below, node_name, node_number
+from backpropdbg.probe.uses import Edge, edge, leaves_below, node_name, node_number
 from backpropdbg.probe.watch import Watch
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
@@ -187,7 +187,7 @@ class Computed:
                 value = mark.value if mark is not None else HeldTensor(leaves[0].detach().to(_dtype(node)))
                 name, count = _numbered(text, place), len(self._marks.get(text, ()))
                 hooked = node in first or bool(shown is not None and shown._backward_hooks)
-                edges = [Edge(user, slot, leaves[0]) for user, slot in using]
+                edges = [edge(user, slot, leaves[0]) for user, slot in using]
                 retained = shown is not None and shown.retains_grad
                 found.append(Found(name, node, output, edges, leaves, value, count, hooked, retained))
         return found

@@ -23,9 +23,12 @@ class Call:
 
 
 class Thread:
-    """Stands for a thread, as long as that lives."""
+    """Stands for a thread, as long as that lives: whether the program ran anything in it, and a backward."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "ran", "ran_backward")
+
+    def __init__(self) -> None:
+        self.ran = self.ran_backward = False
 
 
 class Here(threading.local):

@@ -148,8 +148,8 @@ class Names:
 
     def of(self, leaf: Tensor) -> str:
         """Return the leaf's name: "leafN[shape]", by order of appearance, where nothing is found that holds it."""
-        known = self._leaves.get(leaf)
-        return known.names[0] if known is not None else self._name(leaf)
+        found = self._leaves.found.get(id(leaf))  # as `get` does, which takes longer
+        return found[0].names[0] if found is not None else self._name(leaf)
 
     def _name(self, leaf: Tensor) -> str:
         wish = self._held.get(leaf)

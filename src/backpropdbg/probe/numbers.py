@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 from itertools import count, islice
 
-from backpropdbg.probe.uses import Edge, node_name, node_number
+from backpropdbg.probe.uses import Edge
 
 _MOST = 100_000
 
@@ -34,15 +34,15 @@ class Numbers:
         """Count from 1 again."""
         self._known, self._newest = {}, {}
 
-    def of(self, edges: Iterable[tuple[str, Edge]]) -> list[int]:
-        """The numbers of the edges of one run; each comes with the name of its parameter, all in forward order."""
-        thread, found = _thread.own, []
-        for name, edge in edges:
-            key = name, thread, node_number(edge.node), node_name(edge.node), edge.slot
-            number = self._known.get(key)
+    def of(self, names: Iterable[str], edges: Iterable[Edge]) -> list[int]:
+        """The numbers of the edges of one run, which come with the names of their parameters, in forward order."""
+        thread, known, newest, found = _thread.own, self._known, self._newest, []
+        for name, (node, slot, kind, *_) in zip(names, edges, strict=True):
+            key = name, thread, node, kind, slot
+            number = known.get(key)
             if number is None:
-                self._newest[name] = self._known[key] = number = self._newest.get(name, 0) + 1
+                newest[name] = known[key] = number = newest.get(name, 0) + 1
             found.append(number)
-        if len(self._known) > _MOST:  # an iteration without end: nobody runs backward through the older half any more
+        if len(known) > _MOST:  # an iteration without end: nobody runs backward through the older half any more
             self._known = dict(islice(self._known.items(), _MOST // 2, None))
         return found

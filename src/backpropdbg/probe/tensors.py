@@ -36,6 +36,7 @@ class HeldTensor(Held):
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
+        self.in_memory = True
         self._shape = tensor.shape
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
         self._norm: float | None = None
@@ -65,10 +66,6 @@ class HeldTensor(Held):
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(self._shape)
-
-    @property
-    def in_memory(self) -> bool:
-        return self.tensor is not None
 
     @property
     def kept(self) -> bool:
@@ -219,7 +216,7 @@ class HeldTensor(Held):
     def drop(self, measure: bool = True) -> None:
         if measure:
             self.norm()
-        self.tensor = None
+        self.tensor, self.in_memory = None, False
 
     def wide(self) -> Tensor:
         return as_wide(self._there)
@@ -250,6 +247,7 @@ class StoredTensor(HeldTensor):
 
     def __init__(self, stored: Stored) -> None:
         self.tensor = self._norm = self._vmax = self._largest = self.sum_so_far = None
+        self.in_memory = False
         self.stored: Stored = stored
         self._facts: Facts | None = None
 
@@ -295,7 +293,7 @@ class PassingTensor(HeldTensor):
     def __init__(self, source: Tensor) -> None:
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
-        self.nbytes = source.nbytes
+        self.in_memory = True
         self._norm = self._vmax = self._largest = self.sum_so_far = self.stored = None
 
     @property
@@ -305,11 +303,15 @@ class PassingTensor(HeldTensor):
         return self._shown
 
     @property
+    def nbytes(self) -> int:  # type: ignore[override]
+        return self._source.nbytes if self._source is not None else 0
+
+    @property
     def _shape(self) -> torch.Size:  # type: ignore[override]
         return self._source.shape if self._source is not None else torch.Size()
 
     def drop(self, measure: bool = False) -> None:
-        self._source = self._shown = None
+        self._source, self._shown, self.in_memory = None, None, False
 
 
 def as_matrix(t: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ edges, and the node itself maps each partial back to the leaf's shape and dtype.
 
 import functools
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -70,12 +71,29 @@ def node_of(output: Any) -> Any:
 
 
 class Edge(NamedTuple):
-    """One use: the node and slot that deliver the partial. through: the cast or view it passes, or None."""
+    """One use: the node and slot that deliver the partial.
 
-    node: Any
+    Attributes:
+        number, slot: of the node; edges in this order are in forward order, and where one node hands several partials
+            to a leaf, in the order in which the engine adds them.
+        kind: the node's name. through: the casts or views that it passes.
+    """
+
+    number: int
     slot: int
+    kind: str
+    node: Any
     leaf: Tensor
     through: tuple[Any, ...] = ()
+
+
+_forward_order = itemgetter(0, 1)
+
+
+def edge(node: Any, slot: int, leaf: Tensor, through: tuple[Any, ...] = ()) -> Edge:
+    """The edge from a slot of a node."""
+    kind = type(node)
+    return Edge(kind._sequence_nr(node), slot, kind.name(node), node, leaf, through)
 
 
 def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
@@ -84,24 +102,23 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
     The caller must let the result go before the backward ends: nodes that are kept keep the graph.
     """
     found: list[Edge] = []
-    seen = {node for node in map(node_of, roots) if node is not None and type(node) is not _Accumulate}
-    nodes, stack, shared = list(seen), list(seen), set()
+    begin = {node for node in map(node_of, roots) if node is not None and type(node) is not _Accumulate}
+    seen, stack, shared = dict.fromkeys(begin), list(begin), set()
     while stack:
         node = stack.pop()
         for slot, (target, _) in enumerate(node.next_functions):
             if target is None:
                 continue
             if type(target) is _Accumulate:
-                found.append(Edge(node, slot, target.variable))
+                found.append(edge(node, slot, target.variable))
             elif target in seen:
                 shared.add(target)
             else:
-                seen.add(target)
-                nodes.append(target)
+                seen[target] = None
                 stack.append(target)
-    if any(node_name(node).startswith(_SEE_THROUGH) for node in shared):
-        consumers = _consumers(nodes)
-        found = [edge for direct in found for edge in _look_through(direct, consumers)]
+    if shared and any(node_name(node).startswith(_SEE_THROUGH) for node in shared):
+        consumers = _consumers(seen)
+        found = [use for direct in found for use in _look_through(direct, consumers)]
     found.sort(key=_forward_order)
     return found
 
@@ -126,11 +143,6 @@ def leaves_below(nodes: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def _forward_order(edge: Edge) -> tuple[int, int]:
-    """By node, then by slot: the engine adds what one node hands to a leaf in the order of its slots."""
-    return node_number(edge.node), edge.slot
-
-
 def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:
     """Which nodes take each node's output, and in which slot."""
     found: dict[Any, list[tuple[Any, int]]] = {}
@@ -141,14 +153,14 @@ def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:
     return found
 
 
-def _look_through(edge: Edge, consumers: dict[Any, list[tuple[Any, int]]]) -> list[Edge]:
+def _look_through(direct: Edge, consumers: dict[Any, list[tuple[Any, int]]]) -> list[Edge]:
     """Replace an edge that several nodes share through a cast or view by those nodes' edges."""
-    using = consumers.get(edge.node, [])
-    if not node_name(edge.node).startswith(_SEE_THROUGH) or not using:
-        return [edge]
-    behind = [Edge(node, slot, edge.leaf, (edge.node, *edge.through)) for node, slot in using]
+    using = consumers.get(direct.node, [])
+    if not direct.kind.startswith(_SEE_THROUGH) or not using:
+        return [direct]
+    behind = [edge(node, slot, direct.leaf, (direct.node, *direct.through)) for node, slot in using]
     deeper = [found for e in behind for found in _look_through(e, consumers)]
-    return deeper if len(deeper) > 1 else [edge]
+    return deeper if len(deeper) > 1 else [direct]
 
 
 def feeders(roots: Iterable[Any], bracket: Any, floor: int) -> tuple[int, ...]:

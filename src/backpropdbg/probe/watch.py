@@ -170,26 +170,26 @@ class Watch:
         self.gone = True
 
     def emit(self, event: Event) -> None:
-        """Hand an event out; it may block there, or raise a BaseException to end the program."""
+        """Hand an event out, `unseen`; it may block there, or raise a BaseException to end the program."""
         if self.gone:
             return
-        before, _quiet.off = _quiet.off, True  # as `quiet` does, which takes longer
+        here = _quiet
+        before, here.off = here.off, True  # as `quiet` does, which takes longer
         try:
-            with unseen():
-                self.sink(event)
+            self.sink(event)
         finally:
-            _quiet.off = before
+            here.off = before
 
     def show(self, event: Event, name: str, held: HeldTensor | None) -> None:
         """Hand out an event about a gradient of a parameter; where there is no room to keep that, let it go then."""
-        large = held if name in self.large else None
-        if large is not None:
-            large.nbytes = 0
+        if held is None or name not in self.large:
+            self.emit(event)
+            return
+        held.nbytes = 0
         try:
             self.emit(event)
         finally:
-            if large is not None:
-                large.drop(measure=True)
+            held.drop(measure=True)
 
     def report(self, error: Exception) -> None:
         """Tell of a failure of ours."""
@@ -202,7 +202,8 @@ class Watch:
                 trace = trace.tb_next
             line = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
             text = str(error).splitlines()[0] if str(error) else ""
-            self.emit(Anomaly(self.iteration, f"{type(error).__name__}: {text}{line}"))
+            with unseen():
+                self.emit(Anomaly(self.iteration, f"{type(error).__name__}: {text}{line}"))
         except Exception:
             pass
         finally:
@@ -215,9 +216,13 @@ class Watch:
 
     def enter_thread(self, *, backward: bool = False) -> None:
         """The program runs forward or backward in this thread."""
-        self._threads.add(self.here.thread)
-        if backward:
-            self._backward.add(self.here.thread)
+        thread = self.here.thread
+        if not thread.ran:
+            thread.ran = True
+            self._threads.add(thread)
+        if backward and not thread.ran_backward:
+            thread.ran_backward = True
+            self._backward.add(thread)
 
     @property
     def alone(self) -> bool:
@@ -260,7 +265,8 @@ class Watch:
         for tell in self.on_new_iteration:
             tell()
         if self.policy.partials:
-            self.emit(self.state())
+            with unseen():
+                self.emit(self.state())
 
     def state(self) -> IterationStarted:
         """What there is to start from."""

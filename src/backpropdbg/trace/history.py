@@ -4,6 +4,7 @@ import bisect
 import linecache
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from typing import Any
 
 from backpropdbg.events import BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
 from backpropdbg.trace.file import File, Names
@@ -13,6 +14,7 @@ DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
 MOST_IN_ONE = 200_000
 LAST = 32
+_PARTIALS = {BackwardUse, GroupSummed, PartialEdited}
 
 
 class Trace:
@@ -73,29 +75,30 @@ class Trace:
 
     def append(self, event: Event) -> int:
         """Add an event; return its position."""
-        events, kept = self._events, self._kept
+        events, kind = self._events, type(event)
         position = self._base + len(events)
         events.append(event)
-        number = event.iteration
-        if number not in self._starts or isinstance(event, BackwardStarted):
-            self._starts.setdefault(number, position)
+        if kind is BackwardStarted or event.iteration not in self._starts:
+            self._starts.setdefault(event.iteration, position)
             self._needed = position
             self._let_sums_go()
         shown = handles(event)
         if self._file is not None:
             self._file.add(position, event, shown)
-        for held in shown:
-            if held.in_memory:
-                # A handle that is used again lives as long as the newest event that shows it.
-                if kept.pop(held, None) is None:
-                    self._bytes += held.nbytes
-                kept[held] = position
-        if isinstance(event, (BackwardUse, GroupSummed, PartialEdited)):
-            self._note_partial(event, position, shown)
+        if shown:
+            kept = self._kept
+            for held in shown:
+                if held.in_memory:
+                    # A handle that is used again lives as long as the newest event that shows it.
+                    if kept.pop(held, None) is None:
+                        self._bytes += held.nbytes
+                    kept[held] = position
+            if kind in _PARTIALS:
+                self._note_partial(event, position, shown[0])
         if self._bytes > self._budget:
             self._drop_tensors()
         if len(events) > self._max_events:
-            self._forget(number)
+            self._forget(event.iteration)
         return position
 
     def __getitem__(self, position: int) -> Event:
@@ -194,14 +197,12 @@ class Trace:
                 self._file.settle(held)
             held.drop(self._statistics)
 
-    def _note_partial(
-        self, event: BackwardUse | GroupSummed | PartialEdited, position: int, shown: Sequence[Held]
-    ) -> None:
-        name = event.parameter if isinstance(event, GroupSummed) else event.use.parameter
+    def _note_partial(self, event: Any, position: int, held: Held) -> None:
+        name = event.parameter if type(event) is GroupSummed else event.use.parameter
         mine = self._partials.get(name)
         if mine is None:
             mine = self._partials[name] = deque()
-        if shown and shown[0].in_memory and shown[0].nbytes:
+        if held.in_memory and held.nbytes:
             mine.append(position)
         while self._bytes > self._budget and len(mine) > LAST:
             oldest = mine.popleft()
