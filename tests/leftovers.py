@@ -31,7 +31,8 @@ def closures() -> int:
     alive = gc.get_objects()
     made = [f for f in alive if type(f) is FunctionType and "<locals>" in f.__qualname__]
     mine = [f for f in made if (f.__module__ or "").startswith("backpropdbg.probe.")]
-    return sum("fork" not in f.__qualname__ for f in mine) + sum(type(hook) in (Accumulation, Arrival) for hook in alive)
+    hooks = [thing for thing in alive if type(thing) in (Accumulation, Arrival)]
+    return sum("fork" not in f.__qualname__ for f in mine) + len(hooks)
 
 
 def left_on(model: torch.nn.Module) -> list[Any]:

@@ -28,7 +28,7 @@ from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, node_name
-from backpropdbg.probe.watch import Watch, guarded, transforming
+from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
 
 _READ = 8
 Handles = dict[str, list[RemovableHandle]]  # by the parameter that a hook is for
@@ -54,7 +54,7 @@ class Backward:
     def run(self, original: Callable[..., Any], outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """Stand in for `torch.autograd._engine_run_backward`."""
         watch = self.watch
-        if watch.off or torch.compiler.is_compiling() or transforming():
+        if watch.off or is_compiling() or transforming():
             return original(outputs, *args, **kwargs)
         watch.enter_thread(backward=True)
         watch.prune()

@@ -2,14 +2,11 @@
 
 import bisect
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from types import MethodWrapperType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
 from backpropdbg.probe.computed import Computed
@@ -20,7 +17,7 @@ from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import feeders, node_number
-from backpropdbg.probe.watch import Watch, guarded, transforming
+from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
 
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
@@ -28,7 +25,7 @@ _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _DEEPEST, _MOST = 16, 100_000
 
 
-def _elsewhere() -> bool:
+def elsewhere() -> bool:
     """True where a call is none of the forward's: in a backward, while tracing, inside of a transform."""
     return _running() != -1 or _tracing() is not None or transforming()
 
@@ -61,11 +58,12 @@ class Forward:
 
     def before_call(self, module: torch.nn.Module, args: Any) -> None:
         """Global forward pre-hook."""
-        if torch.compiler.is_compiling() or self.watch.off or _elsewhere():
+        watch = self.watch
+        if is_compiling() or watch.off or elsewhere():
             return
-        here, frame = self.watch.here, sys._getframe(1)
+        here, frame = watch.here, sys._getframe(1)
         if not here.calls:
-            if here.unwatched or not torch.is_grad_enabled() or not self.watch.names.is_registered(module):
+            if here.unwatched or not torch.is_grad_enabled() or not watch.names.is_registered(module):
                 here.unwatched.append(frame)  # no parameter enters a graph here
                 return
             self._enter_root(module, args)
@@ -124,16 +122,18 @@ class Forward:
 
     def after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Global forward hook, also called where the forward raised."""
-        if torch.compiler.is_compiling() or self.watch.off or _elsewhere():
+        watch = self.watch
+        if is_compiling() or watch.off or elsewhere():
             return
-        here = self.watch.here
+        here = watch.here
         if here.unwatched:
             here.unwatched.pop()
             return
-        while here.calls:
-            call = here.calls.pop()
+        calls = here.calls
+        while calls:
+            call = calls.pop()
             if call.module is module:
-                self._leave(call, output, not here.calls)
+                self._leave(call, output, not calls)
                 return
 
     @guarded
@@ -148,18 +148,19 @@ class Forward:
             self.watch.emit(LossComputed(self.watch.iteration, name, held, user_location(), self.feeds(output)))
 
     def _use(self, call: Call, output: Any) -> None:
-        own = [p for p in call.module._parameters.values() if p is not None and p.requires_grad and p.is_leaf]
-        replaced = self.watch.names.replaced(call.module)
-        if own and (in_vmap() or is_cached(call.module)):
-            self._in_batches(call.low, output if is_cached(call.module) else None)
-        if self.watch.names.narrowed:
-            own = [p for p in own if self.watch.names.tracks(p)]
-        nodes = _nodes(output)
-        if own and nodes and not _is_library(call.module):
+        module, names = call.module, self.watch.names
+        own = [p for p in module._parameters.values() if p is not None and p.requires_grad and p.is_leaf]
+        replaced = names.replaced(module)
+        if own and (in_vmap() or is_cached(module)):
+            self._in_batches(call.low, output if is_cached(module) else None)
+        if names.narrowed:
+            own = [p for p in own if names.tracks(p)]
+        nodes = _nodes(output) if own or replaced else []
+        if own and nodes and not _is_library(module):
             # Its own code may hand a parameter to a call inside, which counts there, or take none at all.
             own = [p for p in own if self._takes(nodes, p, call.low)]
         if (own or replaced) and nodes:
-            self._add(self.watch.names.module(call.module), own, call.low, call.where, output, replaced, bare=False)
+            self._add(names.module(module), own, call.low, call.where, output, replaced, bare=False)
 
     # -- bare uses -------------------------------------------------------------------------------
 
@@ -220,26 +221,31 @@ class Forward:
         *,
         bare: bool,
     ) -> None:
-        used = tuple([self.watch.names.of(p) for p in taken])
-        feeds, index = self.feeds(output), self._made
-        self._made += 1
-        call = 0 if bare else self._count("module " + module)
-        numbers = tuple([self._count(name) for name in used])
+        watch, counts = self.watch, self._counts
+        name_of = watch.names.of
+        used = tuple([name_of(p) for p in taken])
+        feeds, index, call = self.feeds(output), self._made, 0
+        self._made = index + 1
+        if not bare:
+            counted = "module " + module
+            counts[counted] = call = counts.get(counted, 0) + 1
+        numbers = []
+        for name in used:
+            counts[name] = number = counts.get(name, 0) + 1
+            numbers.append(number)
         held = _floating(output)
-        event = ForwardUse(self.watch.iteration, index, module, call, used, numbers, where, feeds, bare, held, replaced)
+        event = ForwardUse(
+            watch.iteration, index, module, call, used, tuple(numbers), where, feeds, bare, held, replaced
+        )
         self.calls[index] = event
         if len(self.calls) > _MOST:
             self._forget(index - _MOST // 2)
         self._own_nodes(low, sequence(), index)
         try:
-            self.watch.emit(event)
+            watch.emit(event)
         finally:
             if held is not None:
                 held.drop()
-
-    def _count(self, name: str) -> int:
-        self._counts[name] = self._counts.get(name, 0) + 1
-        return self._counts[name]
 
     def feeds(self, output: Any) -> tuple[int, ...]:
         """Indices of the calls whose output flows directly into `output`."""
@@ -252,16 +258,18 @@ class Forward:
 
     def _own_nodes(self, low: int, high: int, index: int) -> None:
         """Give the nodes from `low` to before `high` to a call, but for those of the calls inside it."""
-        inside = []
-        while self._segments and self._segments[-1][0] >= low:
-            inside.append(self._segments.pop())
-        for start, end, owner in reversed(inside):
-            if low < start:
-                self._segments.append((low, start, index))
-            self._segments.append((start, end, owner))
-            low = end
+        segments = self._segments
+        if segments and segments[-1][0] >= low:
+            inside = []
+            while segments and segments[-1][0] >= low:
+                inside.append(segments.pop())
+            for start, end, owner in reversed(inside):
+                if low < start:
+                    segments.append((low, start, index))
+                segments.append((start, end, owner))
+                low = end
         if low < high:
-            self._segments.append((low, high, index))
+            segments.append((low, high, index))
 
     def call_of(self, number: int) -> int | None:
         """The index of the innermost call whose forward made the node with this sequence number."""
@@ -303,66 +311,10 @@ def _owner(segments: Segments, number: int) -> int | None:
     return segments[at][2] if at >= 0 and number < segments[at][1] else None
 
 
-_GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
-
-
-def _grad_of(t: Tensor) -> Any:
-    """`t.grad`; torch's warning about a tensor that is no leaf names the user's line, not ours."""
-    if t.is_leaf or t.retains_grad:
-        return _GRAD(t)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        grad = _GRAD(t)
-    for warning in caught:
-        warnings.warn(warning.message, stacklevel=3)
-    return grad
-
-
-class BareUses(TorchFunctionMode):
-    """Sees operations that take a parameter outside of a library module's own call. idle: no more."""
-
-    idle = False
-
-    def __init__(self, forward: Forward) -> None:
-        super().__init__()
-        self._forward = forward
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func == _GRAD:
-            return _grad_of(args[0])
-        taken = self._taken(func, args, kwargs)
-        low = sequence() if taken else 0
-        result = func(*args, **kwargs)  # the only call: torch.jit.trace compares the lines that operations come from
-        if taken and not (type(func) is MethodWrapperType and _no_operation(result)):
-            self._forward.bare_use(taken, low, result)
-        return result
-
-    def _taken(self, func: Any, args: Any, kwargs: Any) -> list[Tensor]:
-        """The leaves that an operation takes, where anybody wants to know."""
-        if torch.compiler.is_compiling():
-            return []
-        forward = self._forward
-        if self.idle or forward.watch.off or not torch.is_grad_enabled() or _elsewhere():
-            return []
-        if forward.computed.variables:
-            forward.see_variables()
-        if forward.is_inside_library():
-            return []
-        if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
-            return [t for t in args[:1] if t.requires_grad and t.is_leaf]
-        return [t for t in _tensors((args, kwargs)) if t.requires_grad and t.is_leaf]
-
-
 def _leaves(module: torch.nn.Module, args: Any) -> Iterator[Tensor]:
     """What may enter a graph with a call: inputs that are leaves, then parameters."""
-    yield from (t for t in _tensors(args) if t.requires_grad and t.is_leaf)
+    yield from (t for t in tensors_in(args) if t.requires_grad and t.is_leaf)
     yield from (p for _, p in parameters(module))
-
-
-def _no_operation(result: Any) -> bool:
-    """True for what an attribute such as `.grad` or `.shape` returned."""
-    return not isinstance(result, Tensor) or result.grad_fn is None
 
 
 _library: dict[type, bool] = {}
@@ -377,7 +329,7 @@ def _is_library(module: torch.nn.Module) -> bool:
     return known
 
 
-def _tensors(value: Any, depth: int = 0) -> list[Tensor]:
+def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
     """The tensors in a nest of lists, tuples and dicts, which may contain itself."""
     if isinstance(value, Tensor):
         return [value]
@@ -385,7 +337,13 @@ def _tensors(value: Any, depth: int = 0) -> list[Tensor]:
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return []
-    return [t for v in value for t in _tensors(v, depth + 1)] if depth < _DEEPEST else []
+    found = []
+    for inside in value if depth < _DEEPEST else ():
+        if isinstance(inside, Tensor):
+            found.append(inside)
+        elif isinstance(inside, (list, tuple, dict)):
+            found += tensors_in(inside, depth + 1)
+    return found
 
 
 def _floating(output: Any) -> PassingTensor | None:
@@ -397,4 +355,6 @@ def _floating(output: Any) -> PassingTensor | None:
 
 def _nodes(output: Any) -> list[Any]:
     """The autograd nodes behind what a call returned."""
-    return [t.grad_fn for t in _tensors(output) if t.grad_fn is not None]
+    if isinstance(output, Tensor):
+        return [output.grad_fn] if output.grad_fn is not None else []
+    return [t.grad_fn for t in tensors_in(output) if t.grad_fn is not None]

@@ -16,9 +16,10 @@ from torch.optim.optimizer import (
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Event
 from backpropdbg.probe.backward import Backward
+from backpropdbg.probe.bare import BareUses
 from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.edit import fit
-from backpropdbg.probe.forward import BareUses, Forward
+from backpropdbg.probe.forward import Forward
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
 from backpropdbg.probe.tensors import HeldTensor

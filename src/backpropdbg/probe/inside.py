@@ -85,7 +85,7 @@ class Inside:
 def in_vmap() -> bool:
     """True inside of vmap."""
     stack = _transforms()
-    return stack is not None and any(layer.key() == _VMAP for layer in stack)
+    return stack is not None and any([layer.key() == _VMAP for layer in stack])
 
 
 def samples() -> int:

@@ -267,23 +267,26 @@ class Names:
 
     def replaced(self, module: nn.Module) -> tuple[str, ...]:
         """The module's own parameters that are tracked, and in whose place it has other tensors now."""
-        now = module._parameters
-        own = [(name, reference()) for name, reference in (self._own.get(module) or {}).items()]
-        gone = [p for name, p in own if p is not None and now.get(name) is not None and now[name] is not p]
-        return tuple([self.of(p) for p in gone if self.tracks(p)])
-
-    def _tracked(self) -> list[tuple[Known, Tensor]]:
-        """Every known leaf that is tracked and requires a gradient, in the owner's order."""
-        known = self._leaves.pairs()
-        return [(k, p) for k, p in known if k.tracked and p.requires_grad and (type(p) is Parameter or not is_lazy(p))]
+        now, gone = module._parameters, []
+        for name, reference in (self._own.get(module) or {}).items():
+            other, p = now.get(name), reference()
+            if other is not p and other is not None and p is not None:
+                gone.append(p)
+        return tuple([self.of(p) for p in gone if self.tracks(p)]) if gone else ()
 
     def parameters(self) -> list[tuple[str, Tensor]]:
-        """Those leaves, by the names that stand for them."""
-        return [(known.names[0], p) for known, p in self._tracked()]
+        """Every known leaf that is tracked and requires a gradient, in the owner's order, by its first name."""
+        found = []
+        for known, reference in list(self._leaves.found.values()):  # a leaf may die meanwhile
+            p = reference()
+            if p is not None and known.tracked and p.requires_grad and (type(p) is Parameter or not is_lazy(p)):
+                found.append((known.names[0], p))
+        return found
 
     def named(self) -> dict[str, tuple[str, ...]]:
         """All names of each of them."""
-        return {known.names[0]: known.names for known, _ in self._tracked()}
+        names = {known.names[0]: known.names for known, _ in self._leaves.pairs()}
+        return {name: names[name] for name, _ in self.parameters()}
 
     def all(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""

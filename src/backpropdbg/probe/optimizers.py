@@ -1,5 +1,6 @@
 """What an optimizer is, and what it is about to do to one parameter: see `recipes`."""
 
+import functools
 from typing import Any
 
 import torch
@@ -17,12 +18,18 @@ _SETTINGS |= {"betas", "eps", "amsgrad", "decoupled_weight_decay"}
 def summary(optimizer: Any) -> str:
     """Return e.g. "SGD lr=0.01 momentum=0.9" (of the first group; zeros are left out)."""
     group = optimizer.param_groups[0]
-    parts = [type(optimizer).__name__]
-    for key in ("lr", "momentum", "betas", "weight_decay"):
-        value = group.get(key)
-        if key in group and (key == "lr" or value):
-            shown = ",".join(f"{v:g}" for v in value) if isinstance(value, tuple) else f"{float(value):g}"
-            parts.append(f"{key}={shown}")
+    shown = [(key, _plain(group[key])) for key in ("lr", "momentum", "betas", "weight_decay") if key in group]
+    return _summary(type(optimizer).__name__, tuple(shown))
+
+
+@functools.lru_cache(maxsize=64)
+def _summary(kind: str, settings: tuple[tuple[str, Any], ...]) -> str:
+    parts = [kind]
+    for key, value in settings:
+        if key == "lr" or value:
+            parts.append(
+                f"{key}={','.join(f'{v:g}' for v in value) if isinstance(value, tuple) else f'{float(value):g}'}"
+            )
     return " ".join(parts)
 
 

@@ -5,13 +5,12 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch.optim.optimizer import Optimizer
 
 from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.optimizers import recipe, settings_of, summary
-from backpropdbg.probe.watch import Watch, guarded
+from backpropdbg.probe.watch import Watch, guarded, is_compiling
 
 _MOST_BY_HAND = 8
 
@@ -74,7 +73,7 @@ class Update:
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Global step pre-hook."""
         watch = self.watch
-        if torch.compiler.is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
+        if is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
             return
         watch.prune()
         steps = watch.here.steps
@@ -143,7 +142,7 @@ class Update:
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Global step post-hook; torch does not call it where the step raised."""
         watch = self.watch
-        if torch.compiler.is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
+        if is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
             return
         if watch.here.steps:
             watch.here.steps.pop()
@@ -176,7 +175,7 @@ class Update:
     def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
         """Stand in for `zero_grad` of optimizers and modules."""
         result = original(owner, *args, **kwargs)
-        off = self.watch.off or self.watch.asleep or torch.compiler.is_compiling()
+        off = self.watch.off or self.watch.asleep or is_compiling()
         if not off and not (isinstance(owner, Optimizer) and _is_part_of_a_graph(owner)):
             self.watch.prune()
             self._cleared(owner)

@@ -28,6 +28,7 @@ from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
 P = ParamSpec("P")
 R = TypeVar("R")
 
+is_compiling = torch.compiler.is_compiling
 _transforms = torch._C._functorch.get_interpreter_stack
 _VMAP = torch._C._functorch.TransformType.Vmap
 
