@@ -12,7 +12,7 @@ from torch.nn.parameter import Parameter
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PLAIN = {Tensor, Parameter}
 _LONG = 2**20  # bytes from which on other threads may run meanwhile
-_CPU = torch.device("cpu")
+_STRIDED = torch.strided
 
 
 def _memcmp(library: Callable[..., Any]) -> Any:
@@ -29,10 +29,8 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     """Compare bit for bit; both of the same shape and dtype, else False."""
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
         return False
-    if _is_plain(a) and _is_plain(b):
-        size = a.nbytes
-        compare = _compare if size < _LONG else _compare_long
-        return bool(compare(a.data_ptr(), b.data_ptr(), size) == 0)
+    if is_plain(a) and is_plain(b):
+        return same_memory(a.data_ptr(), b.data_ptr(), a.nbytes)
     if a.layout == torch.sparse_coo:
         a, b = a.coalesce(), b.coalesce()
         return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
@@ -43,15 +41,21 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.view(words), b.view(words))
 
 
+def same_memory(a: int, b: int, size: int) -> bool:
+    """Compare so many bytes at two addresses."""
+    compare = _compare if size < _LONG else _compare_long
+    return not compare(a, b, size)
+
+
 def words_of(t: Tensor) -> Tensor:
     """The bits of a tensor as integers in a row, as wide as they can be read."""
     flat = _flat(t if t.layout == torch.strided else t.to_dense())
     return flat.view(torch.int64 if _widens(flat) else _INTEGER[flat.element_size()])
 
 
-def _is_plain(t: Tensor) -> bool:
+def is_plain(t: Tensor) -> bool:
     """True where its numbers lie in memory one after the other, just as they are."""
-    if type(t) not in _PLAIN or t.device != _CPU or t.layout != torch.strided or not t.is_contiguous():
+    if type(t) not in _PLAIN or not t.is_cpu or t.layout is not _STRIDED or not t.is_contiguous():
         return False
     return not (t.is_complex() or t.is_neg())
 

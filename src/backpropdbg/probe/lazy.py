@@ -38,7 +38,7 @@ class Lazy(HeldTensor):
     ) -> None:
         self._operands: tuple[Operand, ...] = _operand(left), _operand(right)
         self._operation, self._dtype = operation, dtype or getattr(torch, left.dtype)
-        self._shape = left._shape
+        self._shape, self.in_memory = left._shape, True
         self.nbytes = math.prod(self._shape) * self._dtype.itemsize
         self._norm = self._vmax = self._largest = self.stored = self.sum_so_far = None
         self._whole: Tensor | None = None
@@ -55,10 +55,6 @@ class Lazy(HeldTensor):
     @property
     def dtype(self) -> str:
         return str(self._dtype).removeprefix("torch.")
-
-    @property
-    def in_memory(self) -> bool:
-        return True
 
     @property
     def kept(self) -> bool:

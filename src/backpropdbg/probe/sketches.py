@@ -1,15 +1,40 @@
-"""What stands in the place of a copy that memory has no room for: enough to tell whether the tensor changed."""
+"""Copies of tensors that may change, and what stands in the place of one that memory has no room for.
+
+Both tell whether the tensor still has the bits that it had.
+"""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from backpropdbg.probe.bits import same_bits, words_of
+from backpropdbg.probe.bits import is_plain, same_bits, same_memory, words_of
 from backpropdbg.probe.tensors import HeldTensor
 
 _COLUMNS = 4096
 COPIES = 4  # of a parameter that is watched: before and after the step, its gradient, and a partial
+
+
+class Copy(HeldTensor):
+    """A copy of a tensor, which knows where its bytes lie."""
+
+    __slots__ = ("_address", "_dtype")
+
+    def __init__(self, t: Tensor) -> None:
+        mine = t.detach().clone()
+        super().__init__(mine)
+        plain = is_plain(mine)
+        self._address = mine.data_ptr() if plain else 0
+        self._dtype = mine.dtype if plain else None
+
+    def is_of(self, t: Tensor) -> bool | None:
+        """True where the bits are these; None where the copy was let go."""
+        mine = self.tensor
+        if mine is None:
+            return None
+        if t.dtype is self._dtype and t.shape == self._shape and is_plain(t):
+            return same_memory(self._address, t.data_ptr(), self.nbytes)
+        return same_bits(mine, t.detach())
 
 
 class Sketch(HeldTensor):
@@ -40,9 +65,7 @@ def _sums(t: Tensor) -> Tensor:
 
 def is_still(held: HeldTensor | None, t: Tensor) -> bool | None:
     """True where a tensor has the bits that are held, as far as can be told; None where nothing of it is held."""
-    if isinstance(held, Sketch):
-        return held.is_of(t)
-    return None if held is None or held.tensor is None else same_bits(held.tensor, t.detach())
+    return held.is_of(t) if isinstance(held, (Copy, Sketch)) else None
 
 
 def without_room(parameters: Iterable[tuple[str, Tensor]], room: int | None) -> frozenset[str]:

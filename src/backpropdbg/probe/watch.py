@@ -22,8 +22,8 @@ from backpropdbg.probe.here import Here, Thread
 from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
-from backpropdbg.probe.sketches import Sketch, is_still, without_room
-from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
+from backpropdbg.probe.sketches import Copy, Sketch, is_still, without_room
+from backpropdbg.probe.tensors import HeldTensor, not_kept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -311,7 +311,7 @@ class Watch:
 
     def keep(self, name: str, t: Tensor) -> HeldTensor:
         """A copy of a parameter, or of its gradient; a sketch where there is no room for one."""
-        return Sketch(t) if name in self.large else copy(t)
+        return Sketch(t) if name in self.large else Copy(t)
 
     def let_go(self, alive: Mapping[str, Tensor]) -> None:
         """Drop the copies of all others."""
