@@ -87,10 +87,12 @@ class Run(Struct):
     def total(self) -> Held | None:
         """The partials so far, added as the engine does; None where there are none or one was not kept."""
         count, first = self.added
-        rest = self._all()[count:]
-        if not all(term.kept for term in rest):
+        rest = self._all()[count:] if self.waiting else self.terms[count:]
+        if not rest:
+            return first
+        if not all([term.kept for term in rest]):
             first, rest = self._from()
-        elif first is None and rest:
+        elif first is None:
             first, rest = rest[0], rest[1:]
         total = None if first is None else reduce(lambda a, b: a.plus(b), rest, first)
         if total is not None and not self.waiting:

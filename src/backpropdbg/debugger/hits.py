@@ -31,10 +31,12 @@ class Hit(Struct, frozen=True):
 def live(d: "Debugger", event: Event, position: int) -> list[Hit]:
     """Count a hit for each breakpoint that is at the newest event; return those that stop."""
     found = []
-    for b in d.reach.of(d, event):
+    for b, surely in d.reach.of(d, event):
         if not b.enabled:
             continue
-        here, note = _reached(d, b, event, position)
+        here, note = (True, "") if surely else _reached(d, b, event, position)
+        if here and b.condition:
+            here, note = _holds(d, b, event, position, note)
         if not here:
             continue
         b.hits += 1
@@ -48,18 +50,18 @@ def live(d: "Debugger", event: Event, position: int) -> list[Hit]:
     return found
 
 
-def _reached(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
+def _stops(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
     """Whether a breakpoint stops at an event, and what to say of it."""
-    note = ""
+    here, note = _reached(d, b, event, position)
+    return _holds(d, b, event, position, note) if here and b.condition else (here, note)
+
+
+def _reached(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
+    """Whether an event is where a breakpoint is, or changed what it watches; and what to say of that."""
     if b.watch is not None:
         note = changed(b, d, d.look(position, b.watch.focus or d.focus))
-        here = bool(note)
-    else:
-        here = is_at(d, b.location, event, position) or (b.location.nan and b.number in d.stopped.get(position, ()))
-    if here and b.condition:
-        here, error = holds(d, b, event, position)
-        note = error or note
-    return here, note
+        return bool(note), note
+    return is_at(d, b.location, event, position) or (b.location.nan and b.number in d.stopped.get(position, ())), ""
 
 
 def is_at(d: "Debugger", location: Location, event: Event, position: int) -> bool:
@@ -77,11 +79,11 @@ def begins(d: "Debugger", event: Event, position: int) -> bool:
     return before < d.trace.first or d.trace[before].iteration != event.iteration
 
 
-def holds(d: "Debugger", b: Breakpoint, event: Event, position: int) -> tuple[bool, str]:
-    """Whether a condition holds, and why it can't be evaluated (then it counts as true)."""
+def _holds(d: "Debugger", b: Breakpoint, event: Event, position: int, note: str) -> tuple[bool, str]:
+    """Whether a condition holds, with that note, or one of why it can't be evaluated (then it counts as true)."""
     stop = d.look(position, expressions.subject(event, d.focus))
     try:
-        return expressions.holds(d, b.condition, stop), ""
+        return expressions.holds(d, b.condition, stop), note
     except CommandError as e:
         return True, f"{b.name}, condition {e}"
 
@@ -96,7 +98,7 @@ def next_of(d: "Debugger", b: Breakpoint, after: int, end: int) -> Hit | None:
         if d.pausing:
             break
         d.looking, event = position, d.trace[position]
-        here, note = (False, "") if isinstance(event, IterationStarted) else _reached(d, found, event, position)
+        here, note = (False, "") if isinstance(event, IterationStarted) else _stops(d, found, event, position)
         if here:
             return Hit(position, b, note)
     return None
@@ -110,7 +112,7 @@ def last_of(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit | None
         if d.pausing:
             break
         d.looking, event = position, d.trace[position]
-        here, note = (False, "") if isinstance(event, IterationStarted) else _reached(d, b, event, position)
+        here, note = (False, "") if isinstance(event, IterationStarted) else _stops(d, b, event, position)
         if here:
             return Hit(position, b, note)
     return None
@@ -130,7 +132,7 @@ def _last_change(d: "Debugger", b: Breakpoint, before: int, first: int) -> Hit |
         if not known.watch.known:
             continue
         if later is not None:
-            here, note = _reached(d, known, d.trace[later], later)
+            here, note = _stops(d, known, d.trace[later], later)
             if here:
                 return Hit(later, b, note)
         if position < first:

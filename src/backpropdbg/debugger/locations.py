@@ -50,6 +50,13 @@ class Location(Struct, frozen=True):
             return any(_meant(self.target, aliases(event.use.parameter), event.use.module))
         return type(event) in _EVENTS[self.phase]
 
+    def is_at_all(self, event: Event, aliases: Aliases) -> bool:
+        """True where every such event, of whatever use and call, is at this place: no use is asked for."""
+        if self.nan or self.iteration or self.number or not isinstance(event, BackwardUse):
+            return False
+        by_name, _, within = _meant(self.target, aliases(event.use.parameter), event.use.module)
+        return self.phase in ("", "backward") and (by_name or within)
+
     def matches(self, event: Event, focus: str = "", aliases: Aliases = lambda name: (name,)) -> bool:
         """True where the program has reached this place with `event`.
 

@@ -15,10 +15,13 @@ class Reach:
     def __init__(self) -> None:
         self._breakpoints: list[Breakpoint] = []
         self._names: object = None
-        self._found: dict[object, tuple[Breakpoint, ...]] = {}
+        self._found: dict[object, list[tuple[Breakpoint, bool]]] = {}
 
-    def of(self, d: "Debugger", event: Event) -> tuple[Breakpoint, ...]:
-        """The breakpoints, enabled or not, that are about such an event; watchpoints are about each."""
+    def of(self, d: "Debugger", event: Event) -> list[tuple[Breakpoint, bool]]:
+        """The breakpoints, enabled or not, that are about such an event, and whether each such event is at theirs.
+
+        Watchpoints are about each event.
+        """
         names = d.trace.names
         if self._names is not names or self._breakpoints != d.breakpoints:
             self._names, self._breakpoints = names, list(d.breakpoints)
@@ -26,6 +29,7 @@ class Reach:
         key = (event.use.parameter, event.use.module) if isinstance(event, BackwardUse) else type(event)
         found = self._found.get(key)
         if found is None:
-            about = [b for b in d.breakpoints if b.watch is not None or b.location.concerns(event, d.known.aliases)]
-            found = self._found[key] = tuple(about)
+            names_of = d.known.aliases
+            about = [b for b in d.breakpoints if b.watch is not None or b.location.concerns(event, names_of)]
+            found = self._found[key] = [(b, b.watch is None and b.location.is_at_all(event, names_of)) for b in about]
         return found

@@ -117,8 +117,7 @@ class HeldTensor(Held):
             from backpropdbg.probe.lazy import Lazy
 
             return Lazy(self, other, torch.add)
-        with torch.no_grad():
-            return HeldTensor(self._there.detach() + other._there.detach())
+        return HeldTensor(self._there.detach() + other._there.detach())
 
     def minus(self, other: Held) -> Held:
         if isinstance(other, HeldTensor) and self._is_large_like(other):

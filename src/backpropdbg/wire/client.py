@@ -213,7 +213,7 @@ class ChildSession(Asking):
     def _pump_once(self) -> None:
         """Wait for something to happen, and handle it."""
         child, link = self._child, self._link
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:  # made anew each time, which takes epoll three system calls more
             selector.register(self._jobs.fd, selectors.EVENT_READ)
             if child is not None:
                 for fd in child.pipes:
