@@ -14,11 +14,9 @@ def run(d: "Debugger", breaks: Iterable[Breakpoint]) -> bool:
 
     One that walks through what is recorded does not: the stop is there, then.
     """
-    from backpropdbg.debugger.commands import goes_on
-
     for b in breaks:
         for line in b.commands:
-            if goes_on(line):
+            if d.commands.goes_on(line):
                 return True
             result = d.execute(line)
             if result.text:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from backpropdbg.debugger import bodies, drawing, expressions, hits, mute, past, turning
@@ -14,6 +14,7 @@ from backpropdbg.debugger.locations import Location
 from backpropdbg.debugger.moves import Move
 from backpropdbg.debugger.naming import Names
 from backpropdbg.debugger.nodes import Graphs
+from backpropdbg.debugger.once import once
 from backpropdbg.debugger.params import Tree
 from backpropdbg.debugger.program import Program
 from backpropdbg.debugger.progress import progress
@@ -308,13 +309,18 @@ class Debugger:
         """What a face asks about the present stop."""
         return answer(self, question)
 
+    @once
+    def commands(self) -> ModuleType:
+        """What there is to execute; it needs this room, too, and is imported at the first command."""
+        from backpropdbg.debugger import commands
+
+        return commands
+
     def execute(self, line: str) -> Result:
         """Run one command line; errors come back as a Result that is not ok."""
-        from backpropdbg.debugger.commands import run
-
         self.again = ""
         try:
-            text, moves = run(self, line)
+            text, moves = self.commands.run(self, line)
         except BackpropdbgError as e:
             return Result(line, str(e), False)
         return Result(line, text, True, moves, self.again, self.walks)

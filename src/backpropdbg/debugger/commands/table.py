@@ -71,24 +71,31 @@ def without_comment(line: str) -> str:
     return line.strip()
 
 
-def _find(line: str) -> tuple[Command, str]:
+def _find(line: str) -> tuple[Command, str] | None:
+    """The command of a line and its arguments; None where there is none. Raises CommandError for an unknown one."""
     words = without_comment(line).split(None, 1)
-    name = words[0] if words else ""
-    row = TABLE.get(name)
+    if not words:
+        return None
+    row = TABLE.get(words[0])
     if row is None:
-        raise CommandError(f"unknown command {name!r}{suggest(name, TABLE)}")
+        raise CommandError(f"unknown command {words[0]!r}{suggest(words[0], TABLE)}")
     return row, words[1].strip() if len(words) > 1 else ""
 
 
 def check(line: str) -> None:
     """Raise CommandError where a line can't be a command. Empty lines and comments are fine."""
-    if not without_comment(line):
-        return
-    row, text = _find(line)
-    try:
-        row.check(text)
-    except CommandError as e:
-        raise CommandError(f"{row.name}: {e}") from None
+    _checked(line)
+
+
+def _checked(line: str) -> tuple[Command, str] | None:
+    """The same as `_find`, once the arguments were checked."""
+    found = _find(line)
+    if found is not None:
+        try:
+            found[0].check(found[1])
+        except CommandError as e:
+            raise CommandError(f"{found[0].name}: {e}") from None
+    return found
 
 
 class LineError(CommandError):
@@ -133,7 +140,8 @@ def goes_on(line: str) -> bool:
 
 def _name(line: str) -> str:
     """The command of a line, "" where there is none."""
-    return _find(line)[0].name if without_comment(line) else ""
+    found = _find(line)
+    return "" if found is None else found[0].name
 
 
 def run(debugger: Debugger, line: str) -> tuple[str, bool]:
@@ -145,10 +153,10 @@ def run(debugger: Debugger, line: str) -> tuple[str, bool]:
         check_in_body(line)
         debugger.collecting[1].extend([without_comment(line)] if without_comment(line) else [])
         return "", False
-    check(line)
-    if not without_comment(line):
+    found = _checked(line)
+    if found is None:
         return "", False
-    row, text = _find(line)
+    row, text = found
     return row.action(debugger, text), row.moves
 
 
