@@ -18,6 +18,7 @@ from backpropdbg.keep import EVERYTHING, Keep
 from backpropdbg.ledger import Ledger, fold
 from backpropdbg.probe import frames
 from backpropdbg.probe.hooks import Policy, Probe
+from backpropdbg.probe.measuring import measure
 from backpropdbg.probe.tensors import StoredTensor
 from backpropdbg.trace.format import About, Known
 from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
@@ -118,7 +119,7 @@ def writer(path: str, beside: Any = None, keep: Keep = EVERYTHING, about: About 
         return Known({}, beside.modules(), beside.frozen(), beside.optimizer()) if beside is not None else Known()
 
     say = more.get("say", lambda text: pytest.fail(text))
-    return Writer(path, about or About("test"), keep, say, known, StoredTensor)
+    return Writer(path, about or About("test"), keep, say, known, StoredTensor, measure)
 
 
 def make_net(net: str, uses: int | None, sizes: tuple[int, int, int, int] = (8, 4, 5, 3)) -> tuple[Any, Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Recordings without torch: tensors are bytes, and what "trains" is a loop that only makes events."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from backpropdbg.events import (
@@ -91,6 +91,10 @@ def _numbers(packed: Packed) -> list[float]:
     return list(struct.unpack(f"<{packed.form.shape[0]}f", packed.data))
 
 
+def measure(tensors: Sequence[Packed]) -> list[Facts]:
+    return [_facts(_numbers(packed)) for packed in tensors]
+
+
 def fail(text: str) -> None:
     raise AssertionError(text)
 
@@ -98,7 +102,7 @@ def fail(text: str) -> None:
 def writer(path: Any, keep: Keep = EVERYTHING, say: Callable[[str], None] = fail, about: About | None = None) -> Writer:
     """A recording in the making."""
     known = Known({}, ("cell",), (), "SGD lr=0.1")
-    return Writer(str(path), about or About("plain", 7, NAME), keep, say, lambda: known, Back)
+    return Writer(str(path), about or About("plain", 7, NAME), keep, say, lambda: known, Back, measure)
 
 
 def opened(path: Any) -> Opened:

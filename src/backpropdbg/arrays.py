@@ -40,8 +40,11 @@ class StoredArray(Held):
             self._facts = (
                 self.stored.facts() if self.stored is not None else Facts(Form(self._dtype, self._array.shape))
             )
-        if measure and self._facts.vmax is None and self.kept:
-            self._facts = Facts(self._facts.form, _norm(self.wide()), self.vmax(), self.finite())
+        if measure and self._facts.vmax is None:
+            if self.kept:
+                self._facts = Facts(self._facts.form, _norm(self.wide()), self.vmax(), self.finite())
+            elif self.stored is not None:  # it was measured when its bytes went
+                self._facts = self.stored.facts()
         return self._facts
 
     @property

@@ -19,6 +19,7 @@ from backpropdbg.keep import Keep
 from backpropdbg.probe.hooks import Policy, Probe
 from backpropdbg.probe.uses import find_edges
 from backpropdbg.trace.history import Trace
+from backpropdbg.trace.straight import Straight
 
 KEEP = 64 * 2**20
 BLOCK = 8
@@ -122,7 +123,7 @@ def recorded(loop: Loop) -> Iterator[Timed]:
     with tempfile.TemporaryDirectory() as folder:
         probe = Probe(lambda event: trace.append(event), Policy())  # type: ignore[arg-type]
         file = writer(f"{folder}/bench.bptrace", Beside(probe), Keep())
-        trace = Trace(KEEP, file=file)
+        trace = Straight(file)
 
         def steps() -> None:
             for _ in range(BLOCK):

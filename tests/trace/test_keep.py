@@ -218,6 +218,49 @@ def test_a_gradient_that_is_its_only_partial_is_written_once(tmp_path):
             assert once == (event.run == 1 and not event.parameter.startswith("middle"))
 
 
+@pytest.mark.parametrize("keep", [Keep(0), Keep(100), Keep(9_000), Keep(None, 2)], ids=str)
+def test_of_what_was_let_go_every_norm_is_torchs(tmp_path, keep):
+    """Whoever has it open meanwhile finds it too."""
+    path = tmp_path / "run.bptrace"
+    file = writer(str(path), keep=keep)
+    trace = Trace(file=file)
+    with probed(trace.append):
+        train(3)
+        file.flush()
+        opened = open_file(str(path))
+        early = [h for n in range(len(opened)) for h in handles(opened[n]) if h.facts(False).form.shape]
+        train(8)
+    file.close("the test ended")
+    found = open_file(str(path))
+    gone = 0
+    for n in range(len(found)):
+        for mine, live in zip(handles(found[n]), handles(trace[n]), strict=True):
+            gone += not mine.kept
+            assert mine.norm() == torch.linalg.vector_norm(live.value.double()).item()
+            assert mine.kept or mine.vmax() == live.value.abs().max().item()
+    assert gone > 200
+    live = [h for n in range(len(trace)) for h in handles(trace[n]) if h.shape]
+    assert [h.norm() for h in early] == [h.norm() for h in live[: len(early)]]
+
+
+def test_what_is_damaged_when_it_is_let_go_is_not_measured(tmp_path):
+    path = tmp_path / "run.bptrace"
+    file = plain.writer(path, Keep(None, 5))
+    trace, made = Trace(file=file), plain.iterations(64)
+    for number in range(12):
+        for event in next(made):
+            trace.append(event)
+        file.flush()
+        if number == 2:  # a bit of the loss of the first iteration: it comes after a key and the first weight
+            data = tmp_path / "run.bptrace-data"
+            with data.open("r+b") as heap:
+                heap.seek(24 + 256)
+                heap.write(b"\x01")
+    file.close("the test ended")
+    odd = [h.facts() for h in handles(plain.opened(path)[plain.USES + 1])]
+    assert [facts.norm for facts in odd] == [None] and norms(path).count(None) == 2  # it shows in two events
+
+
 # -- where it can't be written ------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import torch
 
 from backpropdbg.held import FORMATS, MOST_EXPANDED, Facts, Form, Packed
 from backpropdbg.probe.bits import same_bits
+from backpropdbg.probe.measuring import measure
 from backpropdbg.probe.packing import form_of, pack, unpack
 from backpropdbg.probe.tensors import HeldTensor
 
@@ -141,6 +142,20 @@ def test_facts_are_torchs(dtype):
         assert facts.norm == pytest.approx(math.hypot(*wide.abs().flatten().tolist()), rel=1e-6)
     finite = wide.abs()[torch.isfinite(wide.abs())]
     assert facts.vmax == finite.max().item()
+
+
+def test_many_tensors_measured_together_have_the_facts_of_each():
+    """To the last bit: of every dtype and layout, of what is not finite, too large to be squared, zero or empty."""
+    torch.manual_seed(2)
+    tensors = [t for dtype in DTYPES for t in (all_bits(dtype), all_bits(dtype).t(), all_bits(dtype)[:0])]
+    tensors += [torch.randn(n).to(kind) for n in (1, 7, 999, 2**17) for kind in (torch.float32, torch.bfloat16)]
+    tensors += [torch.randn(9).double() * size for size in (0.0, -0.0, 1e-200, 1e200, math.inf, math.nan)]
+    packed = [pack(t) for t in tensors]
+    for t, mine in zip(tensors, measure(packed), strict=True):
+        assert repr(mine) == repr(HeldTensor(t).facts())  # NaN is no equal of NaN
+        if t.numel() < 2**17 and t.is_floating_point() and mine.finite and 1e-100 < mine.norm < 1e100:
+            assert mine.norm == torch.linalg.vector_norm(t.double()).item()
+            assert mine.vmax == t.double().abs().max().item()
 
 
 # -- numpy in torch's place ------------------------------------------------------------------------

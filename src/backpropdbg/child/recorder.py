@@ -18,8 +18,6 @@ from backpropdbg.trace.lay import versions
 from backpropdbg.trace.writer import Writer
 from backpropdbg.wire.server import Server
 
-_WAITING = 16 * 2**20  # bytes of tensors that are kept in memory, beside what waits to be written
-
 
 class Recorder:
     """Writes what happens to a file, beside the program."""
@@ -36,7 +34,7 @@ class Recorder:
     def begin(self) -> None:
         from backpropdbg.debugger.known import Known
         from backpropdbg.probe.hooks import Policy, Probe
-        from backpropdbg.trace.history import Trace
+        from backpropdbg.trace.straight import Straight
 
         options = self._options
         policy = Policy(
@@ -50,7 +48,7 @@ class Recorder:
         if self._file is None:
             self._heard.end()
             return
-        self._trace = Trace(_WAITING, file=self._file, statistics=False)
+        self._trace = Straight(self._file)
         self._known = Known(beside, self._trace)
         self._heard.by(self._trace)
         probe.install()
@@ -82,8 +80,8 @@ class Recorder:
         self._finish(code, "")
 
     def _finish(self, code: int, raised: str) -> None:
-        if self._trace is not None and len(self._trace):
-            self._take(ProgramFinished(self._trace[len(self._trace) - 1].iteration, code, raised))
+        if self._trace is not None and self._trace.iteration is not None:
+            self._take(ProgramFinished(self._trace.iteration, code, raised))
 
     def close(self, how: str, code: int | None) -> None:
         self._heard.end()
@@ -96,6 +94,7 @@ def new_file(wanted: dict[str, Any], program: Launch, beside: Beside, say: Calla
 
     wanted: {"path": …, "size": …, "last": …}, the last two as in `policy.Keep`.
     """
+    from backpropdbg.probe.measuring import measure
     from backpropdbg.probe.tensors import StoredTensor
 
     def known() -> Known:
@@ -107,7 +106,7 @@ def new_file(wanted: dict[str, Any], program: Launch, beside: Beside, say: Calla
     about = About(program.title, program.seed, program.focus, tuple(sys.argv), versions())
     keep = Keep(wanted["size"], wanted["last"])
     try:
-        return Writer(os.path.abspath(wanted["path"]), about, keep, tell, known, StoredTensor)
+        return Writer(os.path.abspath(wanted["path"]), about, keep, tell, known, StoredTensor, measure)
     except RecordingError as error:
         say(f"{error}; the program runs without a recording\n")
         return None

@@ -267,20 +267,28 @@ class StoredTensor(HeldTensor):
     def _shape(self) -> tuple[int, ...]:  # type: ignore[override]
         return self._known().form.shape
 
+    def _measured(self) -> Facts:
+        """What the file has of it once its bytes are gone: until then it may not have been measured."""
+        if self._known().norm is None and not self.stored.kept:
+            self._facts = self.stored.facts()
+        return self._known()
+
     def norm(self) -> float | None:
-        known = self._known().norm
-        return super().norm() if known is None else known
+        if self._norm is None:
+            self._norm = self._measured().norm
+        return super().norm()
 
     def vmax(self) -> float:
-        known = self._known().vmax
-        return super().vmax() if known is None else known
+        if self._vmax is None:
+            self._vmax = self._measured().vmax
+        return super().vmax()
 
     def finite(self) -> bool:
-        known = self._known().finite
+        known = self._measured().finite
         return super().finite() if known is None else known
 
     def facts(self, measure: bool = True) -> Facts:
-        known = self._known()
+        known = self._measured()
         return super().facts() if measure and known.vmax is None and self.kept else known
 
 

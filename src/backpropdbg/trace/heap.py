@@ -62,7 +62,7 @@ class Heap:
     """Takes the bytes of tensors while a recording is made. Raises OSError."""
 
     def __init__(self, path: str, key: bytes) -> None:
-        self._file = open(beside(path), "wb", buffering=0)  # noqa: SIM115
+        self._file = open(beside(path), "w+b", buffering=0)  # noqa: SIM115
         self._room = Room(len(_MAGIC) + KEY)
         self._write(0, _MAGIC + key)
 
@@ -83,6 +83,20 @@ class Heap:
         self._file.seek(place)
         while left:
             left = left[self._file.write(left) :]
+
+    def get(self, places: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """What was put there; each with its size. What lies in a row is read together."""
+        found: list[memoryview] = []
+        while len(found) < len(places):
+            first = last = len(found)
+            start = end = places[first][0]
+            while last < len(places) and places[last][0] == end and end - start < _COPIED:
+                end += places[last][1]
+                last += 1
+            self._file.seek(start)
+            read = memoryview(self._file.read(end - start))
+            found += [read[place - start : place - start + size] for place, size in places[first:last]]
+        return found
 
     def give_back(self, place: int, size: int) -> None:
         """These bytes are nobody's any more, and no transaction that fails will say otherwise."""

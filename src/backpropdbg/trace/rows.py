@@ -1,4 +1,4 @@
-"""Batches of a recording as rows of its tables: short transactions, and what the policy lets go."""
+"""Batches of a recording as rows of its tables, in short transactions."""
 
 import contextlib
 import sqlite3
@@ -15,19 +15,27 @@ from backpropdbg.trace import lay
 from backpropdbg.trace.batch import Batch, Entry, Mark
 from backpropdbg.trace.format import Known, encoder, lost
 from backpropdbg.trace.heap import Heap
+from backpropdbg.trace.limits import Limits, Measure, sealed
 
 _MOST_STATES = 64
 _MOST_FORMS = 10_000
+_HOT = 2**20  # bytes of a tensor that is measured while it is at hand: to read it again would take longer
 _PORTION = 8  # of what the policy grants, this part goes into one transaction: only then its room is used again
 
 
 class Rows:
-    """Writes to an open database, and the bytes of tensors to a heap. of: what the file knows of a tensor."""
+    """Writes to an open database, and the bytes of tensors to a heap.
 
-    def __init__(self, db: sqlite3.Connection, heap: Heap, keep: Keep, of: Callable[[Held], Mark | None]) -> None:
-        self._db, self._heap, self._keep, self._of = db, heap, keep, of
+    measure: takes the statistics of tensors. of: what the file knows of one.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, heap: Heap, keep: Keep, measure: Measure, of: Callable[[Held], Mark | None]
+    ) -> None:
+        self._db, self._heap, self._most, self._measure, self._of = db, heap, keep.size, measure, of
+        self._limits = Limits(db, heap, keep, measure)
         self._encode = encoder(self._number)
-        self._writing = self._bytes = self._printed = 0
+        self._writing = self._printed = 0
         self._sources: dict[str, int] = {}
         self._states: dict[bytes, int] = {}
         self._lets_go = keep.size is not None or keep.last is not None
@@ -46,7 +54,7 @@ class Rows:
     def write(self, batch: Batch) -> None:
         """Write all of a batch. Raises what SQLite and the disk do; then what is half written is to be undone."""
         rest = True
-        for events in batch.parts(self._keep.size // _PORTION if self._keep.size else None):
+        for events in batch.parts(self._most // _PORTION if self._most else None):
             pieces, tensors, data = self._tensors(events)
             places = self._heap.put(pieces)
             self._db.execute("BEGIN IMMEDIATE")
@@ -54,13 +62,12 @@ class Rows:
             self._db.executemany("INSERT INTO tensors VALUES (?, ?, ?)", tensors)
             rows = [(*row, place, len(piece)) for row, place, piece in zip(data, places, pieces, strict=True)]
             self._db.executemany("INSERT INTO data (id, shown, crc, place, size) VALUES (?, ?, ?, ?, ?)", rows)
-            self._bytes += sum(map(len, pieces))
             again = [(mark.shown, mark.number) for entry in events for mark in entry.again]
             self._db.executemany("UPDATE data SET shown = ?1 WHERE id = ?2 AND shown < ?1", again)
             if rest:
                 self._write_rest(batch)
                 rest = False
-            gone = self._let_go()
+            gone = self._limits.let_go(sum(map(len, pieces)), self._writing)
             self._db.execute("COMMIT")
             for place, size in gone:
                 self._heap.give_back(place, size)
@@ -108,19 +115,37 @@ class Rows:
         pieces: list[Any] = []
         tensors: list[Any] = []
         data: list[Any] = []
+        passing: list[tuple[int, Packed]] = []  # that no file keeps, though it could
         for entry in events:
             same = self._only_partial(entry.event)
             for held, mark in entry.fresh:
-                if same is not None and held.same_bits(same) and held.facts(False).form == same.facts(False).form:
+                packed = held.pack() if self._most != 0 or held.nbytes < _HOT else None
+                if same is not None and packed is not None and _are_one(held, packed, same):
                     mark.number = self._number(same) or mark.number
                     continue
-                packed = self._packed(held)
-                tensors.append((mark.number, *self._facts(held, packed)))
-                if packed is not None:
+                if packed is None or (self._lets_go and len(packed.data) >= _HOT):
+                    tensors.append((mark.number, *sealed(held.facts())))
+                else:
+                    tensors.append((mark.number, *self._unmeasured(packed.form)))
+                if packed is None:
+                    continue
+                if self._most is None or len(packed.data) <= self._most:
                     pieces.append(packed.data)
                     # What waits in this batch may show it, too.
                     data.append((mark.number, max(entry.event.iteration, mark.shown), zlib.crc32(packed.data)))
+                elif len(packed.data) < _HOT:
+                    passing.append((len(tensors) - 1, packed))
+        for (n, _), facts in zip(passing, self._measure([packed for _, packed in passing]), strict=True):
+            tensors[n] = (tensors[n][0], *sealed(facts))
         return pieces, tensors, data
+
+    def _unmeasured(self, form: Form) -> tuple[bytes, int]:
+        found = self._bodies.get(form)
+        if found is None:
+            if len(self._bodies) >= _MOST_FORMS:
+                self._bodies.clear()
+            found = self._bodies[form] = sealed(Facts(form))
+        return found
 
     def _only_partial(self, event: Event) -> Held | None:
         """The partial that this `.grad` most likely is: where a parameter was used once, both are the same tensor."""
@@ -134,42 +159,13 @@ class Rows:
             return found if found is not None and found.in_memory and event.grad.in_memory else None
         return None
 
-    def _packed(self, held: Held) -> Packed | None:
-        packed = held.pack() if self._keep.size != 0 else None
-        too_large = packed is not None and self._keep.size is not None and len(packed.data) > self._keep.size
-        return None if too_large else packed
 
-    def _facts(self, held: Held, packed: Packed | None) -> tuple[bytes, int]:
-        """What is known of a tensor, and its checksum. What may be let go is measured while it is at hand."""
-        if self._lets_go or packed is None:
-            body = msgspec.msgpack.encode(held.facts())
-            return body, zlib.crc32(body)
-        found = self._bodies.get(packed.form)
-        if found is None:
-            if len(self._bodies) >= _MOST_FORMS:
-                self._bodies.clear()
-            body = msgspec.msgpack.encode(Facts(packed.form))
-            found = self._bodies[packed.form] = body, zlib.crc32(body)
-        return found
-
-    def _let_go(self) -> list[tuple[int, int]]:
-        """Let the bytes go that the policy has no room for, of the oldest iterations that show them; where they are."""
-        keep, db = self._keep, self._db
-        gone: list[Any] = []
-        if keep.last is not None:
-            old = "SELECT id, place, size FROM data WHERE shown <= ?"
-            gone += db.execute(old, (self._writing - keep.last,)).fetchall()
-        if keep.size is not None:
-            more = self._bytes - keep.size
-            if more > 0:
-                for row in db.execute("SELECT id, place, size FROM data ORDER BY shown, id"):
-                    gone.append(row)
-                    more -= row[2]
-                    if more <= 0:
-                        break
-        db.executemany("DELETE FROM data WHERE id = ?", [row[:1] for row in gone])
-        self._bytes -= sum(size for _, _, size in gone)
-        return [(place, size) for _, place, size in gone]
+def _are_one(held: Held, packed: Packed, other: Held) -> bool:
+    """True where two tensors have the same bits and lie in memory in the same way."""
+    if not held.same_bits(other):
+        return False
+    theirs = other.pack()
+    return theirs is not None and theirs.form == packed.form
 
 
 def _paths(events: Iterable[Entry]) -> list[str]:

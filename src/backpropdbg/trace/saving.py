@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from backpropdbg.errors import RecordingError
 from backpropdbg.events import handles
-from backpropdbg.held import Held, Stored
+from backpropdbg.held import Facts, Held, Packed, Stored
 from backpropdbg.keep import EVERYTHING
 from backpropdbg.trace.file import Names
 from backpropdbg.trace.format import About, Known
@@ -20,7 +20,7 @@ class _Copier(Writer):
 
     def __init__(self, path: str, about: About, say: Callable[[str], None], known: Known) -> None:
         self._marks: dict[int, tuple[Held, InFile]] = {}
-        super().__init__(path, about, EVERYTHING, say, lambda: known, _unread)
+        super().__init__(path, about, EVERYTHING, say, lambda: known, _unread, _unmeasured)
 
     def _of(self, held: Held) -> InFile | None:
         found = self._marks.get(id(held))
@@ -50,3 +50,8 @@ def save(trace: Trace, path: str, names: Names, sure: tuple[str, ...], known: Kn
 def _unread(stored: Stored) -> Held:
     """Nobody reads from a file that is only written."""
     return Held()
+
+
+def _unmeasured(tensors: Sequence[Packed]) -> list[Facts]:
+    """Of tensors that are all kept nothing needs to be measured."""
+    return [Facts(packed.form) for packed in tensors]

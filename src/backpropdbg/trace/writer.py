@@ -31,6 +31,7 @@ from backpropdbg.trace.batch import Batch, Entry, Mark
 from backpropdbg.trace.file import Names
 from backpropdbg.trace.format import About, Ended, Known
 from backpropdbg.trace.heap import beside, make_one
+from backpropdbg.trace.limits import Measure
 from backpropdbg.trace.reader import Reader
 from backpropdbg.trace.rows import Rows
 
@@ -78,6 +79,7 @@ class Writer:
         about: what is recorded. keep: which tensors. say: gets the line that tells why it ended early.
 
         ask: what the program's modules, frozen parameters and optimizer are. make: a handle to a tensor in the file.
+        measure: takes the statistics of tensors that are not kept.
 
     Attributes:
         alive: False once the recording has ended.
@@ -91,13 +93,14 @@ class Writer:
         say: Callable[[str], None],
         ask: Callable[[], Known],
         make: Callable[[Stored], Held],
+        measure: Measure,
     ) -> None:
         self.path, self.keep, self._say, self._ask = path, keep, say, ask
         self.alive = True
         self._db, self._heap = lay.new_file(path, about)
         self._held = lay.hold(path)
         self._pid = os.getpid()
-        self._rows = Rows(self._db, self._heap, keep, self._of)
+        self._rows = Rows(self._db, self._heap, keep, measure, self._of)
         self._changed = threading.Condition()
         self._using = threading.Lock()  # the database
         self._batch = Batch()
