@@ -74,6 +74,7 @@ def test_what_is_shown_at_once_stays(walked) -> None:
         assert SOON not in str(rest.ledger) + str(rest.update) + str(rest.displays)
         assert all(node.partial_norm != SOON for node in rest.graph)
         known = rows(rest)
+        assert ("term its terms" in rows(early)) == (early.event == "StepFinished")
         for name, row in rows(early).items():
             if name == "term its terms":
                 assert row.norm == row.cosine == row.element == SOON

@@ -9,7 +9,7 @@ from torch import Tensor
 from backpropdbg.hurry import looking_up, passing
 
 _BLOCK = 4096
-STRETCH = 8 * _BLOCK
+STRETCH = 7 * _BLOCK  # fewer than torch shares out among threads, which takes longer than it saves
 LARGE = 2**17  # numbers; below it one pass in float64 takes less long than blocks
 MANY = 2**21  # numbers that are gone through before one looks up
 
