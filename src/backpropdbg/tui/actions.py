@@ -4,7 +4,7 @@ from textual.containers import VerticalScroll
 from textual.scroll_view import ScrollView
 from textual.widgets import Input
 
-from backpropdbg.questions import TimelineOf
+from backpropdbg.questions import Question, TimelineOf
 from backpropdbg.tui.arranged import Arranged
 from backpropdbg.tui.command import CommandLine
 from backpropdbg.tui.face import NOTHING_RUNS
@@ -162,11 +162,15 @@ class Actions(Arranged):
             self.arrange()
             self.call_after_refresh(self.ask_timeline)
 
+    def ask(self, question: Question) -> None:
+        """Ask about the stop."""
+        raise NotImplementedError
+
     def ask_timeline(self) -> None:
         """Ask for as many iterations as the timeline has room for."""
         pane = self.base.query_one(TimelinePane)
         if pane.display and pane.size.area and self.situation is not None and not self.ended:
-            self.session.ask(TimelineOf(1, EVER, pane.columns))
+            self.ask(TimelineOf(1, EVER, pane.columns))
 
     def on_timeline_pane_sized(self) -> None:
         """Fetch the iterations that fit now."""

@@ -39,6 +39,7 @@ from backpropdbg.tui.player import Player, Script, words_of
 from backpropdbg.tui.quiet import Quiet
 from backpropdbg.tui.results import Results
 from backpropdbg.tui.source import SourcePane
+from backpropdbg.tui.stage import Stage
 from backpropdbg.tui.stops import StopsPane
 from backpropdbg.tui.terminal import watch_signals
 from backpropdbg.tui.tiles import Tiles
@@ -107,7 +108,7 @@ class DebuggerApp(Looks):
         yield Header(id="header")
         with Tiles(id="tiles"):
             yield Graph(id="graph")
-            yield NodesPane(self.session.ask, id="graph-nodes", classes="hidden")
+            yield NodesPane(self.ask, id="graph-nodes", classes="hidden")
             yield TimelinePane(id="timeline")
             yield Ledger(id="ledger")
             yield SourcePane(id="source")
@@ -125,6 +126,16 @@ class DebuggerApp(Looks):
                 yield CommandLine(id="command")
                 yield Quiet(id="tabs")
             yield Quiet(id="keys")
+
+    def get_default_screen(self) -> Stage:
+        """Return the screen that has the panes."""
+        return Stage()
+
+    @property
+    def stage(self) -> Stage:
+        """That screen."""
+        assert isinstance(self.base, Stage)
+        return self.base
 
     def redraw(self) -> None:
         """Draw all anew, the keys and tabs too."""
@@ -189,8 +200,10 @@ class DebuggerApp(Looks):
                 self.hint(text)
             case wire.Cells(name, window):
                 self.base.query_one(Matrices).fill(name, window)
+                self.answered()
             case wire.Answered(_, answer):
                 self.show_answer(answer)
+                self.answered()
             case wire.Reached(progress):
                 self.show_progress(progress)
             case wire.Printed() as printed:
@@ -230,9 +243,17 @@ class DebuggerApp(Looks):
         self.base.query_one(Explanation).show(situation)
         self.show_keys(self.size.width)
         self.base.query_one(CommandLine).situation = situation
-        self.base.query_one(Matrices).show(situation)
+        self.awaited = self.base.query_one(Matrices).show(situation)
         self.show_output(situation)
         self.ask_all(situation)
+        if self.awaited and not situation.early:
+            self.stage.wait()
+
+    def answered(self) -> None:
+        """One of the answers is drawn; with the last of them all is painted."""
+        self.awaited -= 1
+        if self.awaited <= 0:
+            self.stage.go_on()
 
     def show_rest(self, situation: Situation) -> None:
         """Draw the numbers of a stop that was drawn without some, unless another one is on the screen."""

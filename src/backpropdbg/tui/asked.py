@@ -16,7 +16,7 @@ class AskedPane(Vertical, Painted):
 
     Attributes:
         key: the name of the key that opens it, or gives it the keyboard where it is a pane. answer: what it can draw.
-        told_keys: what its own keys do. focus_name: the parameter in focus.
+        told_keys: what its own keys do. focus_name: the parameter in focus. labels: what stands on the frame.
     """
 
     key: ClassVar[str]
@@ -25,14 +25,16 @@ class AskedPane(Vertical, Painted):
 
     def __init__(self, ask: Callable[[Question], None], focus: str = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.ask, self.focus_name = ask, focus
+        self.ask, self.focus_name, self.labels = ask, focus, ("", "")
         self.title(self.key)
 
     def title(self, text: str) -> None:
         """Write on the frame what it shows, and which keys it has."""
-        self.border_title = text
         over = f"{self.told_keys}, esc closes, {shown('pin')}: a pane"
-        self.border_subtitle = over if self.has_class("overlay") else f"{shown(self.key)}: keys"
+        labels = text, over if self.has_class("overlay") else f"{shown(self.key)}: keys"
+        if labels != self.labels:
+            self.labels = labels
+            self.border_title, self.border_subtitle = labels
 
     def on_show(self) -> None:
         """Ask once it is seen."""

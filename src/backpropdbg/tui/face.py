@@ -44,6 +44,7 @@ class Face(Themed):
         left_at: position where somebody took over from the player; returning: to there, so that it can go on.
         searched: what was asked, and of which matrix. found: what selects it, and what to say then.
         captioned: what the player has to say.
+        awaited: how many answers about the stop are still to come.
         commands: gives the commands of the debugger, with the line that says what each does.
         left: what the session says from now on is for others; detached: since the program is left to itself.
     """
@@ -67,6 +68,7 @@ class Face(Themed):
         self.left_at: int | None = None
         self.returning = False
         self.captioned = ""
+        self.awaited = 0
 
     @property
     def busy(self) -> bool:

@@ -235,7 +235,8 @@ class Ledger(ScrollView, Painted, can_focus=False):
         titles = story_heading(situation, width, self.scope) if self.story else heading(situation, width)
         self.titles = line_of(titles, self.app.console)
         self.lines = [line_of(line, self.app.console) for line in ([*lines, *self.turns()] if self.story else lines)]
-        self.virtual_size = Size(self.size.width, len(self.lines) + 1)
+        # What fits has the pane's own size: another number of lines is no reason to lay out the screen anew.
+        self.virtual_size = Size(self.size.width, max(len(self.lines) + 1, self.size.height))
         repaint(self, known, self.seen)
         self.call_after_refresh(self.reveal)
 

@@ -34,6 +34,7 @@ class Looks(Actions):
     def ask(self, question: Question) -> None:
         """Ask about the stop, where there is one."""
         if self.situation is not None and not self.ended:
+            self.awaited += 1
             self.session.ask(question)
 
     def asking_panes(self) -> list[AskedPane]:
@@ -58,8 +59,8 @@ class Looks(Actions):
     def ask_story(self) -> None:
         """Ask for the story, where one is shown."""
         question = self.base.query_one(Ledger).question
-        if question is not None and not self.ended:
-            self.session.ask(question)
+        if question is not None:
+            self.ask(question)
 
     def ask_nodes(self, node: int = 0) -> None:
         """Ask for the nodes around this stop, or from one of them on, where they are shown."""

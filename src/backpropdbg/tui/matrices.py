@@ -39,15 +39,15 @@ class Matrices(Horizontal):
             pane.display = False
             yield pane
 
-    def show(self, situation: Situation) -> None:
-        """Draw a stop."""
+    def show(self, situation: Situation) -> int:
+        """Draw a stop. Returns how many answers will come."""
         if self.situation is None or len(self.situation.matrices) != len(situation.matrices):
             self.first = 0
         known = self.situation
         same = known is not None and (known.position, known.focus) == (situation.position, situation.focus)
         self.situation, self.answers = situation, True
         self.draw(same)
-        self.ask()  # before the first paint, for the sizes that they have now: most often they keep them
+        return self.ask()  # before the first paint, for the sizes that they have now: most often they keep them
 
     def complete(self, situation: Situation) -> None:
         """Write on the frames what was not known when the stop was drawn; the cells are asked for already."""
@@ -94,16 +94,18 @@ class Matrices(Horizontal):
             self.asking = True
             self.call_after_refresh(self.ask)
 
-    def ask(self) -> None:
-        """Ask for the cells that the panes have room for."""
-        self.asking = False
+    def ask(self) -> int:
+        """Ask for the cells that the panes have room for. Returns how many answers will come."""
+        self.asking, asked = False, 0
         for pane in self.panes:
             matrix = pane.matrix
             if pane.display and pane.size.area and matrix is not None and matrix.state == "value" and self.answers:
+                asked += 1
                 if self.zoomed or pane.nearly_fits():
                     self.session.window(matrix.name, *pane.room(), *pane.origin(), pool=False)
                 else:
                     self.session.window(matrix.name, *pane.room())
+        return asked
 
     def fill(self, name: str, window: Window | None) -> None:
         """Draw the cells that were asked for."""

@@ -10,12 +10,13 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from backpropdbg.questions import BADGES, Answer, Line, Parameters, ParametersOf
 from backpropdbg.situation import Number, Situation, State
 from backpropdbg.tui import paint
 from backpropdbg.tui.asked import AskedPane
+from backpropdbg.tui.quiet import Quiet
 
 NUMBER = 10
 RATIO = 15
@@ -126,7 +127,9 @@ class ParameterList(ScrollView, can_focus=False):
             self.want()
         if told.find != self.find:
             return
-        self.told, self.seek = told, sought and again
+        known, self.told, self.seek = self.told, told, sought and again
+        same = not sought and known is not None and (known.first, known.page) == (told.first, told.page)
+        chosen = self.chosen
         self.virtual_size = Size(self.size.width, told.lines)
         if self.chosen < 0:
             leaves = [told.first + n for n, line in enumerate(told.page) if line.name]
@@ -137,7 +140,8 @@ class ParameterList(ScrollView, can_focus=False):
         line = self.at(self.chosen)
         if line is not None and not line.name and self.chosen > 0:  # it was not known to be a module
             self.move(self.way)
-        self.refresh()
+        if not same or chosen != self.chosen:
+            self.refresh()
         self.call_after_refresh(self.complete)
 
     def complete(self) -> None:
@@ -206,10 +210,10 @@ class ParametersPane(AskedPane):
 
     def compose(self) -> ComposeResult:
         """Lay out the lines, and where to type."""
-        yield Static(id="parameters-titles")
+        yield Quiet(id="parameters-titles")
         yield ParameterList(self.ask, self.focus_name, id="parameters-list")
         yield Input(placeholder="type to filter", compact=True, id="parameters-find")
-        yield Static(id="parameters-legend")
+        yield Quiet(id="parameters-legend")
 
     @property
     def list(self) -> ParameterList:
@@ -249,19 +253,23 @@ class ParametersPane(AskedPane):
 
     def redraw(self) -> None:
         """Write the titles of the columns, what the letters mean, and the lines."""
+        self.label()
+        self.list.refresh()
+
+    def label(self) -> None:
+        """Write the titles of the columns, and what the letters mean."""
         if len(self.query("#parameters-titles, #parameters-list, #parameters-legend")) < 3:
             return  # the screen is going down
-        self.query_one("#parameters-titles", Static).update(heading(self.list.size.width))
+        self.query_one("#parameters-titles", Quiet).update(heading(self.list.size.width))
         told = self.list.told
-        self.query_one("#parameters-legend", Static).update(legend(told.page if told is not None else ()))
-        self.list.refresh()
+        self.query_one("#parameters-legend", Quiet).update(legend(told.page if told is not None else ()))
 
     def tell(self, told: Answer) -> None:
         """Draw an answer."""
         assert isinstance(told, Parameters)
         self.list.tell(told)
         self.title(f"parameters: {told.found} of {told.known}" if told.find else f"parameters: {told.known}")
-        self.redraw()
+        self.label()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter."""
