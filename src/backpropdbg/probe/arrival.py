@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from backpropdbg.events import Accumulated, BackwardUse, PartialEdited, Use
-from backpropdbg.probe.tensors import HeldTensor, copy, not_kept
+from backpropdbg.probe.tensors import HeldTensor, NotKept, copy
 from backpropdbg.probe.watch import Watch, quiet, unseen
 
 Gradients = Sequence[Tensor | None]
@@ -94,10 +94,21 @@ class Accumulation:
         reach: by each run in progress, the parameters that it accumulates into.
     """
 
-    __slots__ = ("name", "reach", "run", "watch")
+    __slots__ = ("_hooks", "name", "reach", "run", "watch")
 
-    def __init__(self, watch: Watch, name: str, run: int, reach: Mapping[int, Collection[str]]) -> None:
+    def __init__(self, watch: Watch, leaf: Any, name: str, run: int, reach: Mapping[int, Collection[str]]) -> None:
         self.watch, self.name, self.run, self.reach = watch, name, run, reach
+        if leaf._post_accumulate_grad_hooks is None:
+            leaf.register_post_accumulate_grad_hook(self).remove()
+        self._hooks: dict[object, Any] = leaf._post_accumulate_grad_hooks
+        theirs = dict(self._hooks)
+        self._hooks.clear()  # ours goes first: theirs may step and clear `.grad`
+        self._hooks[self] = self
+        self._hooks.update(theirs)
+
+    def remove(self) -> None:
+        """Take the hook off the leaf, as the handle does that torch makes for one, which takes longer."""
+        self._hooks.pop(self, None)
 
     def __call__(self, leaf: Tensor) -> None:
         """A hook of a leaf, after AccumulateGrad."""
@@ -119,6 +130,6 @@ class Accumulation:
         if grad is None:
             return
         name = self.name
-        held = watch.grads[name] = watch.keep(name, grad) if watch.policy.snapshots else not_kept(grad)
+        held = watch.grads[name] = watch.keep(name, grad) if watch.policy.snapshots else NotKept(grad)
         watch.pending.add(name)
         watch.emit(Accumulated(watch.iteration, self.run, name, held))

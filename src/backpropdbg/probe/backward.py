@@ -3,7 +3,9 @@
 Every hook closes over names and slots, never over a node or a loss, and is removed when its run ends.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from backpropdbg.events import (
 )
 from backpropdbg.probe.arrival import Accumulation, Arrival, Gradients
 from backpropdbg.probe.computed import Computed, Found
-from backpropdbg.probe.forward import Forward
+from backpropdbg.probe.forward import Forward, Made
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.nodes import Reading
@@ -31,7 +33,10 @@ from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, node
 from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
 
 _READ = 8
-Handles = dict[str, list[RemovableHandle]]  # by the parameter that a hook is for
+_GRAPHS = 8
+_leaf_of = itemgetter(4)
+_kind_of = itemgetter(1, 2, 5)  # of an edge: the slot and name of its node, what it passes through
+Handles = dict[str, list[RemovableHandle | Accumulation]]  # by the parameter that a hook is for
 
 
 class Backward:
@@ -43,6 +48,7 @@ class Backward:
         self._handles: list[Handles] = []
         self._reach: dict[int, set[str]] = {}  # of each run in progress: what it accumulates into
         self._numbers = Numbers()
+        self._known_uses: dict[tuple[tuple[object, ...], ...], tuple[Use, ...]] = {}  # by all that tells of them
         self.inside = Inside(watch.names)
         self.reading = Reading(watch, computed)
         self._unread = 0
@@ -120,14 +126,15 @@ class Backward:
         edges = find_edges(outputs)
         if watch.names.narrowed:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
-        known = {key: watch.names.of(leaf) for key, leaf in {id(e.leaf): e.leaf for e in edges}.items()}
-        names = [known[id(e.leaf)] for e in edges]
+        taken = list(map(_leaf_of, edges))
+        known = {key: watch.names.of(leaf) for key, leaf in dict(zip(map(id, taken), taken, strict=True)).items()}
+        names = [known[id(leaf)] for leaf in taken]
         cached = count_consumers(roots, self._forward.cached) if self._forward.cached else {}
         uses = self._number(edges, names, list(cached.values()))
-        leaves = {name: e.leaf for name, e in zip(names, edges, strict=True)}
+        leaves = dict(zip(names, taken, strict=True))
         found = self._computed.find(roots) if self._computed.active else []
         further = [(one, self._number(one.edges, [one.name] * len(one.edges))) for one in found]
-        reached = {use.parameter for use in uses}
+        reached = set(names)
         alone = [t for t in roots if t.grad_fn is None and t.requires_grad and watch.names.tracks(t)]
         reached |= {watch.names.of(t) for t in alone}
         if watch.optimizer is None and watch.alone:
@@ -171,49 +178,63 @@ class Backward:
         if accumulates:
             self._reach[run] = reached
             for name in reached:
-                hook = _put_first(leaves[name], Accumulation(watch, name, run, self._reach))
-                handles.setdefault(name, []).append(hook)
+                handles.setdefault(name, []).append(Accumulation(watch, leaves[name], name, run, self._reach))
         for one, more in further:
             self._hook_computed(one, more, run, arrivals, handles)
-        del edges, roots, alone, found, further, groups
+        del edges, taken, roots, alone, found, further, groups
         watch.emit(started)
         if watch.names.narrowed:
             watch.settle()
 
-    def _number(self, edges: list[Edge], names: list[str], cached: Sequence[int] = ()) -> list[Use]:
-        forward = self._forward
-        totals: dict[str, int] = {}
-        places = []
-        for name in names:
-            totals[name] = place = totals.get(name, 0) + 1
-            places.append(place)
-        groups: dict[Any, int] = {}
-        uses, last = [], None
-        numbers = self._numbers.of(names, edges)
-        for edge, name, number, place in zip(edges, names, numbers, places, strict=True):
-            order, slot, kind, node, leaf, through = edge
-            if node is not last:
-                last, fused, batch = node, is_fused(kind), forward.batched(order)
-                call, index = forward.use_of(order)
-                module, times, where = (call.module, call.call, call.where) if call is not None else ("", 0, None)
-            total = totals[name]
-            group = groups.setdefault(through[-1], len(groups) + 1) if through else 0
-            inside, hidden = 0, False
-            if fused or batch is not None:
-                inside = self.inside.of(node, slot, leaf, total) if fused else batch or 0
-                inside = (cached[-1 - inside] if -inside <= len(cached) else 0) if inside < 0 else inside
-                hidden = inside != 1
-            shared = not fused and batch is not None and batch < 0
-            uses.append(
-                Use(name, number, total, module, times, kind, where, index, group, hidden, place, inside, shared)
-            )
+    def _number(self, edges: list[Edge], names: list[str], cached: Sequence[int] = ()) -> tuple[Use, ...]:
+        """The uses that edges are. A loop repeats: where all that tells of them was so before, they are those again."""
+        numbers, made = self._numbers.of(names, edges), self._forward.made(edges)
+        if cached or self._forward.has_batches:
+            return self._uses(edges, names, numbers, made, cached)
+        key = tuple(names), tuple(numbers), tuple(made), tuple(map(_kind_of, edges))
+        uses = self._known_uses.get(key)
+        if uses is None:
+            uses = self._uses(edges, names, numbers, made)
+            if not any(
+                e.through or is_fused(e.kind) for e in edges
+            ):  # of those, a node tells more, which we don't keep
+                while len(self._known_uses) >= _GRAPHS:
+                    self._known_uses.pop(next(iter(self._known_uses)), None)
+                self._known_uses[key] = uses
         return uses
+
+    def _uses(
+        self,
+        edges: list[Edge],
+        names: list[str],
+        numbers: list[int],
+        made: list[Made],
+        cached: Sequence[int] = (),
+    ) -> tuple[Use, ...]:
+        totals, places = Counter(names), Counter[str]()
+        groups: dict[Any, int] = {}
+        uses = []
+        for edge, name, number, (module, call, where, index) in zip(edges, names, numbers, made, strict=True):
+            places[name] += 1
+            group = groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0
+            fused, batch = is_fused(edge.kind), self._forward.batched(edge.number)
+            inside = self.inside.of(edge.node, edge.slot, edge.leaf, totals[name]) if fused else batch or 0
+            inside = (cached[-1 - inside] if -inside <= len(cached) else 0) if inside < 0 else inside
+            hidden = (fused or batch is not None) and inside != 1
+            shared = not fused and batch is not None and batch < 0
+            place, total = places[name], totals[name]
+            uses.append(
+                Use(name, number, total, module, call, edge.kind, where, index, group, hidden, place, inside, shared)
+            )
+        return tuple(uses)
 
     def _told(self, one: Found) -> Followed:
         leaves = tuple([self.watch.names.of(leaf) for leaf in one.leaves])
         return Followed(node_name(one.node), leaves, one.many, one.mixed, one.retained)
 
-    def _hook_computed(self, one: Found, uses: list[Use], run: int, arrivals: dict[str, int], handles: Handles) -> None:
+    def _hook_computed(
+        self, one: Found, uses: Sequence[Use], run: int, arrivals: dict[str, int], handles: Handles
+    ) -> None:
         """On the uses of a tensor that is no leaf, and on the node that gets their sum."""
         shape = torch.Size(one.node._input_metadata[one.output].shape)
         for edge, use in zip(one.edges, uses, strict=True):
@@ -270,14 +291,3 @@ class Backward:
             if watch.ranks > 1:
                 self._update.averaged()
             self._update.run_ended()
-
-
-def _put_first(leaf: Any, hook: Accumulation) -> RemovableHandle:
-    """Register a hook of a leaf before those of the program, which may step and clear `.grad`."""
-    theirs = dict(leaf._post_accumulate_grad_hooks or {})
-    if theirs:
-        leaf._post_accumulate_grad_hooks.clear()
-    handle: RemovableHandle = leaf.register_post_accumulate_grad_hook(hook)
-    if theirs:
-        leaf._post_accumulate_grad_hooks.update(theirs)
-    return handle

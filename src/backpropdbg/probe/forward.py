@@ -3,7 +3,7 @@
 import bisect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
-from backpropdbg.probe.uses import feeders, node_number
+from backpropdbg.probe.uses import Edge, feeders, node_number
 from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
 
 _running = torch._C._current_graph_task_id
@@ -31,6 +31,15 @@ def elsewhere() -> bool:
 
 
 Segments = list[tuple[int, int, int]]
+
+
+class Made(NamedTuple):
+    """Of the call that made a node: its module ("" where none is known), which call of that, its line and index."""
+
+    module: str
+    times: int
+    where: Location | None
+    place: int
 
 
 class Forward:
@@ -274,6 +283,22 @@ class Forward:
     def call_of(self, number: int) -> int | None:
         """The index of the innermost call whose forward made the node with this sequence number."""
         return _owner(self._segments, number)
+
+    def made(self, edges: Iterable[Edge]) -> list[Made]:
+        """Of each edge what is known of the call that made its node."""
+        found, last, one = [], -1, Made("", 0, None, -1)
+        for edge in edges:
+            number = edge[0]
+            if number != last:
+                last, (call, index) = number, self.use_of(number)
+                one = Made(call.module, call.call, call.where, index) if call is not None else Made("", 0, None, index)
+            found.append(one)
+        return found
+
+    @property
+    def has_batches(self) -> bool:
+        """True where a node of this iteration may stand for several uses."""
+        return bool(self._batched)
 
     def batched(self, number: int) -> int | None:
         """How many uses a node stands for: inside of vmap one by each sample; None where it is one.

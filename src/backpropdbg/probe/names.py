@@ -276,12 +276,12 @@ class Names:
 
     def parameters(self) -> list[tuple[str, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order, by its first name."""
-        found = []
-        for known, reference in list(self._leaves.found.values()):  # a leaf may die meanwhile
-            p = reference()
-            if p is not None and known.tracked and p.requires_grad and (type(p) is Parameter or not is_lazy(p)):
-                found.append((known.names[0], p))
-        return found
+        return [
+            (known.names[0], p)
+            for known, reference in list(self._leaves.found.values())  # a leaf may die meanwhile
+            if (p := reference()) is not None and known.tracked and p.requires_grad
+            if type(p) is Parameter or not is_lazy(p)
+        ]
 
     def named(self) -> dict[str, tuple[str, ...]]:
         """All names of each of them."""

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Iterable
-from itertools import count, islice
+from itertools import count, islice, repeat
+from operator import itemgetter
 
 from backpropdbg.probe.uses import Edge
 
 _MOST = 100_000
+_source = itemgetter(0, 1, 2)  # of an edge: the number and slot of its node, and its name
 
 
 class _Thread(threading.local):
@@ -27,7 +29,7 @@ class Numbers:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], int] = {}
+        self._known: dict[tuple[str, int, tuple[object, ...]], int] = {}
         self._newest: dict[str, int] = {}
 
     def new_iteration(self) -> None:
@@ -36,11 +38,11 @@ class Numbers:
 
     def of(self, names: Iterable[str], edges: Iterable[Edge]) -> list[int]:
         """The numbers of the edges of one run, which come with the names of their parameters, in forward order."""
-        thread, known, newest, found = _thread.own, self._known, self._newest, []
-        for name, (node, slot, kind, *_) in zip(names, edges, strict=True):
-            key = name, thread, node, kind, slot
+        known, newest, found = self._known, self._newest, []
+        for key in zip(names, repeat(_thread.own), map(_source, edges), strict=False):
             number = known.get(key)
             if number is None:
+                name = key[0]
                 newest[name] = known[key] = number = newest.get(name, 0) + 1
             found.append(number)
         if len(known) > _MOST:  # an iteration without end: nobody runs backward through the older half any more

@@ -333,8 +333,15 @@ def copy(t: Tensor) -> HeldTensor:
     return HeldTensor(t.detach().clone())
 
 
-def not_kept(t: Tensor) -> HeldTensor:
-    """A handle for a tensor that will be changed in place and that nobody copies."""
-    held = HeldTensor(t)
-    held.drop(measure=False)
-    return held
+class NotKept(HeldTensor):
+    """A handle for a tensor that will be changed in place and that nobody copies: only its shape is known."""
+
+    __slots__ = ()
+    tensor = _norm = _vmax = _largest = sum_so_far = None
+    in_memory, nbytes = False, 0
+
+    def __init__(self, t: Tensor) -> None:
+        self._shape, self.stored = t.shape, None
+
+    def drop(self, measure: bool = True) -> None:
+        """There is nothing to let go."""

@@ -23,7 +23,7 @@ from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
 from backpropdbg.probe.sketches import Copy, Sketch, is_still, without_room
-from backpropdbg.probe.tensors import HeldTensor, not_kept
+from backpropdbg.probe.tensors import HeldTensor, NotKept
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -296,17 +296,18 @@ class Watch:
         """Bring the copies of the weights up to date; return the names that had moved since the last time."""
         if not self.policy.snapshots:
             return ()
-        moved = []
+        moved, weights = [], self.weights
         alive = dict(self.names.parameters())
         self.let_go(alive)
         if self.policy.room is not None:
             self.large = without_room(alive.items(), self.policy.room)
         for name, p in alive.items():
-            still = is_still(self.weights.get(name), p)
+            still = is_still(weights.get(name), p)
+            if still:
+                continue
             if still is False:
                 moved.append(name)
-            if not still:
-                self.weights[name] = self.keep(name, p)
+            weights[name] = self.keep(name, p)
         return tuple(moved)
 
     def keep(self, name: str, t: Tensor) -> HeldTensor:
@@ -334,14 +335,15 @@ class Watch:
 
     def grad_of(self, name: str, p: Tensor) -> HeldTensor | None:
         """`.grad` now; the copy that there is already, where it has the same bits."""
-        if p.grad is None:
+        grad = p.grad
+        if grad is None:
             self.grads.pop(name, None)
             return None
         if not self.policy.snapshots:
-            return not_kept(p.grad)
+            return NotKept(grad)
         held = self.grads.get(name)
-        if held is None or not is_still(held, p.grad):
-            held = self.grads[name] = self.keep(name, p.grad)
+        if not is_still(held, grad):
+            held = self.grads[name] = self.keep(name, grad)
         return held
 
 

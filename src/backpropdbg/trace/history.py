@@ -22,8 +22,9 @@ class Trace:
 
     Args:
         budget: bytes of tensors to keep. Beyond it the oldest keep their norms and say "not kept". Of the newest
-            backward (or, without one, the iteration) everything is kept in any case, but of each parameter's partials
-            only the last LAST; those before are added up, so that the running sum is known to the last bit.
+            backward (or, without one, the iteration) everything is kept in any case, but where that alone is too much,
+            of each parameter's partials only the last LAST; those before are added up, so that the running sum is known
+            to the last bit.
         max_events: beyond this many the oldest iterations are forgotten whole; of one that has MOST_IN_ONE by itself,
             all but its newest backward.
         statistics: measure the norm of a tensor before it is let go (one pass over its bytes).
@@ -48,7 +49,8 @@ class Trace:
         # An OrderedDict: taking the first of a dict gets slower with each one taken.
         self._kept: OrderedDict[Held, int] = OrderedDict()  # by tensor: the newest position that shows it
         self._needed = 0
-        self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter
+        self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter, before _noted
+        self._noted = 0
         self._sums: dict[str, tuple[Held, Held]] = {}  # by parameter: the last that went, and the sum up to it
         self._bytes = 0
         self._starts: dict[int, int] = {}
@@ -80,23 +82,21 @@ class Trace:
         events.append(event)
         if kind is BackwardStarted or event.iteration not in self._starts:
             self._starts.setdefault(event.iteration, position)
-            self._needed = position
+            self._needed = self._noted = position
             self._let_sums_go()
         shown = handles(event)
         if self._file is not None:
             self._file.add(position, event, shown)
-        if shown:
-            kept = self._kept
-            for held in shown:
-                if held.in_memory:
-                    # A handle that is used again lives as long as the newest event that shows it.
-                    if kept.pop(held, None) is None:
-                        self._bytes += held.nbytes
-                    kept[held] = position
-            if kind in _PARTIALS:
-                self._note_partial(event, position, shown[0])
+        for held in shown:
+            if held.in_memory:
+                # A handle that is used again lives as long as the newest event that shows it.
+                if self._kept.pop(held, None) is None:
+                    self._bytes += held.nbytes
+                self._kept[held] = position
         if self._bytes > self._budget:
             self._drop_tensors()
+            if kind in _PARTIALS:
+                self._fold_partials(_parameter_of(event))
         if len(events) > self._max_events:
             self._forget(event.iteration)
         return position
@@ -197,13 +197,18 @@ class Trace:
                 self._file.settle(held)
             held.drop(self._statistics)
 
-    def _note_partial(self, event: Any, position: int, held: Held) -> None:
-        name = event.parameter if type(event) is GroupSummed else event.use.parameter
-        mine = self._partials.get(name)
-        if mine is None:
-            mine = self._partials[name] = deque()
-        if held.in_memory and held.nbytes:
-            mine.append(position)
+    def _note_partials(self) -> None:
+        """Catch up with those of the newest backward."""
+        first = max(self._noted, self._base)
+        for position, event in enumerate(self._events[first - self._base :], first):
+            if type(event) in _PARTIALS and any(held.in_memory and held.nbytes for held in handles(event)):
+                self._partials.setdefault(_parameter_of(event), deque()).append(position)
+        self._noted = len(self)
+
+    def _fold_partials(self, name: str) -> None:
+        """Let those of the newest backward go that are too many, and keep their sum."""
+        self._note_partials()
+        mine = self._partials.get(name, deque[int]())
         while self._bytes > self._budget and len(mine) > LAST:
             oldest = mine.popleft()
             for held in handles(self[oldest]):
@@ -264,3 +269,9 @@ class Trace:
         self._base = end
         del self._starts[oldest]
         self._starts.setdefault(current, end)
+
+
+def _parameter_of(event: Any) -> str:
+    """The parameter that a partial, or the sum of a group, is of."""
+    name: str = event.parameter if type(event) is GroupSummed else event.use.parameter
+    return name
