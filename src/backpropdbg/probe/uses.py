@@ -177,9 +177,10 @@ def feeders(roots: Iterable[Any], bracket: Any, floor: int) -> tuple[int, ...]:
         if node in seen:
             continue
         seen.add(node)
-        call = bracket(node_number(node))
+        number = node_number(node)
+        call = bracket(number)
         if call is not None:
             found.add(call)
-        elif node_number(node) >= floor:
-            stack.extend(target for target, _ in node.next_functions if target is not None)
+        elif number >= floor:
+            stack += [target for target, _ in node.next_functions if target is not None]
     return tuple(sorted(found))
