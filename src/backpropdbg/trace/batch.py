@@ -1,7 +1,9 @@
 """What waits to be written to a recording."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
 
 from backpropdbg.events import Event
 from backpropdbg.held import Held
@@ -16,13 +18,16 @@ class Mark(Protocol):
     written: bool
 
 
-class Entry(NamedTuple):
-    """One event. fresh: tensors that none showed before. again: those that an older iteration showed."""
+class Entry(Struct, frozen=True, gc=False):
+    """One event. fresh: tensors that none showed before. again: those that an older iteration showed.
+
+    It is nothing that the collector looks at: many wait, and would have it run through all of the program's objects.
+    """
 
     position: int
     event: Event
-    fresh: list[tuple[Held, Mark]]
-    again: list[Mark]
+    fresh: Sequence[tuple[Held, Mark]]
+    again: Sequence[Mark]
 
 
 class Batch:

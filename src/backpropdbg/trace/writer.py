@@ -136,7 +136,7 @@ class Writer:
         if isinstance(event, _TELLING):
             self._know(position, replace(self._ask(), names=self._known.names))
         with self._changed:
-            self._batch.events.append(Entry(position, event, fresh, again))
+            self._batch.events.append(Entry(position, event, fresh or (), again or ()))
             self._grown(size)
             if self._batch.nbytes > MANY_BYTES and not self._hurry:
                 self._hurry = True
