@@ -47,6 +47,9 @@ class Matrices(Horizontal):
         same = known is not None and (known.position, known.focus) == (situation.position, situation.focus)
         self.situation, self.answers = situation, True
         self.draw(same)
+        if situation.early:
+            self.ask_soon()  # it is painted first: what computes the cells takes long, and would take the processor
+            return 0
         return self.ask()  # before the first paint, for the sizes that they have now: most often they keep them
 
     def complete(self, situation: Situation) -> None:

@@ -36,6 +36,7 @@ from backpropdbg.wire.ticker import Ticker
 
 GRACE = 0.7
 _NO_EVENT = 0.3
+_PAINT = 0.02  # seconds in which a face paints a stop: what is computed for it meanwhile would take its processor
 _LINES = {
     "next": "next",
     "stepIn": "step",
@@ -166,6 +167,8 @@ class Server:
             with self._changed:
                 while not self._wanted() and not self._lacks():
                     self._changed.wait()
+                if not self._wanted():
+                    self._changed.wait(_PAINT)
                 if self._over():
                     self._stopped = False
                     return None
