@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
@@ -51,6 +52,21 @@ def test_output_comes_before_its_stop(probe) -> None:
     one.seen.clear()
     one.do("print 1", Result)
     assert "".join(m.text for m in one.seen[:-1]) == "printed at the stop\n"
+
+
+def test_descriptors_may_have_high_numbers(probe) -> None:
+    """`select` refuses those from 1024 on, which a host with many open files gets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            while stack.enter_context(Path(os.devnull).open("rb")).fileno() < 1030:
+                pass
+            one = probe().start()
+            one.until(Stopped)
+            one.do("flood", Stopped)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_past_is_asked_for(probe) -> None:

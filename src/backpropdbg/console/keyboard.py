@@ -83,7 +83,10 @@ def pass_on(feed: Callable[[str], None]) -> None:
 
 def typed(wake: int) -> str:
     """Wait until a line is typed for the program, or until `wake` can be read; return what was typed, if anything."""
-    ready = select.select([_stdin, wake], [], [])[0]
+    watched = select.poll()  # `select` refuses descriptors from 1024 on
+    for fd in (_stdin, wake):
+        watched.register(fd, select.POLLIN)
+    ready = {fd for fd, _ in watched.poll()}
     if wake in ready:
         os.read(wake, 4096)
     if _stdin not in ready:

@@ -85,8 +85,10 @@ class Peer:
 
     def _wait_readable(self, sock: socket.socket, until: float = float("inf")) -> bool:
         """Wait for bytes. Returns False at `until`. Raises WireError when the parent process is gone."""
+        watched = select.poll()  # `select` refuses descriptors from 1024 on
+        watched.register(sock, select.POLLIN)
         while time.monotonic() < until:
-            if select.select([sock], [], [], _TICK)[0]:
+            if watched.poll(1000 * _TICK):
                 return True
             if os.getppid() != self._parent:
                 raise WireError("the parent process is gone")
