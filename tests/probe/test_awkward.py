@@ -12,6 +12,7 @@ from backpropdbg.events import (
     Accumulated,
     Anomaly,
     BackwardFinished,
+    BackwardStarted,
     BackwardUse,
     ForwardUse,
     GradCleared,
@@ -466,6 +467,21 @@ def test_two_threads_train_two_models():
         for t in threads:
             t.join(60)
     assert all(oracle.same_states(plain[n], watched[n]) for n in (1, 2))
+
+
+def test_a_thread_without_a_backward_reads_no_gradient():
+    """Its owner may be freeing it at that moment."""
+    mine, theirs, x = nn.Linear(3, 3), nn.Linear(3, 3), torch.ones(2, 3)
+    with probed() as seen:
+        mine(x).sum().backward()
+        mine.weight.grad = None
+        thread = threading.Thread(target=theirs, args=(x,))
+        thread.start()
+        thread.join(60)
+        assert not any(isinstance(event, GradCleared) for event in seen.events)
+        mine(x).sum().backward()
+    told = next(event for event in seen.events[::-1] if isinstance(event, BackwardStarted))
+    assert told.carried["mine.weight"] is None and told.carried["mine.bias"] is not None
 
 
 # -- expressions ---------------------------------------------------------------------------------

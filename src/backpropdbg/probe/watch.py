@@ -229,12 +229,14 @@ class Watch:
     def alone(self) -> bool:
         """True while only one thread that trained is alive, or the others have waited whenever one ran the backward.
 
-        Else only it may read its gradients: the engine writes them without the GIL. Iterations are counted together.
+        Else only it may read its gradients: the engine writes them without the GIL, and `p.grad = None` frees one while
+        others can see it. So no thread may that runs no backward itself. Iterations are counted together.
         """
         if len(self._threads) < 2:
             return True
         self._crossed |= self.inside > 0 and not self.here.runs
-        return len(self._backward) < 2 and not self._crossed
+        owner = not self._backward or self.here.thread.ran_backward
+        return owner and len(self._backward) < 2 and not self._crossed
 
     # -- iterations ------------------------------------------------------------------------------
 
