@@ -11,6 +11,8 @@ from driving import debugged, make_net, seed
 from backpropdbg.debugger import describe, drawing
 from backpropdbg.debugger.core import Debugger
 from backpropdbg.hurry import GivenUp, Later, allowing
+from backpropdbg.probe.evaluate import Evaluator
+from backpropdbg.probe.hooks import Probe
 from backpropdbg.probe.lazy import Difference, Lazy
 from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.situation import SOON, Row, Situation, as_float
@@ -231,3 +233,18 @@ def test_a_sum_outlives_the_memory_of_what_was_let_go() -> None:
     first, second = HeldTensor(a), HeldTensor(b)
     total = second.fold(first.fold(None))
     assert not first.kept and not second.kept and torch.equal(total.value, a + b)
+
+
+def test_an_expression_gives_up_as_numbers_do() -> None:
+    """No failure of the expression's: where its tensor takes long it is given up, or left for later."""
+    left, right = torch.randn(400, 400), torch.randn(400, 400)
+
+    def total() -> Lazy:
+        return Lazy(HeldTensor(left), HeldTensor(right), torch.add)
+
+    evaluator = Evaluator(Probe(lambda event: None))
+    with allowing(waits=lambda: True), pytest.raises(GivenUp):
+        evaluator.evaluate("running.sum()", {"running": total()})
+    with allowing(10), pytest.raises(Later):
+        evaluator.holds("running.sum() > 0", {"running": total()})
+    assert evaluator.evaluate("running.sum()", {"running": total()}) == (left + right).sum()

@@ -86,6 +86,8 @@ def displayed(d: "Debugger", text: str) -> str:
     """An expression and its value, on one line."""
     try:
         return f"{text} = {' '.join(d.program.show(d.evaluate(text)).split())}"
+    except Later:
+        return f"{text} = {SOON}"
     except CommandError as e:
         return str(e)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from backpropdbg.errors import CommandError
+from backpropdbg.hurry import GivenUp, Later
 from backpropdbg.probe.expression import Expression, read
 from backpropdbg.probe.frames import locals_of, user_frame
 from backpropdbg.probe.hooks import Probe
@@ -115,7 +116,7 @@ class Evaluator:
                 return made(eval(found.code, scope), found.text)
             with _WithoutGradients(), self._inert, torch._C.DisableTorchFunction(), _keeper(found, scope):
                 return made(eval(found.code, scope), found.text)
-        except CommandError:
+        except (CommandError, Later, GivenUp):
             raise
         except NameError as e:
             known = ", ".join(names)
