@@ -322,6 +322,12 @@ async def test_ended(raised: bool, code: int, exit_code: int) -> None:
     assert app.return_code == exit_code
 
 
+async def test_dots_of_a_program_that_is_gone_say_so() -> None:
+    async with opened(stop=replace(STOP, early=True)) as (app, session, pilot):
+        session.say(Ended("killed by SIGKILL", -9))
+        await until(pilot, lambda: "killed by SIGKILL; ... stands for what was never computed" in screen(app))
+
+
 async def test_restart_after_end() -> None:
     async with opened() as (app, session, pilot):
         session.say(Ended("killed by SIGKILL", -9))

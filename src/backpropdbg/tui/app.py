@@ -15,6 +15,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
 
+from backpropdbg.situation import SOON as DOTS
 from backpropdbg.situation import Progress, Situation
 from backpropdbg.tui.arranged import BARS, LOW
 from backpropdbg.tui.command import CommandLine
@@ -328,7 +329,9 @@ class DebuggerApp(Looks):
             self.exit_code = ended.code if ended.code >= 0 else 128 - ended.code
         self.base.query_one(Header).show(self.situation, "ended")
         self.base.query_one(Matrices).answers = False
-        self.base.query_one(Explanation).say(ended.cause, alarm=True)
+        early = self.situation is not None and self.situation.early
+        unknown = f"; {DOTS} stands for what was never computed" if early else ""
+        self.base.query_one(Explanation).say(ended.cause + unknown, alarm=True)
         restarts = "" if self.recorded else f"{shown('restart')} restarts the program, "
         self.hint(f"{restarts}{shown('quit')} quits")
         self.show_keys(self.size.width)
