@@ -2,26 +2,11 @@
 
 import oracle
 import torch
+from chained import chain, inputs, weight
 from playing import play, said
 from torch import nn
 
-USES, BACKWARDS, ITERATIONS = 12, 2, 2
-
-
-def inputs() -> torch.Tensor:
-    torch.manual_seed(3)
-    return torch.randn(ITERATIONS, BACKWARDS, 4, 3)
-
-
-def weight() -> torch.Tensor:
-    torch.manual_seed(4)
-    return torch.randn(3, 3) / 2
-
-
-def chain(x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    for each in weights:
-        x = torch.tanh(x @ each.t())
-    return x.square().sum()
+USES = 12
 
 
 def sums() -> list[torch.Tensor]:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import oracle
 import pytest
 import torch
+from chained import BACKWARDS, ITERATIONS, chain, inputs, weight
 from playing import play
 from torch import nn
 
-USES, BACKWARDS, ITERATIONS = 5, 2, 2
+USES = 5
 LEAST = 0.02
 CONDITIONS = [
     "use == 3",
@@ -39,22 +40,6 @@ CONDITIONS = [
     "before is None and after is None and use == 5",
 ]
 Seen = list[tuple[int, int, int]]
-
-
-def inputs() -> torch.Tensor:
-    torch.manual_seed(3)
-    return torch.randn(ITERATIONS, BACKWARDS, 4, 3)
-
-
-def weight() -> torch.Tensor:
-    torch.manual_seed(4)
-    return torch.randn(3, 3) / 2
-
-
-def chain(x: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
-    for each in weights:
-        x = torch.tanh(x @ each.t())
-    return x.square().sum()
 
 
 def positive(tensor: torch.Tensor) -> bool:
