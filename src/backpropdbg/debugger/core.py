@@ -29,6 +29,7 @@ from backpropdbg.events import Location as Line
 from backpropdbg.questions import Answer, Question
 from backpropdbg.situation import Progress, Situation, Window
 from backpropdbg.trace.history import Trace
+from backpropdbg.wire.messages import RUNNING
 from backpropdbg.wire.session import Result
 
 
@@ -250,7 +251,7 @@ class Debugger:
     def stop(self) -> Stop:
         """The present stop. Raises CommandError where the program runs."""
         if self._stop is None:
-            raise CommandError("the program is running; interrupt it first")
+            raise CommandError(RUNNING)
         return self._stop
 
     @property

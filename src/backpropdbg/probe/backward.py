@@ -195,11 +195,9 @@ class Backward:
         uses = self._known_uses.get(key)
         if uses is None:
             uses = self._uses(edges, names, numbers, made)
-            if not any(
-                e.through or is_fused(e.kind) for e in edges
-            ):  # of those, a node tells more, which we don't keep
-                while len(self._known_uses) >= _GRAPHS:
-                    self._known_uses.pop(next(iter(self._known_uses)), None)
+            if not any(e.through or is_fused(e.kind) for e in edges):  # of those a node tells more
+                for oldest in list(self._known_uses)[: 1 - _GRAPHS]:
+                    self._known_uses.pop(oldest, None)
                 self._known_uses[key] = uses
         return uses
 

@@ -17,8 +17,12 @@ def in_turn(name: str) -> None:
     number = getattr(signal, name, None)
     theirs = None if number is None else signal.getsignal(number)
     if number is not None and callable(theirs):
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(number, theirs, number, None)
+        _hear(number, theirs, number, None)
+
+
+def _hear(number: int, call: Callable[..., object], *arguments: object) -> None:
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        asyncio.get_running_loop().add_signal_handler(number, call, *arguments)
 
 
 def watch_signals(app: App[None], end: Callable[[int], object]) -> None:
@@ -28,9 +32,8 @@ def watch_signals(app: App[None], end: Callable[[int], object]) -> None:
     once more, a second thread would read the keyboard for ever. Nothing happens outside of the main thread, or where
     there are no such signals. Resizes are heard in their order, after Ctrl-Z too.
     """
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, end, 128 + number)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _hear(number, end, 128 + number)
     in_turn("SIGWINCH")
     app.app_resume_signal.subscribe(app, lambda _: in_turn("SIGWINCH"))
     resume = getattr(signal, "SIGCONT", None)
