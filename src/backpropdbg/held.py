@@ -206,6 +206,10 @@ class Held:
         """Euclidean norm of the whole tensor; None where it was let go unmeasured."""
         raise NotImplementedError
 
+    def measure(self) -> None:
+        """Take the norm now; of a tensor on a device `norm` waits for it, when somebody asks."""
+        self.norm()
+
     def cosine(self, other: "Held") -> float | None:
         """Cosine of the angle to `other`; None where either is zero, not finite or not kept."""
         if not (self.kept and other.kept):

@@ -94,7 +94,7 @@ def statistics_sink(trace: Trace) -> Callable[[Event], object]:
     def sink(event: Event) -> None:
         trace.append(event)
         if isinstance(event, BackwardUse) and event.partial is not None:
-            event.partial.norm()
+            event.partial.measure()
 
     return sink
 

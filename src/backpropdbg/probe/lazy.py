@@ -66,11 +66,11 @@ class Lazy(HeldTensor):
     def at(self, index: tuple[int, ...]) -> float:
         return float(self._part(lambda t: t[index].reshape(1)))
 
-    def norm(self) -> float | None:
+    def measure(self) -> None:
         if self._norm is None and self.tensor is not None:
             size = float(torch.linalg.vector_norm(torch.stack(self._sizes)))
             self._norm = size if 1e-15 < size < 1e15 else None
-        return super().norm()
+        super().measure()
 
     def _part(self, cut: Callable[[Tensor], Tensor]) -> Tensor:
         """What is cut out of it: the same of the operands, and the operation."""
@@ -111,10 +111,9 @@ class Difference(Lazy):
             for start in range(0, math.prod(self._shape), STRETCH):
                 yield self._stretch(start)
 
-    def norm(self) -> float | None:
+    def measure(self) -> None:
         if self._norm is None:
             self._measure()
-        return self._norm
 
     def _most(self) -> float:
         if self._largest is None:

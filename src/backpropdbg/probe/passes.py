@@ -35,6 +35,25 @@ def norm_of(t: Tensor) -> float:
     return size
 
 
+def norm_there(t: Tensor) -> Tensor | None:
+    """The norm of a tensor that lies on a device, as a number that lies there too: nobody waits for it yet.
+
+    None where it takes a look to be exact: on the CPU, for doubles (whose squares may overflow), and without float64.
+    """
+    far = not is_near(t) and t.device.type != "mps"
+    if not far or t.layout != torch.strided or not t.is_floating_point() or t.element_size() > 4:
+        return None
+    flat = t.detach().reshape(-1)
+    parts = [torch.linalg.vector_norm(some, dtype=torch.float64) for some in torch.split(flat, MANY)]
+    size: Tensor = torch.linalg.vector_norm(torch.stack(parts))
+    return size
+
+
+def is_near(t: Tensor) -> bool:
+    """True where reading a number of it waits for nothing."""
+    return t.is_cpu
+
+
 def _norms(flat: Tensor, exact: torch.dtype | None) -> Tensor:
     """Norms of whole blocks, in float64."""
     sizes: Tensor = torch.linalg.vector_norm(flat.view(-1, _BLOCK), dim=1, dtype=exact)

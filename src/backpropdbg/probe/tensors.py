@@ -18,6 +18,7 @@ from backpropdbg.probe.passes import (
     in_blocks,
     largest,
     norm_of,
+    norm_there,
     orders,
     product,
     real,
@@ -39,7 +40,7 @@ class HeldTensor(Held):
         self.in_memory = True
         self._shape = tensor.shape
         self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
-        self._norm: float | None = None
+        self._norm: float | Tensor | None = None
         self._vmax: float | None = None
         self._largest: float | None = None
         self.stored: Stored | None = None
@@ -81,12 +82,17 @@ class HeldTensor(Held):
         return self._here
 
     def norm(self) -> float | None:
-        if self._norm is None:
-            t = self._here
-            if t is not None:
-                with torch.no_grad():
-                    self._norm = norm_of(t)
+        self.measure()
+        if isinstance(self._norm, Tensor):
+            self._norm = float(self._norm)
         return self._norm
+
+    def measure(self) -> None:
+        t = self._here if self._norm is None else None
+        if t is not None:
+            with torch.no_grad():
+                there = norm_there(t)
+                self._norm = norm_of(t) if there is None else there
 
     def cosine(self, other: Held) -> float | None:
         mine, theirs = self._here, other._here if isinstance(other, HeldTensor) else None
@@ -214,7 +220,7 @@ class HeldTensor(Held):
 
     def drop(self, measure: bool = True) -> None:
         if measure:
-            self.norm()
+            self.measure()
         self.tensor, self.in_memory = None, False
 
     def wide(self) -> Tensor:
@@ -229,7 +235,8 @@ class HeldTensor(Held):
     def facts(self, measure: bool = True) -> Facts:
         t = self._here
         if t is None or not measure:
-            return Facts(form_of(t) if t is not None else Form("", self.shape), self._norm)
+            known = None if self._norm is None else self.norm()
+            return Facts(form_of(t) if t is not None else Form("", self.shape), known)
         with torch.no_grad():
             size = self.norm()
             return Facts(form_of(t), size, self.vmax(), self.finite())
