@@ -5,7 +5,7 @@ Every hook closes over names and slots, never over a node or a loss, and is remo
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -29,13 +29,12 @@ from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, node_name
+from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, kind_of, leaf_of, node_name
 from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
 
 _READ = 8
 _GRAPHS = 8
-_leaf_of = itemgetter(4)
-_kind_of = itemgetter(1, 2, 5)  # of an edge: the slot and name of its node, what it passes through
+_through_of = attrgetter("through")
 Handles = dict[str, list[RemovableHandle | Accumulation]]  # by the parameter that a hook is for
 
 
@@ -126,7 +125,7 @@ class Backward:
         edges = find_edges(outputs)
         if watch.names.narrowed:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
-        taken = list(map(_leaf_of, edges))
+        taken = list(map(leaf_of, edges))
         known = {key: watch.names.of(leaf) for key, leaf in dict(zip(map(id, taken), taken, strict=True)).items()}
         names = [known[id(leaf)] for leaf in taken]
         cached = count_consumers(roots, self._forward.cached) if self._forward.cached else {}
@@ -167,9 +166,10 @@ class Backward:
         )
         arrivals: dict[str, int] = {}
         groups: dict[Any, list[Use]] = {}
-        for name, use, (_, slot, _, node, leaf, through) in zip(names, uses, edges, strict=True):
-            arrival = Arrival(watch, slot, use, run, arrivals, through, leaf.shape, bool(leaf._backward_hooks))
-            handles.setdefault(name, []).append(node.register_hook(arrival))
+        for name, use, edge in zip(names, uses, edges, strict=True):
+            leaf, through = edge.leaf, edge.through
+            arrival = Arrival(watch, edge.slot, use, run, arrivals, through, leaf.shape, bool(leaf._backward_hooks))
+            handles.setdefault(name, []).append(edge.node.register_hook(arrival))
             if through:
                 groups.setdefault(through[-1], []).append(use)
         for node, members in groups.items():
@@ -189,16 +189,16 @@ class Backward:
     def _number(self, edges: list[Edge], names: list[str], cached: Sequence[int] = ()) -> tuple[Use, ...]:
         """The uses that edges are. A loop repeats: where all that tells of them was so before, they are those again."""
         numbers, made = self._numbers.of(names, edges), self._forward.made(edges)
-        if cached or self._forward.has_batches:
+        kinds = tuple(map(kind_of, edges))
+        of_a_node = any(map(is_fused, set(kinds))) or any(map(_through_of, edges))  # which tells more
+        if of_a_node or cached or self._forward.has_batches:
             return self._uses(edges, names, numbers, made, cached)
-        key = tuple(names), tuple(numbers), tuple(made), tuple(map(_kind_of, edges))
+        key = tuple(names), tuple(numbers), tuple(made), kinds
         uses = self._known_uses.get(key)
         if uses is None:
-            uses = self._uses(edges, names, numbers, made)
-            if not any(e.through or is_fused(e.kind) for e in edges):  # of those a node tells more
-                for oldest in list(self._known_uses)[: 1 - _GRAPHS]:
-                    self._known_uses.pop(oldest, None)
-                self._known_uses[key] = uses
+            for oldest in list(self._known_uses)[: 1 - _GRAPHS]:
+                self._known_uses.pop(oldest, None)
+            uses = self._known_uses[key] = self._uses(edges, names, numbers, made)
         return uses
 
     def _uses(
@@ -206,13 +206,13 @@ class Backward:
         edges: list[Edge],
         names: list[str],
         numbers: list[int],
-        made: list[Made],
+        made: list[tuple[Made, int]],
         cached: Sequence[int] = (),
     ) -> tuple[Use, ...]:
         totals, places = Counter(names), Counter[str]()
         groups: dict[Any, int] = {}
-        uses = []
-        for edge, name, number, (module, call, where, index) in zip(edges, names, numbers, made, strict=True):
+        uses, calls = [], [call for call, count in made for _ in range(count)]
+        for edge, name, number, (module, call, where, index) in zip(edges, names, numbers, calls, strict=True):
             places[name] += 1
             group = groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0
             fused, batch = is_fused(edge.kind), self._forward.batched(edge.number)

@@ -3,7 +3,8 @@
 import bisect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,9 +17,10 @@ from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
-from backpropdbg.probe.uses import Edge, feeders, node_number
+from backpropdbg.probe.uses import Edge, feeders, node_number, number_of
 from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
 
+_start = itemgetter(0)
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
@@ -30,16 +32,17 @@ def elsewhere() -> bool:
     return _running() != -1 or _tracing() is not None or transforming()
 
 
-Segments = list[tuple[int, int, int]]
+T = TypeVar("T")
+Segments = list[tuple[int, int, T]]  # of the nodes from a number to before another: what they belong to
 
 
 class Made(NamedTuple):
-    """Of the call that made a node: its module ("" where none is known), which call of that, its line and index."""
+    """Of the call that made a node: its module, which call of that, its line; -1 for one of the iteration before."""
 
-    module: str
-    times: int
-    where: Location | None
-    place: int
+    module: str = ""
+    call: int = 0
+    where: Location | None = None
+    place: int = -1
 
 
 class Forward:
@@ -47,19 +50,18 @@ class Forward:
 
     def __init__(self, watch: Watch, computed: Computed) -> None:
         self.watch, self.computed = watch, computed
-        self.calls: dict[int, ForwardUse] = {}
         self._made = 0
-        self._segments: Segments = []
-        self._batched: Segments = []
+        self._segments: Segments[ForwardUse] = []
+        self._before: Segments[ForwardUse] = []
+        self._batched: Segments[int] = []
         self._cached: list[tuple[int, int]] = []
-        self._before: tuple[Segments, dict[int, ForwardUse]] = ([], {})
         self._counts: dict[str, int] = {}
         self._floor = sequence()
 
     def new_iteration(self) -> None:
         """Count from 1 again."""
-        self._before = self._segments, self.calls
-        self.calls, self._segments, self._counts, self._batched, self._cached = {}, [], {}, [], []
+        self._before, self._segments = self._segments, []
+        self._counts, self._batched, self._cached = {}, [], []
         self._made = 0
         self._floor = sequence()
 
@@ -246,10 +248,7 @@ class Forward:
         event = ForwardUse(
             watch.iteration, index, module, call, used, tuple(numbers), where, feeds, bare, held, replaced
         )
-        self.calls[index] = event
-        if len(self.calls) > _MOST:
-            self._forget(index - _MOST // 2)
-        self._own_nodes(low, sequence(), index)
+        self._own_nodes(low, sequence(), event)
         try:
             watch.emit(event)
         finally:
@@ -260,40 +259,48 @@ class Forward:
         """Indices of the calls whose output flows directly into `output`."""
         return feeders(_nodes(output), self.call_of, self._floor) if self.watch.policy.graph else ()
 
-    def _forget(self, before: int) -> None:
-        """Of a forward without end, forget the calls up to an index: nobody runs backward through them any more."""
-        self.calls = {index: call for index, call in self.calls.items() if index >= before}
-        self._segments = [segment for segment in self._segments if segment[2] >= before]
-
-    def _own_nodes(self, low: int, high: int, index: int) -> None:
+    def _own_nodes(self, low: int, high: int, call: ForwardUse) -> None:
         """Give the nodes from `low` to before `high` to a call, but for those of the calls inside it."""
         segments = self._segments
         if segments and segments[-1][0] >= low:
             inside = []
             while segments and segments[-1][0] >= low:
                 inside.append(segments.pop())
-            for start, end, owner in reversed(inside):
-                if low < start:
-                    segments.append((low, start, index))
-                segments.append((start, end, owner))
-                low = end
+            for segment in reversed(inside):
+                if low < segment[0]:
+                    segments.append((low, segment[0], call))
+                segments.append(segment)
+                low = segment[1]
         if low < high:
-            segments.append((low, high, index))
+            segments.append((low, high, call))
+        if len(segments) > _MOST:  # of a forward without end: nobody runs backward through the older half any more
+            del segments[: _MOST // 2]
 
     def call_of(self, number: int) -> int | None:
         """The index of the innermost call whose forward made the node with this sequence number."""
-        return _owner(self._segments, number)
+        found = _segment(self._segments, number)
+        return found[2].index if found is not None else None
 
-    def made(self, edges: Iterable[Edge]) -> list[Made]:
-        """Of each edge what is known of the call that made its node."""
-        found, last, one = [], -1, Made("", 0, None, -1)
-        for edge in edges:
-            number = edge[0]
-            if number != last:
-                last, (call, index) = number, self.use_of(number)
-                one = Made(call.module, call.call, call.where, index) if call is not None else Made("", 0, None, index)
-            found.append(one)
+    def made(self, edges: Iterable[Edge]) -> list[tuple[Made, int]]:
+        """The calls that made the nodes of edges, in their order, with how many of them in a row each made."""
+        numbers, found, at = list(map(number_of, edges)), [], 0
+        while at < len(numbers):
+            call, end = self._maker(numbers[at])
+            after = bisect.bisect_left(numbers, end, at)
+            found.append((call, after - at))
+            at = after
         return found
+
+    def _maker(self, number: int) -> tuple[Made, int]:
+        """The call that made a node, and up to before which number the nodes are surely its own."""
+        found = _segment(self._segments, number)
+        if found is not None:
+            call = found[2]
+            return Made(call.module, call.call, call.where, call.index), found[1]
+        earlier = _segment(self._before, number)
+        if earlier is None:
+            return Made(), number + 1
+        return Made(earlier[2].module, earlier[2].call, earlier[2].where), number + 1
 
     @property
     def has_batches(self) -> bool:
@@ -305,7 +312,8 @@ class Forward:
 
         Where the parameter is that of a cached weight, -1 - the place of that weight in `cached`.
         """
-        return _owner(self._batched, number) if self._batched else None
+        found = _segment(self._batched, number)
+        return found[2] if found is not None else None
 
     @property
     def cached(self) -> list[tuple[int, int]]:
@@ -321,19 +329,11 @@ class Forward:
             inside = -len(self._cached)
         self._batched.append((low, sequence(), inside))
 
-    def use_of(self, number: int) -> tuple[ForwardUse | None, int]:
-        """The call that made a node and its index; -1 for a call of the iteration before, or where none is known."""
-        index = self.call_of(number)
-        if index is not None:
-            return self.calls.get(index), index
-        segments, calls = self._before
-        earlier = _owner(segments, number)
-        return (None if earlier is None else calls.get(earlier)), -1
 
-
-def _owner(segments: Segments, number: int) -> int | None:
-    at = bisect.bisect_right(segments, (number, sys.maxsize, 0)) - 1
-    return segments[at][2] if at >= 0 and number < segments[at][1] else None
+def _segment(segments: Segments[T], number: int) -> tuple[int, int, T] | None:
+    """The one that has this number in it."""
+    at = bisect.bisect_right(segments, number, key=_start) - 1
+    return segments[at] if at >= 0 and number < segments[at][1] else None
 
 
 def _leaves(module: torch.nn.Module, args: Any) -> Iterator[Tensor]:

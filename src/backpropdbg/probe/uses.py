@@ -7,13 +7,16 @@ edges, and the node itself maps each partial back to the leaf's shape and dtype.
 
 import functools
 from collections.abc import Iterable
-from operator import itemgetter
-from typing import Any, NamedTuple
+from itertools import chain
+from operator import attrgetter
+from typing import Any
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
+_next_functions = attrgetter("next_functions")
 # Nodes that only cast or re-view: their backward is linear, elementwise and needs no saved tensor.
 _SEE_THROUGH = (
     "ToCopyBackward",
@@ -70,7 +73,7 @@ def node_of(output: Any) -> Any:
     return output.grad_fn if isinstance(output, Tensor) else getattr(output, "node", None)
 
 
-class Edge(NamedTuple):
+class Edge(Struct, frozen=True, gc=False):
     """One use: the node and slot that deliver the partial.
 
     Attributes:
@@ -87,7 +90,7 @@ class Edge(NamedTuple):
     through: tuple[Any, ...] = ()
 
 
-_forward_order = itemgetter(0, 1)
+number_of, slot_of, kind_of, leaf_of = map(attrgetter, ("number", "slot", "kind", "leaf"))
 
 
 def edge(node: Any, slot: int, leaf: Tensor, through: tuple[Any, ...] = ()) -> Edge:
@@ -102,24 +105,25 @@ def find_edges(roots: Iterable[Tensor]) -> list[Edge]:
     The caller must let the result go before the backward ends: nodes that are kept keep the graph.
     """
     found: list[Edge] = []
-    begin = {node for node in map(node_of, roots) if node is not None and type(node) is not _Accumulate}
-    seen, stack, shared = dict.fromkeys(begin), list(begin), set()
-    while stack:
-        node = stack.pop()
-        for slot, (target, _) in enumerate(node.next_functions):
-            if target is None:
-                continue
-            if type(target) is _Accumulate:
+    nodes = list({node: None for node in map(node_of, roots) if node is not None and type(node) is not _Accumulate})
+    seen, again, accumulate = {None, *nodes}, [], _Accumulate
+    for node in nodes:  # it grows while we walk
+        slot = -1  # counted by hand: `enumerate` makes the walk a quarter longer
+        for target, _ in node.next_functions:
+            slot += 1
+            if type(target) is accumulate:
                 found.append(edge(node, slot, target.variable))
             elif target in seen:
-                shared.add(target)
+                again.append(target)
             else:
-                seen[target] = None
-                stack.append(target)
-    if shared and any(node_name(node).startswith(_SEE_THROUGH) for node in shared):
-        consumers = _consumers(seen)
+                seen.add(target)
+                nodes.append(target)
+    shared = dict(zip(map(type, again), again, strict=True))  # one of each type: that of a cast or view tells its name
+    if any(node is not None and node_name(node).startswith(_SEE_THROUGH) for node in shared.values()):
+        consumers = _consumers(nodes)
         found = [use for direct in found for use in _look_through(direct, consumers)]
-    found.sort(key=_forward_order)
+        found.sort(key=slot_of)
+    found.sort(key=number_of)  # in the order of the slots where the numbers are the same
     return found
 
 
@@ -129,18 +133,14 @@ def find_leaves(roots: Iterable[Any]) -> list[Tensor]:
 
 
 def leaves_below(nodes: Iterable[Any]) -> list[Tensor]:
-    """Return every leaf that the nodes were computed from, each once, in the order of their inputs."""
-    stack, found, seen = list(nodes), [], set()
-    while stack:
-        for target, _ in stack.pop().next_functions:
-            if target is None or target in seen:
-                continue
+    """Return every leaf that the nodes were computed from, each once, the nearest first."""
+    walked = list(nodes)
+    seen = {None, *walked}
+    for target, _ in chain.from_iterable(map(_next_functions, walked)):  # which grows while we walk
+        if target not in seen:
             seen.add(target)
-            if type(target) is _Accumulate:
-                found.append(target.variable)
-            else:
-                stack.append(target)
-    return found
+            walked.append(target)
+    return [node.variable for node in walked if type(node) is _Accumulate]
 
 
 def _consumers(nodes: Iterable[Any]) -> dict[Any, list[tuple[Any, int]]]:
