@@ -7,7 +7,6 @@ that share a cast or view are added among themselves first, in their own dtype: 
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import reduce
 
 from msgspec import Struct
 
@@ -94,8 +93,12 @@ class Run(Struct):
             first, rest = self._from()
         elif first is None:
             first, rest = rest[0], rest[1:]
-        total = None if first is None else reduce(lambda a, b: a.plus(b), rest, first)
-        if total is not None and not self.waiting:
+        if first is None:
+            return None
+        total = first
+        for term in rest:
+            total = total.plus(term)
+        if not self.waiting:
             self.added = len(self.terms), total
         return total
 
@@ -179,8 +182,10 @@ class Ledger(Struct):
     @property
     def latest(self) -> Run | None:
         """The newest run that concerns the parameter, else the newest; None where none began."""
-        concerned = (run for run in reversed(self.runs) if run.uses or run.grad is not None)
-        return next(concerned, self.runs[-1] if self.runs else None)
+        for run in reversed(self.runs):
+            if run.uses or run.grad is not None:
+                return run
+        return self.runs[-1] if self.runs else None
 
     def go_on_from(self, known: "Ledger") -> None:
         """Take over the sums of an earlier ledger, of runs that are the same."""
@@ -195,8 +200,9 @@ class Ledger(Struct):
         for event in events:
             if type(event) is BackwardUse:
                 if event.use.parameter == parameter:
-                    for run in self._of(event.run):
-                        run.arrive(event.use, event.partial)
+                    for run in self.runs:
+                        if run.number == event.run:
+                            run.arrive(event.use, event.partial)
             elif type(event) in _TOLD:
                 self._take(event)
 

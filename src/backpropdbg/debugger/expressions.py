@@ -4,6 +4,7 @@ import ast
 import builtins
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,13 @@ if TYPE_CHECKING:
     from backpropdbg.debugger.core import Debugger
 
 _NAMES: dict[str, Callable[[Stop], object]] = {
-    "partial": lambda stop: stop.partial,
-    "running": lambda stop: stop.running,
-    "grad": lambda stop: stop.grad,
-    "weight": lambda stop: stop.weight,
-    "before": lambda stop: stop.before,
-    "after": lambda stop: stop.after,
+    **{name: attrgetter(name) for name in ("partial", "running", "grad", "weight", "before", "after", "loss")},
     "carried": lambda stop: stop.run.carried if stop.run is not None else None,
     "use": lambda stop: _use(stop),
-    "uses": lambda stop: stop.uses,
-    "iteration": lambda stop: stop.event.iteration,
-    "phase": lambda stop: stop.phase,
+    "uses": attrgetter("uses"),
+    "iteration": attrgetter("event.iteration"),
+    "phase": attrgetter("phase"),
     "event": lambda stop: type(stop.event).__name__,
-    "loss": lambda stop: stop.loss,
 }
 # Through these an expression reaches names that it does not spell.
 _INDIRECT = {"eval", "exec", "locals", "globals", "vars"}
@@ -54,9 +49,10 @@ def _is_use(name: object) -> bool:
     return isinstance(name, str) and name[:1] == "A" and name[1:].isdecimal()
 
 
-def theirs(text: str) -> list[str]:
+@lru_cache(maxsize=256)
+def theirs(text: str) -> tuple[str, ...]:
     """The names in an expression that only the program itself could tell, as it was at that moment."""
-    return sorted(name for name in used_names(text) if not is_ours(name) and name not in _ALWAYS_THERE)
+    return tuple(sorted(name for name in used_names(text) if not is_ours(name) and name not in _ALWAYS_THERE))
 
 
 class Values(Mapping[str, object]):
@@ -90,8 +86,7 @@ class Values(Mapping[str, object]):
 
 def evaluate(d: "Debugger", text: str, stop: Stop, frame: FrameType | None = None) -> object:
     """Value of an expression at a stop. Raises CommandError, also for the program's own names in the past."""
-    if d.recorded or stop.position < d.present:
-        _refuse_theirs(text)
+    _refuse_theirs(d, text, stop)
     try:
         return d.program.evaluate(text, Values(stop), frame)
     except CommandError as e:
@@ -100,18 +95,18 @@ def evaluate(d: "Debugger", text: str, stop: Stop, frame: FrameType | None = Non
 
 def holds(d: "Debugger", text: str, stop: Stop) -> bool:
     """Whether an expression is true at a stop. Raises CommandError as `evaluate` does."""
-    if d.recorded or stop.position < d.present:
-        _refuse_theirs(text)
+    if theirs(text):
+        _refuse_theirs(d, text, stop)
     try:
         return d.program.holds(text, Values(stop))
     except CommandError as e:
         raise _about_another(e, stop) from None
 
 
-def _refuse_theirs(text: str) -> None:
-    """Raise CommandError for the program's own names: what they were in the past nobody knows."""
+def _refuse_theirs(d: "Debugger", text: str, stop: Stop) -> None:
+    """Raise CommandError for the program's own names in the past: what they were then nobody knows."""
     unknown = theirs(text)
-    if unknown:
+    if unknown and (d.recorded or stop.position < d.present):
         are = "is" if len(unknown) == 1 else "are"
         raise CommandError(f"{text.strip()}: {' and '.join(unknown)} of the program {are} not recorded")
 

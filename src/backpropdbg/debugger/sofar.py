@@ -18,6 +18,7 @@ from backpropdbg.events import (
     LossComputed,
     ManualUpdate,
     PartialEdited,
+    ProgramFinished,
     StepFinished,
     StepStarted,
 )
@@ -36,6 +37,7 @@ PHASES: dict[type, Phase] = {
     BackwardFinished: "backward",
     StepStarted: "update",
     StepFinished: "update",
+    ProgramFinished: "finished",
 }
 MANY: set[type[Any]] = {
     ForwardUse,

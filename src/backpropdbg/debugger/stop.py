@@ -20,7 +20,6 @@ from backpropdbg.events import (
     IterationStarted,
     Location,
     PartialEdited,
-    ProgramFinished,
     StepFinished,
     StepStarted,
 )
@@ -58,6 +57,8 @@ class Stop:
     """
 
     scope: Scope = "element"
+    axes: tuple[int, ...] = ()
+    _earlier: "Stop | None" = None
 
     def __init__(
         self,
@@ -69,15 +70,23 @@ class Stop:
         growing: Growing | None = None,
         earlier: "Stop | None" = None,
     ) -> None:
-        self.trace, self._known, self._growing, self._earlier = trace, events, growing, earlier
-        if earlier is not None:
-            earlier._earlier = None
+        self.trace, self.position, self.focus, self._chosen = trace, position, focus, element
         self.event: Event = trace[position]
-        self.position, self.focus, self._chosen = position, focus, element
-        self.axes: tuple[int, ...] = ()
-        self.windows: dict[tuple[object, ...], Window | None] = {}
-        self._cosines: dict[int, tuple[Held, float | None]] = {}
-        self._exact: dict[int, tuple[Held | None, bool | None]] = {}
+        self._known, self._growing = events, growing
+        if earlier is not None:
+            self._earlier, earlier._earlier = earlier, None
+
+    @once
+    def windows(self) -> dict[tuple[object, ...], Window | None]:
+        return {}
+
+    @once
+    def _cosines(self) -> dict[int, tuple[Held, float | None]]:
+        return {}
+
+    @once
+    def _exact(self) -> dict[int, tuple[Held | None, bool | None]]:
+        return {}
 
     @once
     def element(self) -> tuple[int, ...]:
@@ -190,8 +199,6 @@ class Stop:
 
     @once
     def phase(self) -> Phase:
-        if isinstance(self.event, ProgramFinished):
-            return "finished"
         return PHASES.get(type(self.event)) or self._so_far.phase
 
     @once

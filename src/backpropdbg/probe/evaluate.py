@@ -112,10 +112,14 @@ class Evaluator:
         found = read(text)
         try:
             scope = self._scope(found, names, frame)
-            if found.simple and _NUMBERS.issuperset(map(type, scope.values())):  # then it reaches nothing else
+            kinds = {*map(type, scope.values())}
+            if found.simple and kinds <= _NUMBERS:  # then it reaches nothing else
                 return made(eval(found.code, scope), found.text)
-            with _WithoutGradients(), self._inert, torch._C.DisableTorchFunction(), _keeper(found, scope):
-                return made(eval(found.code, scope), found.text)
+            with torch._C.DisableTorchFunction(), _WithoutGradients():
+                if found.still and kinds <= _PLAIN and scope.keys() >= found.outside:  # nothing but torch's operations
+                    return made(eval(found.code, scope), found.text)
+                with self._inert, _keeper(found, scope):
+                    return made(eval(found.code, scope), found.text)
         except (CommandError, Later, GivenUp):
             raise
         except NameError as e:
