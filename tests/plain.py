@@ -37,12 +37,15 @@ class Plain(Held):
     def __init__(self, values: list[float]) -> None:
         self.values: list[float] | None = values
         self.size = len(values)
-        self.nbytes = 4 * len(values)
         self.stored = self.sum_so_far = None
 
     @property
     def in_memory(self) -> bool:
         return self.values is not None
+
+    @property
+    def nbytes(self) -> int:
+        return 4 * self.size if self.values is not None else 0
 
     def facts(self, measure: bool = True) -> Facts:
         return _facts(self.values or []) if measure else Facts(Form("float32", (self.size,)))

@@ -61,7 +61,7 @@ class StoredArray(Held):
         return self.facts(False).form.dtype if self.stored is not None else self._dtype
 
     @property
-    def nbytes(self) -> int:  # type: ignore[override]
+    def nbytes(self) -> int:
         return self.facts(False).form.nbytes
 
     @property

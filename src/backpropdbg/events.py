@@ -343,7 +343,7 @@ def _present(*found: Held | None) -> list[Held]:
     return [held for held in found if held is not None]
 
 
-_HANDLES: dict[type, Callable[[Any], list[Held]]] = dict.fromkeys(get_args(Event), lambda e: []) | {
+HANDLES: dict[type, Callable[[Any], list[Held]]] = dict.fromkeys(get_args(Event), lambda e: []) | {
     LossComputed: lambda e: [e.loss],
     BackwardStarted: lambda e: _present(e.loss, *e.carried.values(), *e.weights.values()),
     BackwardUse: lambda e: [e.partial] if e.partial is not None else [],
@@ -365,4 +365,4 @@ _HANDLES: dict[type, Callable[[Any], list[Held]]] = dict.fromkeys(get_args(Event
 
 def handles(event: Event) -> list[Held]:
     """Return every tensor that an event keeps."""
-    return _HANDLES[type(event)](event)
+    return HANDLES[type(event)](event)

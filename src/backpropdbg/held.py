@@ -166,16 +166,20 @@ class Held:
     """A tensor that was kept, or only its statistics once the budget let it go.
 
     Attributes:
-        nbytes: of the tensor in memory. in_memory: True until it was let go.
+        in_memory: True until it was let go; False from the start for one that is let go as soon as it was shown.
         stored: where a file has it too. What was let go comes back from there when asked for.
         sum_so_far: of a partial that was let go within the newest backward: it and all before it, added up.
     """
 
-    __slots__ = ("__weakref__", "in_memory", "nbytes", "stored", "sum_so_far")
-    nbytes: int
+    __slots__ = ("__weakref__", "in_memory", "stored", "sum_so_far")
     in_memory: bool
     stored: Stored | None
     sum_so_far: "Held | None"
+
+    @property
+    def nbytes(self) -> int:
+        """Of the tensor in memory."""
+        raise NotImplementedError
 
     @property
     def dtype(self) -> str:

@@ -16,7 +16,7 @@ from backpropdbg.events import (
     StepStarted,
 )
 from backpropdbg.probe.hooks import Policy
-from backpropdbg.probe.sketches import Sketch, is_still, without_room
+from backpropdbg.probe.sketches import Sketch, without_room
 
 SMALL, LARGE = 4 * 4 * 8, 4 * 128 * 128
 
@@ -147,14 +147,14 @@ def test_a_sketch_sees_every_change(dtype, shape):
     torch.manual_seed(1)
     t = (torch.randn(shape) > 0).to(dtype) if dtype in (torch.int8, torch.bool) else torch.randn(shape).to(dtype)
     sketch = Sketch(t)
-    assert not sketch.kept and sketch.shape == tuple(shape) and is_still(sketch, t.clone())
+    assert not sketch.kept and sketch.shape == tuple(shape) and sketch.is_of(t.clone())
     assert sketch.norm() == pytest.approx(float(torch.linalg.vector_norm(t.to(torch.complex128))), rel=1e-5)
     if not t.numel():
         return
     other = t.clone()
     other.view(-1)[t.numel() // 2] = ~other.view(-1)[t.numel() // 2] if dtype == torch.bool else 3
-    assert not is_still(sketch, other)
-    assert not is_still(sketch, t.reshape(-1, 1) if shape != (0, 1) else t.view(-1))
+    assert not sketch.is_of(other)
+    assert not sketch.is_of(t.reshape(-1, 1) if shape != (0, 1) else t.view(-1))
 
 
 def test_a_sketch_sees_an_exchange_and_a_sign_of_zero():

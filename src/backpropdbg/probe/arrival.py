@@ -130,6 +130,6 @@ class Accumulation:
         if grad is None:
             return
         name = self.name
-        held = watch.grads[name] = watch.keep(name, grad) if watch.policy.snapshots else NotKept(grad)
+        held = watch.grads[name] = watch.keep(name, grad) if watch.policy.snapshots else NotKept(grad.shape)
         watch.pending.add(name)
         watch.emit(Accumulated(watch.iteration, self.run, name, held))

@@ -30,7 +30,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
         return False
     if is_plain(a) and is_plain(b):
-        return same_memory(a.data_ptr(), b.data_ptr(), a.nbytes)
+        return same_memory(a, b)
     if a.layout == torch.sparse_coo:
         a, b = a.coalesce(), b.coalesce()
         return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
@@ -41,10 +41,10 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.view(words), b.view(words))
 
 
-def same_memory(a: int, b: int, size: int) -> bool:
-    """Compare so many bytes at two addresses."""
-    compare = _compare if size < _LONG else _compare_long
-    return not compare(a, b, size)
+def same_memory(a: Tensor, b: Tensor) -> bool:
+    """Compare the bytes of two tensors that are plain, and of the same size."""
+    size = a.nbytes
+    return not (_compare if size < _LONG else _compare_long)(a.data_ptr(), b.data_ptr(), size)
 
 
 def words_of(t: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Lazy(HeldTensor):
         operation: of elements. dtype: of what it makes; None: the same.
     """
 
-    __slots__ = ("_dtype", "_filled", "_operands", "_operation", "_sizes", "_whole")
+    __slots__ = ("_dtype", "_filled", "_operands", "_operation", "_size", "_sizes", "_whole")
 
     def __init__(
         self,
@@ -38,9 +38,8 @@ class Lazy(HeldTensor):
     ) -> None:
         self._operands: tuple[Operand, ...] = _operand(left), _operand(right)
         self._operation, self._dtype = operation, dtype or getattr(torch, left.dtype)
-        self._shape, self.in_memory = left._shape, True
-        self.nbytes = math.prod(self._shape) * self._dtype.itemsize
-        self._norm = self._vmax = self._largest = self.stored = self.sum_so_far = None
+        self._size, self.in_memory = left._shape, True
+        self._found = self.stored = self.sum_so_far = None
         self._whole: Tensor | None = None
         self._filled, self._sizes = 0, list[Tensor]()
 
@@ -51,6 +50,14 @@ class Lazy(HeldTensor):
             with torch.no_grad():
                 self._fill()
         return self._whole
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self._size
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self._size) * self._dtype.itemsize
 
     @property
     def dtype(self) -> str:
@@ -67,9 +74,9 @@ class Lazy(HeldTensor):
         return float(self._part(lambda t: t[index].reshape(1)))
 
     def measure(self) -> None:
-        if self._norm is None and self.tensor is not None:
+        if self._known.norm is None and self.tensor is not None:
             size = float(torch.linalg.vector_norm(torch.stack(self._sizes)))
-            self._norm = size if 1e-15 < size < 1e15 else None
+            self._known.norm = size if 1e-15 < size < 1e15 else None
         super().measure()
 
     def _part(self, cut: Callable[[Tensor], Tensor]) -> Tensor:
@@ -112,23 +119,23 @@ class Difference(Lazy):
                 yield self._stretch(start)
 
     def measure(self) -> None:
-        if self._norm is None:
+        if self._known.norm is None:
             self._measure()
 
     def _most(self) -> float:
-        if self._largest is None:
+        if self._known.largest is None:
             self._measure()
-        assert self._largest is not None
-        return self._largest
+        assert self._known.largest is not None
+        return self._known.largest
 
     def _measure(self) -> None:
         sizes, extremes = list[Tensor](), list[Tensor]()
         for some in self._stretches():
             sizes.append(torch.linalg.vector_norm(some))
             extremes += some.aminmax()
-        self._largest = float(torch.stack(extremes).abs().max())
+        self._known.largest = float(torch.stack(extremes).abs().max())
         size = float(torch.linalg.vector_norm(torch.stack(sizes)))
-        self._norm = size if 1e-150 < size < 1e150 else HeldTensor.norm(HeldTensor(self._there))
+        self._known.norm = size if 1e-150 < size < 1e150 else HeldTensor(self._there).norm()
 
     def cosine(self, other: Held) -> float | None:
         sizes = self.norm() or 0.0, other.norm() or 0.0

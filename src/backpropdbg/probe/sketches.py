@@ -16,24 +16,26 @@ COPIES = 4  # of a parameter that is watched: before and after the step, its gra
 
 
 class Copy(HeldTensor):
-    """A copy of a tensor, which knows where its bytes lie."""
+    """A copy of a tensor.
 
-    __slots__ = ("_address", "_dtype")
+    Attributes:
+        plain: its numbers lie in memory one after the other.
+    """
+
+    __slots__ = ("plain",)
 
     def __init__(self, t: Tensor) -> None:
         mine = t.detach().clone()
         super().__init__(mine)
-        plain = is_plain(mine)
-        self._address = mine.data_ptr() if plain else 0
-        self._dtype = mine.dtype if plain else None
+        self.plain = is_plain(mine)
 
     def is_of(self, t: Tensor) -> bool | None:
         """True where the bits are these; None where the copy was let go."""
         mine = self.tensor
         if mine is None:
             return None
-        if t.dtype is self._dtype and t.shape == self._shape and is_plain(t):
-            return same_memory(self._address, t.data_ptr(), self.nbytes)
+        if self.plain and t.dtype is mine.dtype and t.shape == mine.shape and is_plain(t):
+            return same_memory(mine, t)
         return same_bits(mine, t.detach())
 
 
@@ -46,7 +48,6 @@ class Sketch(HeldTensor):
         super().__init__(t)
         self._sums = _sums(t)
         self.drop(measure=True)
-        self.nbytes = 0
 
     def is_of(self, t: Tensor) -> bool:
         """True where the checksums agree: then the bits do, but for a change that is made to hide from them."""
@@ -63,14 +64,9 @@ def _sums(t: Tensor) -> Tensor:
     )
 
 
-def is_still(held: HeldTensor | None, t: Tensor) -> bool | None:
-    """True where a tensor has the bits that are held, as far as can be told; None where nothing of it is held."""
-    return held.is_of(t) if isinstance(held, (Copy, Sketch)) else None
-
-
 def without_room(parameters: Iterable[tuple[str, Tensor]], room: int | None) -> frozenset[str]:
     """Names of the largest parameters, those whose copies do not fit into so many bytes."""
-    sizes = [(p.nbytes if not p.is_sparse else p._values().nbytes, name) for name, p in parameters]
+    sizes = [(HeldTensor(p).nbytes, name) for name, p in parameters]
     if room is None or sum(size for size, _ in sizes) * COPIES <= room:
         return frozenset()
     large, taken = [], 0

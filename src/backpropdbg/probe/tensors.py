@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 
 from backpropdbg.held import Facts, Form, Held, Packed, Spread, Stored, cut, pooling
@@ -26,25 +27,47 @@ from backpropdbg.probe.passes import (
 from backpropdbg.probe.spread import pooled, spread_of
 
 
+class _Known(Struct, gc=False):
+    """What was found out about a tensor: its shape, once it was let go; its norm, and what is largest in it."""
+
+    shape: tuple[int, ...] = ()
+    norm: float | Tensor | None = None  # a tensor where it waits on a device
+    vmax: float | None = None
+    largest: float | None = None
+
+
 class HeldTensor(Held):
     """A reference to a tensor, or to a copy of one; see `Held`.
+
+    There is one for each use: what most of them never need has no room of its own.
 
     Attributes:
         tensor: None once it was let go.
     """
 
-    __slots__ = ("_largest", "_norm", "_shape", "_vmax", "tensor")
+    __slots__ = ("_found", "tensor")
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
         self.in_memory = True
-        self._shape = tensor.shape
-        self.nbytes = tensor.nbytes if not tensor.is_sparse else tensor._values().nbytes
-        self._norm: float | Tensor | None = None
-        self._vmax: float | None = None
-        self._largest: float | None = None
+        self._found: _Known | None = None
         self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
+
+    @property
+    def _known(self) -> _Known:
+        if self._found is None:
+            self._found = _Known()
+        return self._found
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self._known.shape if self.tensor is None else self.tensor.shape
+
+    @property
+    def nbytes(self) -> int:
+        t = self.tensor
+        return 0 if t is None else t._values().nbytes if t.is_sparse else t.nbytes
 
     @property
     def _here(self) -> Tensor | None:
@@ -83,16 +106,18 @@ class HeldTensor(Held):
 
     def norm(self) -> float | None:
         self.measure()
-        if isinstance(self._norm, Tensor):
-            self._norm = float(self._norm)
-        return self._norm
+        size = self._known.norm
+        if isinstance(size, Tensor):
+            self._known.norm = size = float(size)
+        return size
 
     def measure(self) -> None:
-        t = self._here if self._norm is None else None
+        known = self._known
+        t = self._here if known.norm is None else None
         if t is not None:
             with torch.no_grad():
                 there = norm_there(t)
-                self._norm = norm_of(t) if there is None else there
+                known.norm = norm_of(t) if there is None else there
 
     def cosine(self, other: Held) -> float | None:
         mine, theirs = self._here, other._here if isinstance(other, HeldTensor) else None
@@ -153,24 +178,24 @@ class HeldTensor(Held):
         return float(cell.abs() if cell.is_complex() else cell)
 
     def vmax(self) -> float:
-        if self._vmax is None:
-            self._vmax = self._most()
-            if not math.isfinite(self._vmax):
+        if self._known.vmax is None:
+            self._known.vmax = self._most()
+            if not math.isfinite(self._known.vmax):
                 magnitudes = real(self._there).abs()
                 magnitudes = magnitudes[torch.isfinite(magnitudes)]
-                self._vmax = float(magnitudes.max()) if magnitudes.numel() else 0.0
-        return self._vmax
+                self._known.vmax = float(magnitudes.max()) if magnitudes.numel() else 0.0
+        return self._known.vmax
 
     def finite(self) -> bool:
-        if self._norm is not None and math.isfinite(self._norm):
+        if self._known.norm is not None and math.isfinite(self._known.norm):
             return True  # where the norm is a number, so is each element
         return math.isfinite(self._most())
 
     def _most(self) -> float:
         """Largest magnitude; NaN or infinite where one is."""
-        if self._largest is None:
-            self._largest = largest(self._there)
-        return self._largest
+        if self._known.largest is None:
+            self._known.largest = largest(self._there)
+        return self._known.largest
 
     def cells(
         self, rows: int, cols: int, row0: int, col0: int, pool: bool = True
@@ -186,8 +211,8 @@ class HeldTensor(Held):
         if row_step > 1 or col_step > 1:
             flat = pooled(flat if orders(flat) else real(flat), row_step, col_step)
         shown = real(flat)
-        if row0 == col0 == 0 and self._largest is None:
-            self._largest = float(shown.abs().max())  # the largest of each block are shown
+        if row0 == col0 == 0 and self._known.largest is None:
+            self._known.largest = float(shown.abs().max())  # the largest of each block are shown
         return shown.tolist(), row_step, col_step
 
     def row(self, index: int) -> "HeldTensor":
@@ -221,7 +246,13 @@ class HeldTensor(Held):
     def drop(self, measure: bool = True) -> None:
         if measure:
             self.measure()
-        self.tensor, self.in_memory = None, False
+        if self.tensor is not None:
+            self._known.shape, self.tensor = self.tensor.shape, None
+        self.in_memory = False
+
+    def is_of(self, t: Tensor) -> bool | None:
+        """True where a tensor has the bits of this copy, as far as can be told; None where there is no copy."""
+        return None
 
     def wide(self) -> Tensor:
         return as_wide(self._there)
@@ -235,7 +266,7 @@ class HeldTensor(Held):
     def facts(self, measure: bool = True) -> Facts:
         t = self._here
         if t is None or not measure:
-            known = None if self._norm is None else self.norm()
+            known = None if self._known.norm is None else self.norm()
             return Facts(form_of(t) if t is not None else Form("", self.shape), known)
         with torch.no_grad():
             size = self.norm()
@@ -252,42 +283,42 @@ class StoredTensor(HeldTensor):
     __slots__ = ("_facts",)
 
     def __init__(self, stored: Stored) -> None:
-        self.tensor = self._norm = self._vmax = self._largest = self.sum_so_far = None
+        self.tensor = self._found = self.sum_so_far = None
         self.in_memory = False
         self.stored: Stored = stored
         self._facts: Facts | None = None
 
-    def _known(self) -> Facts:
+    def _read(self) -> Facts:
         if self._facts is None:
             self._facts = self.stored.facts()
         return self._facts
 
     @property
     def dtype(self) -> str:
-        return self._known().form.dtype
+        return self._read().form.dtype
 
     @property
-    def nbytes(self) -> int:  # type: ignore[override]
-        return self._known().form.nbytes
+    def nbytes(self) -> int:
+        return self._read().form.nbytes
 
     @property
-    def _shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self._known().form.shape
+    def _shape(self) -> tuple[int, ...]:
+        return self._read().form.shape
 
     def _measured(self) -> Facts:
         """What the file has of it once its bytes are gone: until then it may not have been measured."""
-        if self._known().norm is None and not self.stored.kept:
+        if self._read().norm is None and not self.stored.kept:
             self._facts = self.stored.facts()
-        return self._known()
+        return self._read()
 
     def norm(self) -> float | None:
-        if self._norm is None:
-            self._norm = self._measured().norm
+        if self._known.norm is None:
+            self._known.norm = self._measured().norm
         return super().norm()
 
     def vmax(self) -> float:
-        if self._vmax is None:
-            self._vmax = self._measured().vmax
+        if self._known.vmax is None:
+            self._known.vmax = self._measured().vmax
         return super().vmax()
 
     def finite(self) -> bool:
@@ -308,7 +339,7 @@ class PassingTensor(HeldTensor):
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
         self.in_memory = True
-        self._norm = self._vmax = self._largest = self.sum_so_far = self.stored = None
+        self._found = self.sum_so_far = self.stored = None
 
     @property
     def tensor(self) -> Tensor | None:  # type: ignore[override]
@@ -317,11 +348,11 @@ class PassingTensor(HeldTensor):
         return self._shown
 
     @property
-    def nbytes(self) -> int:  # type: ignore[override]
+    def nbytes(self) -> int:
         return self._source.nbytes if self._source is not None else 0
 
     @property
-    def _shape(self) -> torch.Size:  # type: ignore[override]
+    def _shape(self) -> tuple[int, ...]:
         return self._source.shape if self._source is not None else torch.Size()
 
     def drop(self, measure: bool = False) -> None:
@@ -344,11 +375,11 @@ class NotKept(HeldTensor):
     """A handle for a tensor that will be changed in place and that nobody copies: only its shape is known."""
 
     __slots__ = ()
-    tensor = _norm = _vmax = _largest = sum_so_far = None
-    in_memory, nbytes = False, 0
+    tensor = sum_so_far = None
+    in_memory = False
 
-    def __init__(self, t: Tensor) -> None:
-        self._shape, self.stored = t.shape, None
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._found, self.stored = _Known(shape), None
 
     def drop(self, measure: bool = True) -> None:
         """There is nothing to let go."""

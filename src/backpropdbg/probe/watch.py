@@ -22,7 +22,7 @@ from backpropdbg.probe.here import Here, Thread
 from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
-from backpropdbg.probe.sketches import Copy, Sketch, is_still, without_room
+from backpropdbg.probe.sketches import Copy, Sketch, without_room
 from backpropdbg.probe.tensors import HeldTensor, NotKept
 
 P = ParamSpec("P")
@@ -186,7 +186,7 @@ class Watch:
         if held is None or name not in self.large:
             self.emit(event)
             return
-        held.nbytes = 0
+        held.in_memory = False
         try:
             self.emit(event)
         finally:
@@ -304,7 +304,8 @@ class Watch:
         if self.policy.room is not None:
             self.large = without_room(alive.items(), self.policy.room)
         for name, p in alive.items():
-            still = is_still(weights.get(name), p)
+            held = weights.get(name)
+            still = held.is_of(p) if held is not None else None
             if still:
                 continue
             if still is False:
@@ -342,9 +343,9 @@ class Watch:
             self.grads.pop(name, None)
             return None
         if not self.policy.snapshots:
-            return NotKept(grad)
+            return NotKept(grad.shape)
         held = self.grads.get(name)
-        if not is_still(held, grad):
+        if held is None or not held.is_of(grad):
             held = self.grads[name] = self.keep(name, grad)
         return held
 

@@ -2,11 +2,11 @@
 
 import bisect
 import linecache
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from backpropdbg.events import BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
+from backpropdbg.events import HANDLES, BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
 from backpropdbg.trace.file import File, Names
 from backpropdbg.trace.printed import MOST, Pieces, Printed
 
@@ -46,8 +46,8 @@ class Trace:
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
-        # An OrderedDict: taking the first of a dict gets slower with each one taken.
-        self._kept: OrderedDict[Held, int] = OrderedDict()  # by tensor: the newest position that shows it
+        self._kept: dict[Held, int] = {}  # by tensor: the newest position that shows it
+        self._let_go = 0  # up to here no event is the newest one that shows a tensor
         self._needed = 0
         self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter, before _noted
         self._noted = 0
@@ -77,28 +77,29 @@ class Trace:
 
     def append(self, event: Event) -> int:
         """Add an event; return its position."""
-        events, kind = self._events, type(event)
+        events, kind, iteration = self._events, type(event), event.iteration
         position = self._base + len(events)
         events.append(event)
-        if kind is BackwardStarted or event.iteration not in self._starts:
-            self._starts.setdefault(event.iteration, position)
+        if iteration not in self._starts or kind is BackwardStarted:
+            self._starts.setdefault(iteration, position)
             self._needed = self._noted = position
             self._let_sums_go()
-        shown = handles(event)
+        shown = HANDLES[kind](event)
         if self._file is not None:
             self._file.add(position, event, shown)
-        for held in shown:
-            if held.in_memory:
-                # A handle that is used again lives as long as the newest event that shows it.
-                if self._kept.pop(held, None) is None:
-                    self._bytes += held.nbytes
-                self._kept[held] = position
-        if self._bytes > self._budget:
-            self._drop_tensors()
-            if kind in _PARTIALS:
-                self._fold_partials(_parameter_of(event))
+        if shown:
+            kept = self._kept
+            for held in shown:
+                if held.in_memory:
+                    if held not in kept:
+                        self._bytes += held.nbytes
+                    kept[held] = position  # what is shown again lives as long as the newest event that shows it
+            if self._bytes > self._budget:
+                self._drop_tensors()
+                if kind in _PARTIALS:
+                    self._fold_partials()
         if len(events) > self._max_events:
-            self._forget(event.iteration)
+            self._forget(iteration)
         return position
 
     def __getitem__(self, position: int) -> Event:
@@ -187,34 +188,38 @@ class Trace:
         return ()
 
     def _drop_tensors(self) -> None:
-        while self._bytes > self._budget and self._kept:
-            held = next(iter(self._kept))
-            if self._kept[held] >= self._needed:
-                break
-            del self._kept[held]
-            self._bytes -= held.nbytes
-            if self._file is not None:
-                self._file.settle(held)
-            held.drop(self._statistics)
+        """The oldest go first: those of which the oldest events are the newest that show them."""
+        kept, file = self._kept, self._file
+        while self._bytes > self._budget and self._let_go < self._needed:
+            position = self._let_go
+            event = self._events[position - self._base]
+            for held in HANDLES[type(event)](event):
+                if kept.get(held) != position:
+                    continue
+                if self._bytes <= self._budget:
+                    return
+                del kept[held]
+                self._bytes -= held.nbytes
+                if file is not None:
+                    file.settle(held)
+                held.drop(self._statistics)
+            self._let_go = position + 1
 
-    def _note_partials(self) -> None:
-        """Catch up with those of the newest backward."""
-        first = max(self._noted, self._base)
+    def _fold_partials(self) -> None:
+        """Of the newest backward, let those of a parameter go that are too many, and keep their sum."""
+        first, self._noted = max(self._noted, self._base), len(self)
         for position, event in enumerate(self._events[first - self._base :], first):
-            if type(event) in _PARTIALS and any(held.in_memory and held.nbytes for held in handles(event)):
-                self._partials.setdefault(_parameter_of(event), deque()).append(position)
-        self._noted = len(self)
-
-    def _fold_partials(self, name: str) -> None:
-        """Let those of the newest backward go that are too many, and keep their sum."""
-        self._note_partials()
-        mine = self._partials.get(name, deque[int]())
-        while self._bytes > self._budget and len(mine) > LAST:
-            oldest = mine.popleft()
-            for held in handles(self[oldest]):
-                if self._kept.get(held) == oldest:
-                    del self._kept[held]
-                    self._add_up(held, oldest)
+            shown = handles(event) if type(event) in _PARTIALS else ()  # one, or none
+            if not shown or not (shown[0].in_memory and shown[0].nbytes):
+                continue
+            mine = self._partials.setdefault(_parameter_of(event), deque())
+            mine.append(position)
+            while self._bytes > self._budget and len(mine) > LAST:
+                oldest = mine.popleft()
+                for held in handles(self[oldest]):
+                    if self._kept.get(held) == oldest:
+                        del self._kept[held]
+                        self._add_up(held, oldest)
 
     def _add_up(self, held: Held, position: int) -> None:
         """Let a partial of the newest backward go, and keep the sum up to it in the place of the one before."""
@@ -266,7 +271,7 @@ class Trace:
                 del self._kept[held]
                 self._bytes -= held.nbytes
         del self._events[:gone]
-        self._base = end
+        self._base, self._let_go = end, max(end, self._let_go)
         del self._starts[oldest]
         self._starts.setdefault(current, end)
 
