@@ -25,7 +25,7 @@ from backpropdbg.trace.history import DEFAULT_BUDGET, Trace
 from backpropdbg.trace.writer import Writer
 
 # Commands run from here are no frames of the program under test, as in the real child process.
-frames._users[__file__] = False
+frames._files[__file__] = None
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=1e-3),

@@ -9,7 +9,7 @@ from driving import debugged
 from backpropdbg.probe import frames
 
 # Commands run from here are no frames of the program under test, as in the real child process.
-frames._users[__file__] = False
+frames._files[__file__] = None
 
 
 def play(

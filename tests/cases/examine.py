@@ -22,7 +22,7 @@ from backpropdbg.report.collect import Collector
 from backpropdbg.report.read import Report
 
 for _module in ("examine", "plain", "test_table"):
-    frames._users[__file__.replace("examine", _module)] = False  # no frames of the program under test
+    frames._files[__file__.replace("examine", _module)] = None  # no frames of the program under test
 
 
 _ENDS = ("StepFinished", "BackwardFinished", "ManualUpdate")

@@ -22,7 +22,7 @@ from backpropdbg.events import Accumulated, BackwardUse, ForwardUse
 from backpropdbg.probe import frames
 
 # Commands run from here are no frames of the program under test, as in the real child process.
-frames._users[__file__] = False
+frames._files[__file__] = None
 
 SEED = 5  # no dead unit; the partials have signs and sizes of every kind
 WEIGHT = "middle_linear.weight"

@@ -14,22 +14,23 @@ from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.here import Call, sequence
 from backpropdbg.probe.holders import parameters
-from backpropdbg.probe.inside import in_vmap, is_cached, samples
+from backpropdbg.probe.inside import in_vmap, is_batched, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
 from backpropdbg.probe.uses import Edge, feeders, node_number, number_of
-from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
+from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming, unseen
 
 _start = itemgetter(0)
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
+_transforms = torch._C._functorch.get_interpreter_stack
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _DEEPEST, _MOST = 16, 100_000
 
 
 def elsewhere() -> bool:
     """True where a call is none of the forward's: in a backward, while tracing, inside of a transform."""
-    return _running() != -1 or _tracing() is not None or transforming()
+    return _running() != -1 or _tracing() is not None or (_transforms() is not None and transforming())
 
 
 T = TypeVar("T")
@@ -55,13 +56,14 @@ class Forward:
         self._before: Segments[ForwardUse] = []
         self._batched: Segments[int] = []
         self._cached: list[tuple[int, int]] = []
-        self._counts: dict[str, int] = {}
+        self._times: dict[str, int] = {}  # by module
+        self._uses: dict[str, int] = {}  # by parameter
         self._floor = sequence()
 
     def new_iteration(self) -> None:
         """Count from 1 again."""
         self._before, self._segments = self._segments, []
-        self._counts, self._batched, self._cached = {}, [], []
+        self._times, self._uses, self._batched, self._cached = {}, {}, [], []
         self._made = 0
         self._floor = sequence()
 
@@ -78,7 +80,7 @@ class Forward:
                 here.unwatched.append(frame)  # no parameter enters a graph here
                 return
             self._enter_root(module, args)
-        here.calls.append(Call(module, frame, user_location(frame) if module._parameters else None))
+        here.calls.append(Call(module, frame, sequence()))
 
     @guarded
     def _enter_root(self, module: torch.nn.Module, args: Any) -> None:
@@ -144,10 +146,13 @@ class Forward:
         while calls:
             call = calls.pop()
             if call.module is module:
-                self._leave(call, output, not calls)
+                try:  # as `guarded` does, which takes longer
+                    with unseen():
+                        self._leave(call, output, not calls)
+                except Exception as error:
+                    watch.report(error)
                 return
 
-    @guarded
     def _leave(self, call: Call, output: Any, outermost: bool) -> None:
         if self.computed.active:
             self.computed.after_call(call.module, output)
@@ -162,23 +167,26 @@ class Forward:
         module, names = call.module, self.watch.names
         own = [p for p in module._parameters.values() if p is not None and p.requires_grad and p.is_leaf]
         replaced = names.replaced(module)
-        if own and (in_vmap() or is_cached(module)):
+        if own and is_batched(module):
             self._in_batches(call.low, output if is_cached(module) else None)
         if names.narrowed:
             own = [p for p in own if names.tracks(p)]
         nodes = _nodes(output) if own or replaced else []
-        if own and nodes and not _is_library(module):
+        if own and nodes and not _library[type(module)]:
             # Its own code may hand a parameter to a call inside, which counts there, or take none at all.
             own = [p for p in own if self._takes(nodes, p, call.low)]
         if (own or replaced) and nodes:
-            self._add(names.module(module), own, call.low, call.where, output, replaced, bare=False)
+            path, where = names.module(module), user_location(call.frame)
+            self._times[path] = times = self._times.get(path, 0) + 1
+            self._add(path, times, own, call.low, where, output, nodes, replaced)
 
     # -- bare uses -------------------------------------------------------------------------------
 
     def is_inside_library(self) -> bool:
         """True where a module of torch's own is running, whose call is the use, or one that nobody looks at."""
         here = self.watch.here
-        return _is_library(here.calls[-1].module) if here.calls else bool(here.unwatched)
+        calls = here.calls
+        return _library[type(calls[-1].module)] if calls else bool(here.unwatched)
 
     @guarded
     def see_variables(self) -> None:
@@ -199,7 +207,7 @@ class Forward:
             owner = self.watch.names.module(calls[-1].module)
         else:
             self.begin(low, leaves=taken)
-        self._add(owner, taken, low, user_location(), result, bare=True)
+        self._add(owner, 0, taken, low, user_location(), result, nodes)
 
     def _takes(self, nodes: list[Any], leaf: Tensor, low: int) -> bool:
         """True where a node made since `low`, outside of the calls that are known, has an edge to the leaf."""
@@ -224,29 +232,24 @@ class Forward:
     def _add(
         self,
         module: str,
+        call: int,
         taken: Sequence[Tensor],
         low: int,
         where: Location | None,
         output: Any,
+        nodes: list[Any],
         replaced: tuple[str, ...] = (),
-        *,
-        bare: bool,
     ) -> None:
-        watch, counts = self.watch, self._counts
-        name_of = watch.names.of
-        used = tuple([name_of(p) for p in taken])
-        feeds, index, call = self.feeds(output), self._made, 0
+        """Tell of a use; call: which one of the module it is, 0 for a bare use."""
+        watch, index, uses, numbers = self.watch, self._made, self._uses, []
         self._made = index + 1
-        if not bare:
-            counted = "module " + module
-            counts[counted] = call = counts.get(counted, 0) + 1
-        numbers = []
+        used = tuple(map(watch.names.of, taken))
         for name in used:
-            counts[name] = number = counts.get(name, 0) + 1
+            uses[name] = number = uses.get(name, 0) + 1
             numbers.append(number)
-        held = _floating(output)
+        feeds, held = self._feeds(nodes), _floating(output)
         event = ForwardUse(
-            watch.iteration, index, module, call, used, tuple(numbers), where, feeds, bare, held, replaced
+            watch.iteration, index, module, call, used, tuple(numbers), where, feeds, not call, held, replaced
         )
         self._own_nodes(low, sequence(), event)
         try:
@@ -257,7 +260,10 @@ class Forward:
 
     def feeds(self, output: Any) -> tuple[int, ...]:
         """Indices of the calls whose output flows directly into `output`."""
-        return feeders(_nodes(output), self.call_of, self._floor) if self.watch.policy.graph else ()
+        return self._feeds(_nodes(output))
+
+    def _feeds(self, nodes: list[Any]) -> tuple[int, ...]:
+        return feeders(nodes, self.call_of, self._floor) if self.watch.policy.graph else ()
 
     def _own_nodes(self, low: int, high: int, call: ForwardUse) -> None:
         """Give the nodes from `low` to before `high` to a call, but for those of the calls inside it."""
@@ -342,16 +348,15 @@ def _leaves(module: torch.nn.Module, args: Any) -> Iterator[Tensor]:
     yield from (p for _, p in parameters(module))
 
 
-_library: dict[type, bool] = {}
+class _Library(dict[type, bool]):
+    """By the type of a module, whether it is torch's own."""
+
+    def __missing__(self, kind: type) -> bool:
+        self[kind] = known = kind.__module__.startswith("torch.nn.")
+        return known
 
 
-def _is_library(module: torch.nn.Module) -> bool:
-    """True for a module of torch's own."""
-    kind = type(module)
-    known = _library.get(kind)
-    if known is None:
-        known = _library[kind] = kind.__module__.startswith("torch.nn.")
-    return known
+_library = _Library()
 
 
 def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:

@@ -15,28 +15,39 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _DEMO = os.path.join(_OURS, "demo") + os.sep
 
 
-class _Users(dict[str, bool]):
-    """By path, whether a file is the user's: neither torch's, ours (the demo is the user's), nor the interpreter's."""
+class _Lines(dict[int, Location]):
+    """The lines of a file that were asked for: one object each, however many events tell of it."""
 
-    def __missing__(self, path: str) -> bool:
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __missing__(self, line: int) -> Location:
+        self[line] = found = Location(self._path, line)
+        return found
+
+
+class _Files(dict[str, _Lines | None]):
+    """The files of the user's by path; None for those of torch, ours (the demo is the user's) and the interpreter."""
+
+    def __missing__(self, path: str) -> _Lines | None:
         theirs = path.startswith(_DEMO) or not path.startswith((_TORCH, _OURS, "<frozen", "<eval_with_key>"))
-        self[path] = theirs
-        return theirs
+        self[path] = lines = _Lines(path) if theirs else None
+        return lines
 
 
-_users = _Users()
+_files = _Files()
 
 
 def is_users(path: str) -> bool:
     """True for a file of the user's."""
-    return _users[path]
+    return _files[path] is not None
 
 
 def user_frame(start: FrameType | None = None) -> FrameType | None:
     """Return the innermost frame of the user's program in this thread; start: where to begin, if not here."""
     frame: FrameType | None = start or sys._getframe(1)
-    users = _users
-    while frame is not None and not users[frame.f_code.co_filename]:
+    files = _files
+    while frame is not None and files[frame.f_code.co_filename] is None:
         frame = frame.f_back
     return frame
 
@@ -54,8 +65,14 @@ def locals_of(frame: FrameType) -> dict[str, Any]:
 
 def user_location(start: FrameType | None = None) -> Location | None:
     """Return file and line of `user_frame()`."""
-    frame = user_frame(start)
-    return None if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+    frame: FrameType | None = start or sys._getframe(1)
+    files = _files
+    while frame is not None:
+        lines = files[frame.f_code.co_filename]
+        if lines is not None:
+            return lines[frame.f_lineno]
+        frame = frame.f_back
+    return None
 
 
 def user_stack() -> list[FrameType]:

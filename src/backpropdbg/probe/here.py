@@ -2,9 +2,9 @@
 
 import threading
 from types import FrameType
-from typing import Any
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 
 from backpropdbg.probe.edit import Arrived
@@ -12,14 +12,12 @@ from backpropdbg.probe.edit import Arrived
 sequence = torch._C._autograd._get_sequence_nr
 
 
-class Call:
-    """A module call that has not returned yet."""
+class Call(Struct):
+    """A module call that has not returned yet; low: the number of the next node when it began."""
 
-    __slots__ = ("frame", "low", "module", "where")
-
-    def __init__(self, module: torch.nn.Module, frame: FrameType, where: Any) -> None:
-        self.module, self.frame, self.where = module, frame, where
-        self.low = sequence()
+    module: torch.nn.Module
+    frame: FrameType
+    low: int
 
 
 class Thread:

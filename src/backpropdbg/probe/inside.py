@@ -94,6 +94,11 @@ def samples() -> int:
     return math.prod(torch._C._functorch.CVmapInterpreterPtr(layer).batchSize() for layer in layers)
 
 
+def is_batched(module: nn.Module) -> bool:
+    """True where what a call makes may stand for several uses."""
+    return (_transforms() is not None and in_vmap()) or (parametrize._cache_enabled > 0 and is_cached(module))
+
+
 def is_cached(module: nn.Module) -> bool:
     """True for a parametrization whose result is computed once for all calls (`parametrize.cached()`)."""
     return parametrize._cache_enabled > 0 and isinstance(module, parametrize.ParametrizationList)

@@ -41,6 +41,13 @@ class Known(NamedTuple):
     given: bool
 
 
+class Own(NamedTuple):
+    """What a module has for parameters of its own, and the identities of all that is in their place, None too."""
+
+    parameters: dict[str, weakref.ref[Tensor]]
+    identities: list[int]
+
+
 class Bearer(NamedTuple):
     """A leaf that may be gone by now, with its names."""
 

@@ -16,10 +16,11 @@ from backpropdbg.probe.holders import (
     outermost,
     own_parameters,
     parameters,
+    part,
     user_frames,
     walk,
 )
-from backpropdbg.probe.labels import Bearer, Known, Labels
+from backpropdbg.probe.labels import Bearer, Known, Labels, Own
 
 _DEEP_LOOKS = 64
 
@@ -40,7 +41,7 @@ class Names:
         self._globs = tuple(track)
         self._modules: Labels[str] = Labels()
         self._unowned: Labels[bool] = Labels()
-        self._own: Labels[dict[str, weakref.ref[Tensor]]] = Labels()
+        self._own: Labels[Own] = Labels()
         self._leaves: Labels[Known] = Labels()
         self._held: Labels[str] = Labels()
         self._entered: Labels[bool] = Labels()
@@ -107,7 +108,8 @@ class Names:
         for path, child in walk(root):
             if self._modules.get(child) is None or id(child) in parts:
                 self._modules.set(child, (prefix + path).rstrip("."))
-                self._own.set(child, {name: weakref.ref(p) for name, p in own_parameters(child)})
+                own = {name: weakref.ref(p) for name, p in own_parameters(child)}
+                self._own.set(child, Own(own, [id(p) for _, p in part(child, "_parameters")]))
                 parts.discard(id(child))
         within = self._within(root)
         if not self._is_learned(root):
@@ -261,18 +263,23 @@ class Names:
 
     def module(self, module: nn.Module) -> str:
         """Return the module's path; its class name where it is a root without a prefix, or of no known root."""
-        if self._modules.get(module) is None and not self._unowned.get(module):
+        path = self._modules.get(module)
+        if path is None and not self._unowned.get(module):
             self._grown(module)
-        return self._modules.get(module) or type(module).__name__
+            path = self._modules.get(module)
+        return path or type(module).__name__
 
     def replaced(self, module: nn.Module) -> tuple[str, ...]:
         """The module's own parameters that are tracked, and in whose place it has other tensors now."""
-        now, gone = module._parameters, []
-        for name, reference in (self._own.get(module) or {}).items():
+        own, now, gone = self._own.get(module), module._parameters, []
+        # Another thing gets an identity only after the parameter that had it is gone; in its place there is nothing.
+        if own is None or list(map(id, now.values())) == own.identities:
+            return ()
+        for name, reference in own.parameters.items():
             other, p = now.get(name), reference()
             if other is not p and other is not None and p is not None:
                 gone.append(p)
-        return tuple([self.of(p) for p in gone if self.tracks(p)]) if gone else ()
+        return tuple([self.of(p) for p in gone if self.tracks(p)])
 
     def parameters(self) -> list[tuple[str, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order, by its first name."""

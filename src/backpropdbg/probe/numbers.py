@@ -1,9 +1,7 @@
 """The numbers of uses: the N-th edge into a parameter that a backward of this iteration reached."""
 
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import partial
 from itertools import count, islice, repeat
 
 from backpropdbg.probe.uses import Edge, kind_of, number_of, slot_of
@@ -19,7 +17,6 @@ class _Thread(threading.local):
 
 
 _threads = count()
-_from_1 = partial(count, 1)
 _thread = _Thread()
 
 
@@ -31,17 +28,22 @@ class Numbers:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int, int, int, str], int] = {}
-        self._next: defaultdict[str, count[int]] = defaultdict(_from_1)
+        self._newest: dict[str, int] = {}
 
     def new_iteration(self) -> None:
         """Count from 1 again."""
-        self._known, self._next = {}, defaultdict(_from_1)
+        self._known, self._newest = {}, {}
 
     def of(self, names: Iterable[str], edges: Sequence[Edge]) -> list[int]:
         """The numbers of the edges of one run, which come with the names of their parameters, in forward order."""
-        known, following = self._known, self._next
+        known, newest, found = self._known, self._newest, []
         keys = zip(names, repeat(_thread.own), map(number_of, edges), map(slot_of, edges), map(kind_of, edges))
-        found = [known.get(key) or known.setdefault(key, next(following[key[0]])) for key in keys]
+        for key in keys:
+            number = known.get(key)
+            if number is None:
+                name = key[0]
+                newest[name] = known[key] = number = newest.get(name, 0) + 1
+            found.append(number)
         if len(known) > _MOST:  # an iteration without end: nobody runs backward through the older half any more
             self._known = dict(islice(self._known.items(), _MOST // 2, None))
         return found
