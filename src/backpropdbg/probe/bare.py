@@ -37,10 +37,10 @@ class BareUses(TorchFunctionMode):
         self._forward = forward
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
         if func == _GRAD:
             return _grad_of(args[0])
-        taken = self._taken(func, args, kwargs)
+        kwargs = kwargs or {}
+        taken = self._taken(func, args, kwargs) if torch.is_grad_enabled() else []  # an optimizer's have none
         low = sequence() if taken else 0
         result = func(*args, **kwargs)  # the only call: torch.jit.trace compares the lines that operations come from
         if taken and not (type(func) is MethodWrapperType and _no_operation(result)):
@@ -52,7 +52,7 @@ class BareUses(TorchFunctionMode):
         if is_compiling():
             return []
         forward = self._forward
-        if self.idle or forward.watch.off or not torch.is_grad_enabled() or elsewhere():
+        if self.idle or forward.watch.off or elsewhere():
             return []
         if forward.computed.variables:
             forward.see_variables()
@@ -60,7 +60,8 @@ class BareUses(TorchFunctionMode):
             return []
         if type(func) is MethodWrapperType:  # an attribute; some, such as `.T`, are operations
             return [t for t in args[:1] if t.requires_grad and t.is_leaf]
-        return [t for t in tensors_in((args, kwargs)) if t.requires_grad and t.is_leaf]
+        found = tensors_in(args) + tensors_in(kwargs) if kwargs else tensors_in(args)
+        return [t for t in found if t.requires_grad and t.is_leaf]
 
 
 def _no_operation(result: Any) -> bool:

@@ -263,7 +263,10 @@ class Forward:
         return self._feeds(_nodes(output))
 
     def _feeds(self, nodes: list[Any]) -> tuple[int, ...]:
-        return feeders(nodes, self.call_of, self._floor) if self.watch.policy.graph else ()
+        if not self.watch.policy.graph:
+            return ()
+        newest = self._segments[-1][1] if self._segments else 0
+        return feeders(nodes, self.call_of, self._floor, newest)
 
     def _own_nodes(self, low: int, high: int, call: ForwardUse) -> None:
         """Give the nodes from `low` to before `high` to a call, but for those of the calls inside it."""

@@ -6,7 +6,7 @@ edges, and the node itself maps each partial back to the leaf's shape and dtype.
 """
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -163,24 +163,23 @@ def _look_through(direct: Edge, consumers: dict[Any, list[tuple[Any, int]]]) -> 
     return deeper if len(deeper) > 1 else [direct]
 
 
-def feeders(roots: Iterable[Any], bracket: Any, floor: int) -> tuple[int, ...]:
+def feeders(roots: Iterable[Any], bracket: Callable[[int], int | None], floor: int, newest: int) -> tuple[int, ...]:
     """Return the indices of the calls whose output flows directly into `roots` (autograd nodes).
 
-    bracket: maps a node's sequence number to the call that made it, or None. Nodes older than `floor` (made before
-    this iteration) end the walk.
+    bracket: maps a node's sequence number to the call that made it, or None; none made those from `newest` on. Nodes
+    older than `floor` (made before this iteration) end the walk.
     """
     found: set[int] = set()
-    seen: set[Any] = set()
-    stack = [node for node in roots if node is not None]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        number = node_number(node)
-        call = bracket(number)
+    nodes = list(roots)
+    seen = {None, *nodes}
+    for node in nodes:  # it grows while we walk
+        number = type(node)._sequence_nr(node)
+        call = bracket(number) if number < newest else None
         if call is not None:
             found.add(call)
         elif number >= floor:
-            stack += [target for target, _ in node.next_functions if target is not None]
+            for target, _ in node.next_functions:
+                if target not in seen:
+                    seen.add(target)
+                    nodes.append(target)
     return tuple(sorted(found))
