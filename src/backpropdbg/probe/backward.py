@@ -17,7 +17,6 @@ from backpropdbg.events import (
     BackwardStarted,
     Followed,
     GroupSummed,
-    Held,
     Use,
 )
 from backpropdbg.probe.arrival import Accumulation, Arrival, Gradients
@@ -147,7 +146,7 @@ class Backward:
             watch.snapshot()
         self._watched[run] = frozenset(watch.weights)
         loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
-        carried: dict[str, Held | None] = {name: watch.grad_of(name, p) for name, p in leaves.items()}
+        carried = watch.grads_of(leaves.items())
         started = BackwardStarted(
             watch.iteration,
             run,

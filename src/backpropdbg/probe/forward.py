@@ -117,17 +117,13 @@ class Forward:
     def _notice_grads(self) -> None:
         """Tell of gradients that were cleared or changed by hand."""
         watch = self.watch
-        cleared: dict[str, Held | None] = {}
-        changed: dict[str, Held | None] = {}
-        for name, p in watch.names.parameters():
-            if not watch.alone:
-                return
-            left = watch.grads.get(name)
-            now = watch.grad_of(name, p)
-            if left is not None and now is None:
-                cleared[name] = None
-            elif left is not None and now is not left:
-                changed[name] = now
+        left = dict(watch.grads)
+        now = watch.grads_of((name, p) for name, p in watch.names.parameters() if watch.alone)
+        if not watch.alone:
+            return
+        differs = {name: grad for name, grad in now.items() if name in left and grad is not left[name]}
+        cleared: dict[str, Held | None] = {name: grad for name, grad in differs.items() if grad is None}
+        changed: dict[str, Held | None] = {name: grad for name, grad in differs.items() if grad is not None}
         if cleared:
             watch.emit(GradCleared(watch.iteration, cleared, None))
         if changed:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from backpropdbg.hurry import looking_up, passing
+from backpropdbg.probe.bits import is_near
 
 _BLOCK = 4096
 STRETCH = 7 * _BLOCK  # fewer than torch shares out among threads, which takes longer than it saves
@@ -47,11 +48,6 @@ def norm_there(t: Tensor) -> Tensor | None:
     parts = [torch.linalg.vector_norm(some, dtype=torch.float64) for some in torch.split(flat, MANY)]
     size: Tensor = torch.linalg.vector_norm(torch.stack(parts))
     return size
-
-
-def is_near(t: Tensor) -> bool:
-    """True where reading a number of it waits for nothing."""
-    return t.is_cpu
 
 
 def _norms(flat: Tensor, exact: torch.dtype | None) -> Tensor:

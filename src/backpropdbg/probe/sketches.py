@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from backpropdbg.probe.bits import is_plain, same_bits, same_memory, words_of
+from backpropdbg.probe.bits import compared, is_plain, same_memory, words_of
 from backpropdbg.probe.tensors import HeldTensor
 
 _COLUMNS = 4096
@@ -29,14 +29,13 @@ class Copy(HeldTensor):
         super().__init__(mine)
         self.plain = is_plain(mine)
 
-    def is_of(self, t: Tensor) -> bool | None:
-        """True where the bits are these; None where the copy was let go."""
+    def is_of(self, t: Tensor) -> bool | Tensor | None:
         mine = self.tensor
         if mine is None:
             return None
         if self.plain and t.dtype is mine.dtype and t.shape == mine.shape and is_plain(t):
             return same_memory(mine, t)
-        return same_bits(mine, t.detach())
+        return compared(mine, t.detach())
 
 
 class Sketch(HeldTensor):
@@ -49,9 +48,22 @@ class Sketch(HeldTensor):
         self._sums = _sums(t)
         self.drop(measure=True)
 
-    def is_of(self, t: Tensor) -> bool:
+    def is_of(self, t: Tensor) -> bool | Tensor:
         """True where the checksums agree: then the bits do, but for a change that is made to hide from them."""
-        return self.shape == tuple(t.shape) and same_bits(self._sums, _sums(t))
+        return self.shape == tuple(t.shape) and compared(self._sums, _sums(t))
+
+
+Answer = tuple[str, Tensor, bool | Tensor | None]  # a name, the tensor now, and what `is_of` told of it
+
+
+def told(answers: list[Answer]) -> list[tuple[str, Tensor, bool | None]]:
+    """The same where devices have told theirs, each of which is waited for once."""
+    there: dict[torch.device, list[Tensor]] = {}
+    for *_, answer in answers:
+        if isinstance(answer, Tensor):
+            there.setdefault(answer.device, []).append(answer)
+    known = {device: iter(torch.stack(those).tolist()) for device, those in there.items()}
+    return [(name, t, next(known[a.device]) if isinstance(a, Tensor) else a) for name, t, a in answers]
 
 
 def _sums(t: Tensor) -> Tensor:

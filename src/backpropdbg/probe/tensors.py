@@ -250,8 +250,11 @@ class HeldTensor(Held):
             self._known.shape, self.tensor = self.tensor.shape, None
         self.in_memory = False
 
-    def is_of(self, t: Tensor) -> bool | None:
-        """True where a tensor has the bits of this copy, as far as can be told; None where there is no copy."""
+    def is_of(self, t: Tensor) -> bool | Tensor | None:
+        """True where a tensor has the bits of this copy, as far as can be told; None where it was let go or is none.
+
+        Of those on a device, a tensor there that will tell it.
+        """
         return None
 
     def wide(self) -> Tensor:

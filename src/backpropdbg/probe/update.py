@@ -3,6 +3,7 @@
 import sys
 import weakref
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 from torch.optim.optimizer import Optimizer
@@ -97,26 +98,20 @@ class Update:
             watch.snapshot()  # inside a step: what moved, the optimizer itself moved
         else:
             watch.notice_moved()
-        grads: dict[str, Held | None] = {}
+        names, left = watch.names, dict(watch.grads)
+        groups = [[(names.of(p), p) for p in group["params"] if names.tracks(p)] for group in optimizer.param_groups]
+        grads = watch.grads_of(chain.from_iterable(groups))
+        comparable = watch.policy.snapshots
+        changed = {n: g for n, g in grads.items() if n in left and g is not left[n] and (comparable or g is None)}
         before: dict[str, Held] = {}
         recipes: dict[str, Recipe] = {}
-        changed: dict[str, Held | None] = {}
-        for group in optimizer.param_groups:
+        for group, own in zip(optimizer.param_groups, groups, strict=True) if watch.policy.snapshots else ():
             settings = settings_of(optimizer, group)
-            for p in group["params"]:
-                if not watch.names.tracks(p):
-                    continue
-                name = watch.names.of(p)
-                left = watch.grads.get(name)
-                grads[name] = watch.grad_of(name, p)
-                comparable = watch.policy.snapshots or p.grad is None
-                if left is not None and grads[name] is not left and comparable:
-                    changed[name] = grads[name]
-                if watch.policy.snapshots:
-                    held = watch.weights.get(name) or watch.weights.setdefault(name, watch.keep(name, p))
-                    before[name] = self._before.setdefault(name, held)
-                    if before[name] is held and name not in watch.large:
-                        recipes[name] = recipe(optimizer, settings, p, held, grads[name])
+            for name, p in own:
+                held = watch.weights.get(name) or watch.weights.setdefault(name, watch.keep(name, p))
+                before[name] = self._before.setdefault(name, held)
+                if before[name] is held and name not in watch.large:
+                    recipes[name] = recipe(optimizer, settings, p, held, grads[name])
         watch.pending -= grads.keys()
         if changed:
             watch.emit(GradChanged(watch.iteration, changed))
@@ -126,8 +121,8 @@ class Update:
         """A backward is over. DistributedDataParallel writes its averages at the very end."""
         watch = self.watch
         left = dict(watch.grads)
-        now = {name: watch.grad_of(name, p) for name, p in watch.names.parameters() if watch.alone}
-        changed: dict[str, Held | None] = {n: g for n, g in now.items() if n in left and g is not left[n]}
+        now = watch.grads_of((name, p) for name, p in watch.names.parameters() if watch.alone)
+        changed = {n: g for n, g in now.items() if n in left and g is not left[n]}
         if changed:
             watch.emit(GradChanged(watch.iteration, changed, f"averaged over {watch.ranks} processes"))
 
@@ -190,8 +185,7 @@ class Update:
         watch.pending -= cleared.keys()
         if not self._another_waits(owner):
             watch.maybe_new_iteration()
-        grads: dict[str, Held | None] = {name: watch.grad_of(name, p) for name, p in cleared.items()}
-        watch.emit(GradCleared(watch.iteration, grads, user_location()))
+        watch.emit(GradCleared(watch.iteration, watch.grads_of(cleared.items()), user_location()))
 
     def _another_waits(self, owner: Any) -> bool:
         """True where another optimizer has gradients of this iteration that it has not read yet."""

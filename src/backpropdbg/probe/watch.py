@@ -22,7 +22,7 @@ from backpropdbg.probe.here import Here, Thread
 from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
-from backpropdbg.probe.sketches import Copy, Sketch, without_room
+from backpropdbg.probe.sketches import Answer, Copy, Sketch, told, without_room
 from backpropdbg.probe.tensors import HeldTensor, NotKept
 
 P = ParamSpec("P")
@@ -303,12 +303,16 @@ class Watch:
         self.let_go(alive)
         if self.policy.room is not None:
             self.large = without_room(alive.items(), self.policy.room)
+        unsure: list[Answer] = []
         for name, p in alive.items():
             held = weights.get(name)
             still = held.is_of(p) if held is not None else None
-            if still:
+            if still is not True:
+                unsure.append((name, p, still))
+        for name, p, stays in told(unsure) if unsure else ():
+            if stays:
                 continue
-            if still is False:
+            if stays is False:
                 moved.append(name)
             weights[name] = self.keep(name, p)
         return tuple(moved)
@@ -336,18 +340,27 @@ class Watch:
             self.emit(ManualUpdate(self.iteration, moved, {name: self.weights[name] for name in moved}))
         return moved
 
-    def grad_of(self, name: str, p: Tensor) -> HeldTensor | None:
-        """`.grad` now; the copy that there is already, where it has the same bits."""
-        grad = p.grad
-        if grad is None:
-            self.grads.pop(name, None)
-            return None
-        if not self.policy.snapshots:
-            return NotKept(grad.shape)
-        held = self.grads.get(name)
-        if held is None or not held.is_of(grad):
-            held = self.grads[name] = self.keep(name, grad)
-        return held
+    def grads_of(self, parameters: Iterable[tuple[str, Tensor]]) -> dict[str, Held | None]:
+        """`.grad` now of parameters; the copy that there is already, where it has the same bits."""
+        found: dict[str, Held | None] = {}
+        unsure: list[Answer] = []
+        copies, snapshots = self.grads, self.policy.snapshots
+        for name, p in parameters:
+            grad, held = p.grad, copies.get(name)
+            if grad is None:
+                found[name] = None
+                copies.pop(name, None)
+            elif not snapshots:
+                found[name] = NotKept(grad.shape)
+            else:
+                found[name] = held
+                still = held.is_of(grad) if held is not None else None
+                if still is not True:
+                    unsure.append((name, grad, still))
+        for name, grad, stays in told(unsure) if unsure else ():
+            if not stays:
+                found[name] = copies[name] = self.keep(name, grad)
+        return found
 
 
 class Watching(Protocol):
