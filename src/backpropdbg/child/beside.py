@@ -32,7 +32,9 @@ class Beside:
 
     def named(self) -> dict[str, tuple[str, ...]]:
         names: dict[str, tuple[str, ...]] = self._probe.names.named()
-        return {**names, **{name: () for name in self._probe.computed.names()}}
+        if self._probe.computed.active:
+            names |= dict.fromkeys(self._probe.computed.names(), ())
+        return names
 
     def modules(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.modules()

@@ -195,7 +195,8 @@ class Debugger:
 
     def _halt(self, position: int, breaks: Iterable[Breakpoint] = (), passes: bool = False) -> None:
         """Stop; passes: only for the sake of breakpoints, whose commands may let the program run on unseen."""
-        self._paused.clear()
+        if self.pausing:
+            self._paused.clear()
         self.known.learn()
         self._focus_something()
         self.frame = None

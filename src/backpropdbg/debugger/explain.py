@@ -41,7 +41,8 @@ def ordinal(n: int) -> str:
 
 def explain(stop: Stop) -> tuple[str, ...]:
     """Return the sentences for a stop; first what is not finite there."""
-    return (*soon(lambda: _not_finite(stop), ()), *soon(lambda: _explain(stop), (SOON,)), *_no_room(stop))
+    told = soon(lambda: _explain(stop), (SOON,))  # before the look for infinity, which a norm that is known spares
+    return (*soon(lambda: _not_finite(stop), ()), *told, *_no_room(stop))
 
 
 def _no_room(stop: Stop) -> tuple[str, ...]:
@@ -56,7 +57,7 @@ def _not_finite(stop: Stop) -> tuple[str, ...]:
     """Name the number that is not finite, and the line of the forward that it belongs to."""
     event = stop.event
     what = not_finite(event)
-    at = line_of(stop.location())
+    at = line_of(stop.location()) if what else ""
     match event:
         case BackwardUse(use=use, partial=held) if what and held is not None:
             of = f" The forward of this use is {at}." if at else ""

@@ -151,15 +151,15 @@ def _owner(parameter: str) -> str:
 
 def not_finite(event: Event) -> str:
     """What is not finite of what an event brought: "partial", "output" or "loss"; "" where all is well."""
-    found: dict[str, Held | None] = {}
+    what, held = "", None
     match event:
         case BackwardUse():
-            found["partial"] = event.partial
+            what, held = "partial", event.partial
         case ForwardUse():
-            found["output"] = event.output
+            what, held = "output", event.output
         case LossComputed():
-            found["loss"] = event.loss
-    return next((name for name, held in found.items() if held is not None and not _finite(held)), "")
+            what, held = "loss", event.loss
+    return what if held is not None and not _finite(held) else ""
 
 
 def _finite(held: Held) -> bool:

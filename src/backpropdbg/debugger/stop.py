@@ -91,10 +91,10 @@ class Stop:
     @once
     def element(self) -> tuple[int, ...]:
         """Index of the selected element; the first one, where none was chosen that fits."""
-        shown = next((held for held in (self.weight, self.grad, self.partial) if held is not None), None)
+        shown = self.weight or self.grad or self.partial
         if shown is None or len(self._chosen) == len(shown.shape):
             return self._chosen
-        return tuple(0 for _ in shown.shape)
+        return (0,) * len(shown.shape)
 
     @once
     def events(self) -> Sequence[Event]:

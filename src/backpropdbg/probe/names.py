@@ -292,8 +292,12 @@ class Names:
 
     def named(self) -> dict[str, tuple[str, ...]]:
         """All names of each of them."""
-        names = {known.names[0]: known.names for known, _ in self._leaves.pairs()}
-        return {name: names[name] for name, _ in self.parameters()}
+        return {
+            known.names[0]: known.names
+            for known, reference in list(self._leaves.found.values())
+            if (p := reference()) is not None and known.tracked and p.requires_grad
+            if type(p) is Parameter or not is_lazy(p)
+        }
 
     def all(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""

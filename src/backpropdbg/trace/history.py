@@ -175,6 +175,8 @@ class Trace:
 
     def names_at(self, position: int) -> Names:
         """What the parameters were called at a position."""
+        if self._names and self._names[-1][0] <= position:
+            return self._names[-1][1]
         at = bisect.bisect_right(self._names, position, key=lambda pair: pair[0])
         return self._names[at - 1][1] if at else {}
 

@@ -5,6 +5,7 @@ print; a command marked `moves` lets the program run on.
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -71,8 +72,12 @@ def without_comment(line: str) -> str:
     return line.strip()
 
 
+@lru_cache(maxsize=256)
 def _find(line: str) -> tuple[Command, str] | None:
-    """The command of a line and its arguments; None where there is none. Raises CommandError for an unknown one."""
+    """The command of a line and its arguments; None where there is none. Raises CommandError for an unknown one.
+
+    It is remembered: a script steps a thousand times, a breakpoint says its lines wherever it stops.
+    """
     words = without_comment(line).split(None, 1)
     if not words:
         return None
