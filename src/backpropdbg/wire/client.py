@@ -1,7 +1,8 @@
 """`ChildSession`: the program under test in a child process, spoken to in the Debug Adapter Protocol."""
 
 import contextlib
-import selectors
+import math
+import select
 import signal
 import threading
 import time
@@ -213,27 +214,24 @@ class ChildSession(Asking):
     def _pump_once(self) -> None:
         """Wait for something to happen, and handle it."""
         child, link = self._child, self._link
-        with selectors.PollSelector() as selector:  # made anew each time, which takes epoll three system calls more
-            selector.register(self._jobs.fd, selectors.EVENT_READ)
-            if child is not None:
-                for fd in child.pipes:
-                    selector.register(fd, selectors.EVENT_READ)
-                if link is not None and link.open:
-                    events = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.busy else 0)
-                    selector.register(child.socket, events)
-            wait = self._kill_at - time.monotonic()
-            ready = {
-                key.fd: events for key, events in selector.select(None if wait == float("inf") else max(0.0, wait))
-            }
-        if self._jobs.fd in ready:
+        waiting = select.poll()  # made anew each time, which takes epoll three system calls more
+        waiting.register(self._jobs.fd, select.POLLIN)
+        if child is not None:
+            for fd in child.pipes:
+                waiting.register(fd, select.POLLIN)
+            if link is not None and link.open:
+                waiting.register(child.socket, select.POLLIN | (select.POLLOUT if link.busy else 0))
+        wait = self._kill_at - time.monotonic()
+        ready = dict(waiting.poll(None if wait == float("inf") else math.ceil(1000 * max(0.0, wait))))
+        if ready.pop(self._jobs.fd, 0):
             self._jobs.rest()
         if child is None or link is None:
             return
-        if link.open and ready.get(child.socket.fileno(), 0) & selectors.EVENT_WRITE:
+        if link.open and ready.get(child.socket.fileno(), 0) & select.POLLOUT:
             link.flush()
-        if link.open:  # the socket first: what the program prints after a Result stays after it
+        if link.open and ready:  # the socket first: what the program prints after a Result stays after it
             self._read(link)
-        for fd in list(child.pipes):
+        for fd in list(child.pipes) if ready else ():
             if fd in ready and self._child is child:
                 name, text, _ = child.read_pipe(fd)
                 self._emit_output(name, text)

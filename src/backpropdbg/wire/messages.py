@@ -241,6 +241,14 @@ class Framer:
         return body
 
     def _read_length(self, header: bytes) -> int:
+        plain = header.removeprefix(b"Content-Length: ")
+        found = int(plain) if plain.isdigit() and len(plain) <= 12 else self._looked_up(header)
+        if found > self.limit:
+            raise WireError(f"message of {found} bytes, at most {self.limit} are allowed")
+        return found
+
+    def _looked_up(self, header: bytes) -> int:
+        """The length among other lines, or in other letters. Raises WireError where it is not there once."""
         found: int | None = None
         for line in header.split(b"\r\n"):
             name, colon, value = line.partition(b":")
@@ -253,8 +261,6 @@ class Framer:
                 found = int(digits)
         if found is None:
             raise WireError("header without Content-Length")
-        if found > self.limit:
-            raise WireError(f"message of {found} bytes, at most {self.limit} are allowed")
         return found
 
 

@@ -30,6 +30,9 @@ HANDSHAKE_TIME = 5.0
 _TICK = 0.25
 
 
+_Made = Callable[[int], Response | Event]  # a message with this number
+
+
 class Peer:
     """Waits for the face, and speaks with it. In a forked worker (another pid) it is silent.
 
@@ -149,7 +152,11 @@ class Peer:
 
     def answer(self, request: Request, body: object = None, error: str = "") -> None:
         """Answer a request; error: why it failed."""
-        self._send(lambda seq: Response(seq, request.seq, not error, request.command, error, body_of(body)))
+        self._send(self._answer(request, body, error))
+
+    def answer_and_tell(self, request: Request, body: object, name: str, event: object) -> None:
+        """Answer a request, and tell of something at once: who reads both is woken once."""
+        self._send(self._answer(request, body), self._event(name, event))
 
     def complain(self, text: str) -> None:
         """Answer what is no request."""
@@ -157,15 +164,21 @@ class Peer:
 
     def event(self, name: str, body: object) -> None:
         """Tell of something."""
-        self._send(lambda seq: Event(seq, name, body_of(body)))
+        self._send(self._event(name, body))
 
-    def _send(self, make: Callable[[int], Response | Event]) -> None:
+    def _answer(self, request: Request, body: object, error: str = "") -> _Made:
+        return lambda seq: Response(seq, request.seq, not error, request.command, error, body_of(body))
+
+    def _event(self, name: str, body: object) -> _Made:
+        return lambda seq: Event(seq, name, body_of(body))
+
+    def _send(self, *made: _Made) -> None:
         sock = self._socket
         if sock is None or os.getpid() != self._pid:
             return
         with self._sending, contextlib.suppress(OSError):
-            self._seq += 1
-            sock.sendall(frame(make(self._seq)))
+            first, self._seq = self._seq + 1, self._seq + len(made)
+            sock.sendall(b"".join([frame(make(seq)) for seq, make in enumerate(made, first)]))
 
 
 def _close_after_fork(peer: Peer) -> None:

@@ -156,7 +156,6 @@ class Server:
                 return
             self._tick(True)
             moved = self._do(request)
-        self.event("continued", {"threadId": 1})
 
     def _next(self) -> Request | None:
         """Wait for a job, a command first: what was asked before it would hold it up. None where all is over.
@@ -226,13 +225,15 @@ class Server:
                 late = list(self._jobs)
                 self._jobs.clear()
         _flush_output()
-        if isinstance(body, Result):
-            if body.ok:
-                self._peer.answer(request, ResultBody(body.text, moves, body.again, body.walks))
-            else:
-                self._peer.answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
-        else:
+        if not isinstance(body, Result):
             self._peer.answer(request, body)
+        elif moves:
+            made = ResultBody(body.text, moves, body.again, body.walks)
+            self._peer.answer_and_tell(request, made, "continued", {"threadId": 1})
+        elif body.ok:
+            self._peer.answer(request, ResultBody(body.text, moves, body.again, body.walks))
+        else:
+            self._peer.answer(request, ResultBody(body.text, moves), error=body.text or "the command failed")
         for left in late:
             self._peer.answer(left, error=RUNNING)
         return moves
