@@ -9,7 +9,9 @@ from torch import Tensor
 from backpropdbg.held import FORMATS, MOST_EXPANDED, Form, Packed
 
 _MOST_FORMS = 1_000
-_PLAIN: dict[tuple[torch.dtype, torch.Size], Form] = {}  # of contiguous tensors in the memory of the CPU
+_SMALL = 4096  # bytes, which are copied sooner than looked at in place
+_STRIDED = torch.strided
+_PLAIN: dict[tuple[torch.dtype, torch.Size], Form] = {}  # of contiguous real tensors in the memory of the CPU
 
 
 def form_of(t: Tensor) -> Form:
@@ -37,33 +39,33 @@ def _overlaps(form: Form) -> bool:
 
 def pack(t: Tensor) -> Packed | None:
     """The tensor as bytes; None for a dtype or layout that no file keeps."""
-    if t.is_cpu and not (t.is_conj() or t.is_neg()) and t.layout == torch.strided and t.is_contiguous():
+    if t.is_cpu and t.layout is _STRIDED and t.is_contiguous() and not t.is_neg():
         kind = (t.dtype, t.shape)
         form = _PLAIN.get(kind)
         if form is not None:
             return Packed(form, _bytes(t))
         form = form_of(t)
-        if form.dtype in FORMATS and len(_PLAIN) < _MOST_FORMS:
+        if form.dtype in FORMATS and not t.is_complex() and len(_PLAIN) < _MOST_FORMS:
             _PLAIN[kind] = form
     t = t.detach().resolve_conj().resolve_neg().cpu()
     form = form_of(t)
     if form.dtype not in FORMATS:
         return None
     if t.layout == torch.sparse_coo and form.sparse:
-        return Packed(form, b"".join((_bytes(t._indices()), _bytes(t._values()))))
+        return Packed(form, b"".join((_bytes(t._indices().contiguous()), _bytes(t._values().contiguous()))))
     if t.layout != torch.strided:
         return None
     if form.strides is not None:
         t = t.as_strided(form.stored, form.strides)
-    return Packed(form, _bytes(t)) if t.nbytes <= MOST_EXPANDED or t.is_contiguous() else None
+    return Packed(form, _bytes(t.contiguous())) if t.nbytes <= MOST_EXPANDED or t.is_contiguous() else None
 
 
-def _bytes(t: Tensor) -> memoryview:
-    """Its very memory, which lives as long as this is looked at."""
-    t = t.contiguous()
-    if not t.nbytes:
-        return memoryview(b"")
-    memory = (ctypes.c_char * t.nbytes).from_address(t.data_ptr())
+def _bytes(t: Tensor) -> bytes | memoryview:
+    """What is in its memory; of a large contiguous one that memory itself, which lives as long as this is looked at."""
+    size = t.nbytes
+    if size <= _SMALL:
+        return ctypes.string_at(t.data_ptr(), size)
+    memory = (ctypes.c_char * size).from_address(t.data_ptr())
     memory.tensor = t  # type: ignore[attr-defined]
     return memoryview(memory).cast("B")
 

@@ -110,15 +110,12 @@ class Known(Struct, frozen=True, omit_defaults=True):
     optimizer: str = ""
 
 
-def encoder(number_of: Callable[[Held], int | None]) -> Callable[[Any], bytes]:
-    """Return what makes a body of an event; number_of: a tensor, None where the file has none such."""
+def encoder(number_of: Callable[[Any], int | None]) -> Callable[[Any], bytes]:
+    """Return what makes a body of an event.
 
-    def number(thing: object) -> int | None:
-        if isinstance(thing, Held):
-            return number_of(thing)
-        raise TypeError(f"no body has a {type(thing).__name__}")
-
-    encode = msgspec.msgpack.Encoder(enc_hook=number).encode
+    number_of: a tensor, None where the file has none such; it raises for what is no tensor.
+    """
+    encode = msgspec.msgpack.Encoder(enc_hook=number_of).encode
 
     def body(event: Any) -> bytes:
         try:

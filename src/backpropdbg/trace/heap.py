@@ -10,7 +10,9 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import BinaryIO
 
 from backpropdbg.errors import RecordingError
@@ -19,7 +21,10 @@ Bytes = bytes | bytearray | memoryview
 KEY = 16
 _MAGIC = b"bptensor"
 _BESIDE = "-data"
-_SMALL = 2**16  # bytes; smaller ones are written together
+_TOGETHER = 1000  # pieces that one call to the system takes
+_AT_ONCE = (
+    2**20
+)  # bytes; for many more the system takes memory that it never touched, which is dear in a virtual machine
 _COPIED = 2**22  # at once
 
 
@@ -35,15 +40,26 @@ class Room:
         self.end = end
         self._free: list[tuple[int, int]] = []  # from, to; sorted, and no two touch
 
-    def take(self, size: int) -> int:
-        """Where so many bytes may go: the first free part that holds them."""
-        for n, (start, end) in enumerate(self._free):
-            if end - start >= size:
-                self._free[n : n + 1] = [(start + size, end)] if end - start > size else []
-                return start
-        start = self.end
-        self.end += size
-        return start
+    def take(self, sizes: Sequence[int]) -> list[int]:
+        """Where pieces of these sizes may go: the first free part that holds one takes those that follow, too."""
+        places: list[int] = []
+        ends = list(accumulate(sizes))
+        while len(places) < len(ends):
+            n, done = self._first(sizes[len(places)]), len(places)
+            start, end = self._free[n] if n < len(self._free) else (self.end, sys.maxsize)
+            base = start - (ends[done - 1] if done else 0)
+            holds = bisect.bisect(ends, end - base, done)
+            places += [base + after - size for after, size in zip(ends[done:holds], sizes[done:holds], strict=True)]
+            filled = base + ends[holds - 1]
+            if n == len(self._free):
+                self.end = filled
+            else:
+                self._free[n : n + 1] = [(filled, end)] if end > filled else []
+        return places
+
+    def _first(self, size: int) -> int:
+        """Which free part is the first that holds so many bytes; after the last one, where none does."""
+        return next((n for n, (start, end) in enumerate(self._free) if end - start >= size), len(self._free))
 
     def give(self, start: int, size: int) -> None:
         """Give a part back."""
@@ -64,25 +80,29 @@ class Heap:
     def __init__(self, path: str, key: bytes) -> None:
         self._file = open(beside(path), "w+b", buffering=0)  # noqa: SIM115
         self._room = Room(len(_MAGIC) + KEY)
-        self._write(0, _MAGIC + key)
+        self._write(0, [_MAGIC + key])
 
     def put(self, pieces: Sequence[Bytes]) -> list[int]:
         """Write all of them; return where each is."""
-        places = [self._room.take(len(piece)) for piece in pieces]
+        sizes = [len(piece) for piece in pieces]
+        places = self._room.take(sizes)
         first, waiting = 0, 0
-        for n, piece in enumerate(pieces):
-            waiting += len(piece)
-            follows = n + 1 < len(pieces) and places[n + 1] == places[n] + len(piece)
-            if not (follows and waiting + len(pieces[n + 1]) <= _SMALL):
-                self._write(places[first], piece if n == first else b"".join(pieces[first : n + 1]))
+        for n, (place, size) in enumerate(zip(places, sizes, strict=True)):
+            waiting += size
+            follows = n + 1 < len(places) and places[n + 1] == place + size
+            if not follows or waiting >= _AT_ONCE or n - first == _TOGETHER:
+                self._write(places[first], pieces[first : n + 1])
                 first, waiting = n + 1, 0
         return places
 
-    def _write(self, place: int, data: Bytes) -> None:
-        left = memoryview(data).cast("B")
+    def _write(self, place: int, pieces: Sequence[Bytes]) -> None:
+        """Write what follows each other, in one call: each lets other threads run, and waits for its turn."""
         self._file.seek(place)
-        while left:
-            left = left[self._file.write(left) :]
+        written = os.writev(self._file.fileno(), pieces) if hasattr(os, "writev") else 0
+        if written < sum(map(len, pieces)):
+            left = memoryview(b"".join(pieces))[written:]
+            while left:
+                left = left[self._file.write(left) :]
 
     def get(self, places: Sequence[tuple[int, int]]) -> list[memoryview]:
         """What was put there; each with its size. What lies in a row is read together."""

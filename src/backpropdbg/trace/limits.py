@@ -10,6 +10,7 @@ import msgspec
 from backpropdbg.held import Facts, Packed
 from backpropdbg.keep import Keep
 from backpropdbg.trace.heap import Heap
+from backpropdbg.trace.many import insert, where
 
 Measure = Callable[[Sequence[Packed]], list[Facts]]
 _facts = msgspec.msgpack.Decoder(Facts).decode
@@ -51,7 +52,7 @@ class Limits:
                     if more <= 0:
                         break
         self._know(gone)
-        self._db.executemany("DELETE FROM data WHERE id = ?", [row[:1] for row in gone])
+        where(self._db, "DELETE FROM data WHERE id IN", [row[0] for row in gone])
         places = [row[1:3] for row in gone]
         self._bytes -= sum(size for _, size in places)
         return places
@@ -65,8 +66,8 @@ class Limits:
             if zlib.crc32(data) == crc:
                 numbers.append(number)
                 tensors.append(Packed(form, data))
-        known = [(*sealed(facts), n) for facts, n in zip(self._measure(tensors), numbers, strict=True)]
-        self._db.executemany("UPDATE tensors SET facts = ?, crc = ? WHERE id = ?", known)
+        known = [(n, *sealed(facts)) for facts, n in zip(self._measure(tensors), numbers, strict=True)]
+        insert(self._db, "INSERT OR REPLACE INTO tensors VALUES", known)
 
 
 def _unknown(gone: Sequence[Any]) -> list[Any]:

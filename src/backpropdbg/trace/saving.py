@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from backpropdbg.errors import RecordingError
-from backpropdbg.events import handles
+from backpropdbg.events import Event, handles
 from backpropdbg.held import Facts, Held, Packed, Stored
 from backpropdbg.keep import EVERYTHING
 from backpropdbg.trace.file import Names
@@ -19,15 +20,17 @@ class _Copier(Writer):
     """Leaves the tensors as they are: what they are in the file, it knows itself."""
 
     def __init__(self, path: str, about: About, say: Callable[[str], None], known: Known) -> None:
-        self._marks: dict[int, tuple[Held, InFile]] = {}
+        self._seen: dict[int, tuple[Held, InFile]] = {}
         super().__init__(path, about, EVERYTHING, say, lambda: known, _unread, _unmeasured)
 
-    def _of(self, held: Held) -> InFile | None:
-        found = self._marks.get(id(held))
-        return None if found is None else found[1]
+    def add(self, position: int, event: Event, shown: Iterable[Held]) -> None:
+        """Take an event, and the tensors that it shows."""
+        fresh = [held for held in shown if id(held) not in self._seen]
+        self._seen.update({id(held): (held, InFile(self)) for held in fresh})
+        self._put(position, event, sum(held.nbytes for held in fresh))
 
-    def _mark(self, held: Held, stored: InFile) -> None:
-        self._marks[id(held)] = held, stored
+    def _marks(self) -> Callable[[Held], Any]:
+        return lambda held: self._seen[id(held)][1] if id(held) in self._seen else None
 
 
 def save(trace: Trace, path: str, names: Names, sure: tuple[str, ...], known: Known) -> None:

@@ -10,8 +10,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from operator import attrgetter
+from typing import Any, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from backpropdbg.errors import RecordingError
@@ -27,7 +29,7 @@ from backpropdbg.events import (
 from backpropdbg.held import Facts, Held, Packed, Stored
 from backpropdbg.keep import Keep
 from backpropdbg.trace import lay
-from backpropdbg.trace.batch import Batch, Entry, Mark
+from backpropdbg.trace.batch import Batch
 from backpropdbg.trace.file import Names
 from backpropdbg.trace.format import About, Ended, Known
 from backpropdbg.trace.heap import beside, make_one
@@ -41,21 +43,21 @@ MANY_BYTES = 8 * 2**20  # that wait are written at once
 MOST_BYTES = 64 * 2**20  # may wait; then the program does
 _EVENT_BYTES = 2000
 # Around these a program may have got other modules, frozen parameters or optimizers.
-_TELLING = (IterationStarted, LossComputed, BackwardStarted, StepStarted, Paused, ProgramFinished)
+_TELLING = frozenset({IterationStarted, LossComputed, BackwardStarted, StepStarted, Paused, ProgramFinished})
 
 
-class InFile:
+class InFile(Struct, gc=False):
     """One tensor of a recording in the making; see `held.Stored`.
 
+    It is nothing that the collector looks at: many wait, and would have it run through all of the program's objects.
+
     Attributes:
-        number: of the tensor. shown: the newest iteration that shows it. written: it is in the file.
+        number: of the tensor, 0 before it is written. shown: the newest iteration that shows it, as far as is written.
     """
 
-    __slots__ = ("number", "shown", "writer", "written")
-
-    def __init__(self, writer: "Writer", number: int, shown: int) -> None:
-        self.writer, self.number, self.shown = writer, number, shown
-        self.written = False
+    writer: "Writer"
+    number: int = 0
+    shown: int = -1
 
     @property
     def kept(self) -> bool:
@@ -100,13 +102,14 @@ class Writer:
         self._db, self._heap = lay.new_file(path, about)
         self._held = lay.hold(path)
         self._pid = os.getpid()
-        self._rows = Rows(self._db, self._heap, keep, measure, self._of)
-        self._changed = threading.Condition()
+        self._rows = Rows(self._db, self._heap, keep, measure, self._marks())
+        self._lock = threading.RLock()  # what waits; a signal may come in between, and print
+        self._changed = threading.Condition(self._lock)
         self._using = threading.Lock()  # the database
         self._batch = Batch()
-        self._added = self._written = 0
+        self._taken = self._written = 0  # batches
         self._hurry = self._closing = False
-        self._tensors = 0
+        self._safe = 0  # the number of the newest tensor that is in the file
         self._known = Known()
         self._reader = Reader(lay.reading(path), make, path)
         _not_after_fork(self)
@@ -119,30 +122,34 @@ class Writer:
         """Take an event, and the tensors that it shows."""
         if not self._mine():
             return
-        fresh: list[tuple[Held, Mark]] = []
-        again: list[Mark] = []
         size = _EVENT_BYTES
         for held in shown:
-            stored = self._of(held)
-            if stored is None:
-                self._tensors += 1
-                stored = InFile(self, self._tensors, event.iteration)
-                self._mark(held, stored)
-                fresh.append((held, stored))
+            if held.stored is None:
+                held.stored = InFile(self)
                 size += held.nbytes
-            elif stored.shown < event.iteration:
-                stored.shown = event.iteration
-                again.append(stored)
-        if isinstance(event, _TELLING):
+        self._put(position, event, size)
+
+    def _put(self, position: int, event: Event, size: int) -> None:
+        """Have an event wait with so many bytes."""
+        if type(event) in _TELLING:
             self._know(position, replace(self._ask(), names=self._known.names))
-        with self._changed:
-            self._batch.events.append(Entry(position, event, fresh or (), again or ()))
-            self._grown(size)
-            if self._batch.nbytes > MANY_BYTES and not self._hurry:
-                self._hurry = True
-                self._changed.notify_all()
-            while self._batch.nbytes > MOST_BYTES and self._writes():
-                self._changed.wait(1.0)
+        with self._lock:
+            batch = self._batch
+            if not batch.events:
+                batch.first = position
+                self._begin()
+            batch.events.append(event)
+            batch.nbytes += size
+            if batch.nbytes > MANY_BYTES:
+                self._press()
+
+    def _press(self) -> None:
+        """Much waits: have it written now; very much: wait until it is taken."""
+        if not self._hurry:
+            self._hurry = True
+            self._changed.notify_all()
+        while self._batch.nbytes > MOST_BYTES and self._writes():
+            self._changed.wait(1.0)
 
     def learn(self, position: int, names: Names) -> None:
         """From this position on, the parameters are called so."""
@@ -152,20 +159,20 @@ class Writer:
     def _know(self, position: int, known: Known) -> None:
         if known != self._known:
             self._known = known
-            with self._changed:
+            with self._lock:
                 self._batch.known.append((position, known))
-                self._grown(0)
+                self._begin()
 
     def print(self, position: int, stream: str, text: str) -> None:
         """Take what the program printed."""
         if self._mine():
-            with self._changed:
+            with self._lock:
                 self._batch.print(position, stream, text)
-                self._grown(len(text))
+                self._batch.nbytes += len(text)
+                self._begin()
 
-    def _grown(self, size: int) -> None:
-        self._added += 1
-        self._batch.nbytes += size
+    def _begin(self) -> None:
+        """Something waits: have it written soon."""
         if not self._batch.since:
             self._batch.since = time.monotonic()
             self._changed.notify_all()
@@ -173,19 +180,16 @@ class Writer:
     def _mine(self) -> bool:
         return self.alive and not self._closing and os.getpid() == self._pid
 
-    def _of(self, held: Held) -> InFile | None:
-        """What a tensor is in the file."""
-        return held.stored if isinstance(held.stored, InFile) else None
-
-    def _mark(self, held: Held, stored: InFile) -> None:
-        held.stored = stored
+    def _marks(self) -> Callable[[Held], Any]:
+        """What gives the mark of a tensor, None where it has none."""
+        return attrgetter("stored")
 
     def flush(self) -> None:
         """Wait until all that was taken is in the file."""
         if os.getpid() != self._pid:
             return
-        with self._changed:
-            wanted, self._hurry = self._added, True
+        with self._lock:
+            wanted, self._hurry = self._taken + bool(self._batch.since), True
             self._changed.notify_all()
             while self._written < wanted and self._writes():
                 self._changed.wait(1.0)
@@ -195,8 +199,8 @@ class Writer:
 
     def settle(self, held: Held) -> None:
         """A tensor is about to be let go: be sure that it is in the file."""
-        stored = self._of(held)
-        if stored is not None and not stored.written:
+        stored = held.stored
+        if isinstance(stored, InFile) and not 0 < stored.number <= self._safe:
             self.flush()
 
     def close(self, how: str, code: int | None = None) -> None:
@@ -204,7 +208,7 @@ class Writer:
         if os.getpid() != self._pid or self._closing:
             return
         self.flush()
-        with self._changed:
+        with self._lock:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
@@ -231,7 +235,7 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while not (self._batch.since or self._closing):
                     self._changed.wait()
                 while self._batch.since and not self._hurry and not self._closing:
@@ -241,17 +245,14 @@ class Writer:
                 if not self._batch.since:
                     return
                 batch, self._batch, self._hurry = self._batch, Batch(), False
-                upto = self._added
+                self._taken += 1
             try:
                 with self._using:
-                    self._rows.write(batch)
-                for entry in batch.events:
-                    for _, mark in entry.fresh:
-                        mark.written = True
+                    self._safe = self._rows.write(batch)
             except Exception as error:  # whatever it is, it must neither show in the program nor stop it
                 self._fail(error)
-            with self._changed:
-                self._written = upto
+            with self._lock:
+                self._written = self._taken
                 self._changed.notify_all()
             if not self.alive:
                 return
