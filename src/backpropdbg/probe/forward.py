@@ -132,22 +132,26 @@ class Forward:
     def after_call(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Global forward hook, also called where the forward raised."""
         watch = self.watch
-        if is_compiling() or watch.off or elsewhere():
+        if is_compiling():
             return
         here = watch.here
-        if here.unwatched:
-            here.unwatched.pop()
-            return
         calls = here.calls
-        while calls:
-            call = calls.pop()
-            if call.module is module:
-                try:  # as `guarded` does, which takes longer
-                    with unseen():
-                        self._leave(call, output, not calls)
-                except Exception as error:
-                    watch.report(error)
+        if not calls or calls[-1].frame is not sys._getframe(1):  # else it is the call that `before_call` saw last
+            if watch.off or elsewhere():
                 return
+            if here.unwatched:
+                here.unwatched.pop()
+                return
+            while calls and calls[-1].module is not module:
+                calls.pop()
+            if not calls:
+                return
+        call = calls.pop()
+        try:  # as `guarded` does, which takes longer
+            with unseen():
+                self._leave(call, output, not calls)
+        except Exception as error:
+            watch.report(error)
 
     def _leave(self, call: Call, output: Any, outermost: bool) -> None:
         if self.computed.active:

@@ -263,19 +263,19 @@ class Names:
 
     def module(self, module: nn.Module) -> str:
         """Return the module's path; its class name where it is a root without a prefix, or of no known root."""
-        path = self._modules.get(module)
-        if path is None and not self._unowned.get(module):
+        found = self._modules.found.get(id(module))
+        if found is None and not self._unowned.get(module):
             self._grown(module)
-            path = self._modules.get(module)
-        return path or type(module).__name__
+            found = self._modules.found.get(id(module))
+        return (found and found[0]) or type(module).__name__
 
     def replaced(self, module: nn.Module) -> tuple[str, ...]:
         """The module's own parameters that are tracked, and in whose place it has other tensors now."""
-        own, now, gone = self._own.get(module), module._parameters, []
-        # Another thing gets an identity only after the parameter that had it is gone; in its place there is nothing.
-        if own is None or list(map(id, now.values())) == own.identities:
+        found, now, gone = self._own.found.get(id(module)), module._parameters, []
+        # Another thing gets an identity only after the parameter that had it is gone, which nothing can replace.
+        if found is None or list(map(id, now.values())) == found[0].identities:
             return ()
-        for name, reference in own.parameters.items():
+        for name, reference in found[0].parameters.items():
             other, p = now.get(name), reference()
             if other is not p and other is not None and p is not None:
                 gone.append(p)
