@@ -34,7 +34,7 @@ PARTIALS = POLICIES["ours: partials"]
 def uses(device: str, quick: bool) -> Iterator[Row]:
     """One cell, more and more often."""
     first = None
-    for count in COUNTS[:: 2 if quick else 1][: 2 if quick else None]:
+    for count in COUNTS[: 2 if quick else None]:
         loop = recurrent(device, count)
         timed = watched(loop, PARTIALS, Trace(KEEP, statistics=False).append)
         rounds = max(3, min(40, (500 if quick else 30_000) // count))

@@ -12,6 +12,7 @@ import floor
 import ours
 import rows
 import screen
+import stops
 import timing
 import workloads
 from rows import Row
@@ -28,6 +29,11 @@ def test_a_ratio_is_one_step_over_the_mean_of_the_plain_ones_beside_it(monkeypat
     times = timing.interleave(lambda: timing.seconds(lambda: None), timed, rounds=1, warm=0)
     assert times.ratios == {"mine": [6 / ((1 + 3) / 2)]}
     assert times.plain == 1
+
+
+def test_a_block_of_uses_is_compared_with_those_beside_it():
+    assert stops.beside([0, 90, 91, 96, 99, 109, 114]) == [5 - (1 + 3) / 2, 10 - (3 + 5) / 2]
+    assert stops.beside([0, 90]) == []
 
 
 def test_the_first_rounds_do_not_count(monkeypatch):
