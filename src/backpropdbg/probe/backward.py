@@ -210,8 +210,8 @@ class Backward:
     ) -> tuple[Use, ...]:
         totals, places = Counter(names), Counter[str]()
         groups: dict[Any, int] = {}
-        uses, calls = [], [call for call, count in made for _ in range(count)]
-        for edge, name, number, (module, call, where, index) in zip(edges, names, numbers, calls, strict=True):
+        uses, makers = [], [maker for maker, count in made for _ in range(count)]
+        for edge, name, number, by in zip(edges, names, numbers, makers, strict=True):
             places[name] += 1
             group = groups.setdefault(edge.through[-1], len(groups) + 1) if edge.through else 0
             fused, batch = is_fused(edge.kind), self._forward.batched(edge.number)
@@ -219,10 +219,8 @@ class Backward:
             inside = (cached[-1 - inside] if -inside <= len(cached) else 0) if inside < 0 else inside
             hidden = (fused or batch is not None) and inside != 1
             shared = not fused and batch is not None and batch < 0
-            place, total = places[name], totals[name]
-            uses.append(
-                Use(name, number, total, module, call, edge.kind, where, index, group, hidden, place, inside, shared)
-            )
+            where = by.module, by.call, edge.kind, by.where, by.place
+            uses.append(Use(name, number, totals[name], *where, group, hidden, places[name], inside, shared))
         return tuple(uses)
 
     def _told(self, one: Found) -> Followed:

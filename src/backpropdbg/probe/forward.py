@@ -4,9 +4,10 @@ import bisect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
+from msgspec import Struct
 from torch import Tensor
 
 from backpropdbg.events import ForwardUse, GradChanged, GradCleared, Held, Location, LossComputed
@@ -37,7 +38,7 @@ T = TypeVar("T")
 Segments = list[tuple[int, int, T]]  # of the nodes from a number to before another: what they belong to
 
 
-class Made(NamedTuple):
+class Made(Struct, frozen=True, gc=False):
     """Of the call that made a node: its module, which call of that, its line; -1 for one of the iteration before."""
 
     module: str = ""
@@ -161,7 +162,8 @@ class Forward:
         if outermost and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
             held = HeldTensor(output.detach())
             name = type(call.module).__name__
-            self.watch.emit(LossComputed(self.watch.iteration, name, held, user_location(), self.feeds(output)))
+            where = user_location(call.frame)
+            self.watch.emit(LossComputed(self.watch.iteration, name, held, where, self.feeds(output)))
 
     def _use(self, call: Call, output: Any) -> None:
         module, names = call.module, self.watch.names
