@@ -87,12 +87,11 @@ class Heap:
         sizes = [len(piece) for piece in pieces]
         places = self._room.take(sizes)
         first, waiting = 0, 0
-        for n, (place, size) in enumerate(zip(places, sizes, strict=True)):
+        for n, (place, size, following) in enumerate(zip(places, sizes, [*places[1:], None], strict=False), 1):
             waiting += size
-            follows = n + 1 < len(places) and places[n + 1] == place + size
-            if not follows or waiting >= _AT_ONCE or n - first == _TOGETHER:
-                self._write(places[first], pieces[first : n + 1])
-                first, waiting = n + 1, 0
+            if following != place + size or waiting >= _AT_ONCE or n - first == _TOGETHER:
+                self._write(places[first], pieces[first:n])
+                first, waiting = n, 0
         return places
 
     def _write(self, place: int, pieces: Sequence[Bytes]) -> None:

@@ -76,20 +76,19 @@ class Rows:
         return self._parts.count
 
     def _write_events(self, events: Sequence[Event], first: int) -> None:
-        rows = [(position, *self._row(event)) for position, event in enumerate(events, first)]
-        insert(self._db, "INSERT INTO events VALUES", rows)
+        rows = []
         for position, event in enumerate(events, first):
-            if event.iteration != self._writing:
-                self._writing = event.iteration
-                self._db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", (self._writing, position))
-
-    def _row(self, event: Event) -> tuple[int, str, bytes, int]:
-        try:
-            body = self._encode(event)
-        except Exception as error:  # a name or a number that no file holds: the rest goes on
-            event = lost(event, error)
-            body = self._encode(event)
-        return event.iteration, type(event).__name__, body, zlib.crc32(body)
+            try:
+                body = self._encode(event)
+            except Exception as error:  # a name or a number that no file holds: the rest goes on
+                event = lost(event, error)
+                body = self._encode(event)
+            number = event.iteration
+            rows.append((position, number, type(event).__name__, body, zlib.crc32(body)))
+            if number != self._writing:
+                self._writing = number
+                self._db.execute("INSERT OR IGNORE INTO iterations VALUES (?, ?)", (number, position))
+        insert(self._db, "INSERT INTO events VALUES", rows)
 
     def _write_rest(self, batch: Batch) -> None:
         """What a batch has beside its events."""

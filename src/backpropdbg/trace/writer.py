@@ -109,6 +109,7 @@ class Writer:
         self._batch = Batch()
         self._taken = self._written = 0  # batches
         self._hurry = self._closing = False
+        self._takes = True  # what happens; False once it is closed, or failed, and in a forked worker
         self._safe = 0  # the number of the newest tensor that is in the file
         self._known = Known()
         self._reader = Reader(lay.reading(path), make, path)
@@ -120,7 +121,7 @@ class Writer:
 
     def add(self, position: int, event: Event, shown: Iterable[Held]) -> None:
         """Take an event, and the tensors that it shows."""
-        if not self._mine():
+        if not self._takes:
             return
         size = _EVENT_BYTES
         for held in shown:
@@ -153,7 +154,7 @@ class Writer:
 
     def learn(self, position: int, names: Names) -> None:
         """From this position on, the parameters are called so."""
-        if self._mine():
+        if self._takes:
             self._know(position, replace(self._ask(), names=names))
 
     def _know(self, position: int, known: Known) -> None:
@@ -165,7 +166,7 @@ class Writer:
 
     def print(self, position: int, stream: str, text: str) -> None:
         """Take what the program printed."""
-        if self._mine():
+        if self._takes:
             with self._lock:
                 self._batch.print(position, stream, text)
                 self._batch.nbytes += len(text)
@@ -176,9 +177,6 @@ class Writer:
         if not self._batch.since:
             self._batch.since = time.monotonic()
             self._changed.notify_all()
-
-    def _mine(self) -> bool:
-        return self.alive and not self._closing and os.getpid() == self._pid
 
     def _marks(self) -> Callable[[Held], Any]:
         """What gives the mark of a tensor, None where it has none."""
@@ -209,7 +207,7 @@ class Writer:
             return
         self.flush()
         with self._lock:
-            self._closing = True
+            self._closing, self._takes = True, False
             self._changed.notify_all()
         self._thread.join()
         if not self.alive:
@@ -258,7 +256,7 @@ class Writer:
                 return
 
     def _fail(self, error: Exception) -> None:
-        self.alive = False
+        self.alive = self._takes = False
         self._rows.undo()
         reason = lay.reason(error, self.path)
         self._say(f"{self.path}: the recording ends here: {reason}; the program runs on")
@@ -319,6 +317,7 @@ def _not_after_fork(writer: Writer) -> None:
     def in_child() -> None:
         alive = reference()
         if alive is not None:
+            alive._takes = False
             lay.forget(alive._db)
             lay.forget(alive._reader.db)
             alive._using.release()
