@@ -11,69 +11,74 @@ import torch
 from torch import Tensor
 
 from backpropdbg.events import Accumulated, BackwardUse, PartialEdited, Use
-from backpropdbg.probe.tensors import HeldTensor, NotKept, copy
+from backpropdbg.probe.tensors import HeldTensor, copy
 from backpropdbg.probe.watch import Watch, quiet, unseen
 
 Gradients = Sequence[Tensor | None]
 
 
-class Arrival:
-    """See above.
+class Arrivals:
+    """All that arrives at one parameter in one run, which the hooks on its edges share.
 
     Args:
-        arrivals: counts what arrived in this run, by parameter. through: the casts and views between the edge and the
-            parameter, which has this shape. changes_in_place: something of the program's may change the partial later.
+        shape: of the parameter. changes_in_place: something of the program's may change a partial later.
     """
 
-    __slots__ = ("arrivals", "changes_in_place", "run", "shape", "slot", "through", "use", "watch")
+    __slots__ = ("changes_in_place", "count", "name", "run", "shape", "watch")
 
-    def __init__(
-        self,
-        watch: Watch,
-        slot: int,
-        use: Use,
-        run: int,
-        arrivals: dict[str, int],
-        through: tuple[Any, ...],
-        shape: torch.Size,
-        changes_in_place: bool,
-    ) -> None:
-        self.watch, self.slot, self.use, self.run, self.arrivals = watch, slot, use, run, arrivals
-        self.through, self.shape, self.changes_in_place = through, shape, changes_in_place
+    def __init__(self, watch: Watch, run: int, name: str, shape: torch.Size, changes_in_place: bool) -> None:
+        self.watch, self.run, self.name, self.shape = watch, run, name, shape
+        self.changes_in_place, self.count = changes_in_place, 0
+
+
+class Arrival:
+    """The hook on one edge. through: the casts and views between the edge and the parameter."""
+
+    __slots__ = ("at", "slot", "through", "use")
+
+    def __init__(self, at: Arrivals, slot: int, use: Use, through: tuple[Any, ...]) -> None:
+        self.at, self.slot, self.use, self.through = at, slot, use, through
 
     def __call__(self, grad_inputs: Gradients, grad_outputs: Gradients) -> Gradients | None:
         """A post-hook of an autograd node; returns what flows on, where the user put another in its place."""
-        watch = self.watch
+        at = self.at
+        watch = at.watch
         if watch.off:
             return None
         try:  # as `guarded` does, which takes longer
             with unseen():
-                return self._arrived(watch, grad_inputs)
+                grad, through = grad_inputs[self.slot], self.through
+                if grad is None:
+                    held = None
+                elif through or at.changes_in_place or grad.requires_grad or grad.shape != at.shape:
+                    held = self._mapped(grad)
+                else:
+                    # The very tensor: while we hold it the engine neither adds into it nor makes it `.grad`.
+                    held = HeldTensor(grad)
+                at.count = order = at.count + 1
+                event = BackwardUse(watch.iteration, at.run, self.use, held, order)
+                here = watch.here
+                here.arrived = grad, through
+                try:
+                    if watch.large:
+                        watch.show(event, at.name, held)
+                    else:
+                        watch.emit(event)
+                finally:
+                    here.arrived = None
+                    edited = here.edited
+                    if edited is not None:
+                        here.edited = None
+                if edited is not None:
+                    return self._edited(grad_inputs, edited)
         except Exception as error:
             watch.report(error)
-            return None
+        return None
 
-    def _arrived(self, watch: Watch, grad_inputs: Gradients) -> Gradients | None:
-        use, grad, here = self.use, grad_inputs[self.slot], watch.here
-        name = use.parameter
-        if grad is None:
-            held = None
-        elif self.through or self.changes_in_place or grad.requires_grad or grad.shape != self.shape:
-            held = self._mapped(grad)
-        else:
-            # The very tensor, not an alias: while we hold it the engine neither adds into it nor makes it `.grad`.
-            held = HeldTensor(grad)
-        self.arrivals[name] = order = self.arrivals.get(name, 0) + 1
-        here.arrived = grad, self.through
-        try:
-            watch.show(BackwardUse(watch.iteration, self.run, use, held, order), name, held)
-        finally:
-            here.arrived = None
-            edited, here.edited = here.edited, None
-        if edited is None:
-            return None
-        other = HeldTensor(edited)
-        watch.show(PartialEdited(watch.iteration, self.run, use, other), name, other)
+    def _edited(self, grad_inputs: Gradients, edited: Tensor) -> Gradients:
+        """Tell of what flows on."""
+        at, other = self.at, HeldTensor(edited)
+        at.watch.show(PartialEdited(at.watch.iteration, at.run, self.use, other), at.name, other)
         return (*grad_inputs[: self.slot], edited, *grad_inputs[self.slot + 1 :])
 
     def _mapped(self, grad: Tensor) -> HeldTensor:
@@ -82,9 +87,9 @@ class Arrival:
             for node in self.through:
                 grad = node(grad)
             grad = grad.detach()
-            if grad.shape != self.shape:
-                grad = grad.sum_to_size(self.shape)
-            return copy(grad) if self.changes_in_place else HeldTensor(grad)
+            if grad.shape != self.at.shape:
+                grad = grad.sum_to_size(self.at.shape)
+            return copy(grad) if self.at.changes_in_place else HeldTensor(grad)
 
 
 class Accumulation:
@@ -98,13 +103,17 @@ class Accumulation:
 
     def __init__(self, watch: Watch, leaf: Any, name: str, run: int, reach: Mapping[int, Collection[str]]) -> None:
         self.watch, self.name, self.run, self.reach = watch, name, run, reach
-        if leaf._post_accumulate_grad_hooks is None:
+        hooks = leaf._post_accumulate_grad_hooks
+        if hooks is None:
             leaf.register_post_accumulate_grad_hook(self).remove()
-        self._hooks: dict[object, Any] = leaf._post_accumulate_grad_hooks
-        theirs = dict(self._hooks)
-        self._hooks.clear()  # ours goes first: theirs may step and clear `.grad`
-        self._hooks[self] = self
-        self._hooks.update(theirs)
+            hooks = leaf._post_accumulate_grad_hooks
+        self._hooks: dict[object, Any] = hooks
+        theirs = dict(hooks) if hooks else {}
+        if theirs:
+            hooks.clear()  # ours goes first: theirs may step and clear `.grad`
+        hooks[self] = self
+        if theirs:
+            hooks.update(theirs)
 
     def remove(self) -> None:
         """Take the hook off the leaf, as the handle does that torch makes for one, which takes longer."""
@@ -117,19 +126,13 @@ class Accumulation:
             return
         try:  # see `Arrival`
             with unseen():
-                if len(self.reach) == 1 or not self._is_of_another():
-                    self._accumulated(watch, leaf.grad)
+                grad = leaf.grad
+                if grad is not None and (len(self.reach) == 1 or not self._is_of_another()):
+                    held = watch.took(self.name, grad)
+                    watch.emit(Accumulated(watch.iteration, self.run, self.name, held))
         except Exception as error:
             watch.report(error)
 
     def _is_of_another(self) -> bool:
         """True where it is a run within this one that accumulates."""
         return any(other > self.run and self.name in reach for other, reach in list(self.reach.items()))
-
-    def _accumulated(self, watch: Watch, grad: Tensor | None) -> None:
-        if grad is None:
-            return
-        name = self.name
-        held = watch.grads[name] = watch.keep(name, grad) if watch.policy.snapshots else NotKept(grad.shape)
-        watch.pending.add(name)
-        watch.emit(Accumulated(watch.iteration, self.run, name, held))

@@ -19,7 +19,7 @@ from backpropdbg.events import (
     GroupSummed,
     Use,
 )
-from backpropdbg.probe.arrival import Accumulation, Arrival, Gradients
+from backpropdbg.probe.arrival import Accumulation, Arrival, Arrivals, Gradients
 from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward, Made
 from backpropdbg.probe.frames import user_location
@@ -126,7 +126,7 @@ class Backward:
             edges = [edge for edge in edges if watch.names.tracks(edge.leaf)]
         taken = list(map(leaf_of, edges))
         known = {key: watch.names.of(leaf) for key, leaf in dict(zip(map(id, taken), taken, strict=True)).items()}
-        names = [known[id(leaf)] for leaf in taken]
+        names = list(map(known.__getitem__, map(id, taken)))
         cached = count_consumers(roots, self._forward.cached) if self._forward.cached else {}
         uses = self._number(edges, names, list(cached.values()))
         leaves = dict(zip(names, taken, strict=True))
@@ -138,15 +138,17 @@ class Backward:
         if watch.optimizer is None and watch.alone:
             wanted = [t for t in inputs if isinstance(t, Tensor) and t.is_leaf] or leaves.values()
             watch.reached.update((id(t), watch.names.bearer(t)) for t in wanted if watch.names.tracks(t))
-        for name, p in watch.names.parameters() if watch.alone else []:
-            leaves.setdefault(name, p)
+        parameters = watch.names.parameters()
         if not watch.inside and not watch.here.steps:
-            watch.notice_moved()
+            watch.notice_moved(parameters)
         else:
-            watch.snapshot()
+            watch.snapshot(parameters)
+        if watch.alone:
+            leaves = {**leaves, **dict(parameters)}
         self._watched[run] = frozenset(watch.weights)
         loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
         carried = watch.grads_of(leaves.items())
+        hooked = tuple([name for name in reached if leaves[name]._backward_hooks])
         started = BackwardStarted(
             watch.iteration,
             run,
@@ -157,29 +159,31 @@ class Backward:
             user_location(),
             self._forward.feeds(roots),
             accumulates,
-            tuple([name for name in reached if leaves[name]._backward_hooks]),
+            hooked,
             self._update.maximized(),
             not watch.alone,
             {one.name: self._told(one) for one in found},
             self.reading.begin(run, outputs, inputs, accumulates),
         )
-        arrivals: dict[str, int] = {}
         groups: dict[Any, list[Use]] = {}
+        for name in reached:
+            handles[name] = []
+        arrivals = {n: Arrivals(watch, run, n, leaves[n].shape, n in hooked) for n in reached}
         for name, use, edge in zip(names, uses, edges, strict=True):
-            leaf, through = edge.leaf, edge.through
-            arrival = Arrival(watch, edge.slot, use, run, arrivals, through, leaf.shape, bool(leaf._backward_hooks))
-            handles.setdefault(name, []).append(edge.node.register_hook(arrival))
+            through = edge.through
+            arrival = Arrival(arrivals[name], edge.slot, use, through)
+            handles[name].append(edge.node.register_hook(arrival))
             if through:
                 groups.setdefault(through[-1], []).append(use)
         for node, members in groups.items():
             hook = node.register_hook(self._group_hook(node_name(node), members, run))
-            handles.setdefault(members[0].parameter, []).append(hook)
+            handles[members[0].parameter].append(hook)
         if accumulates:
             self._reach[run] = reached
             for name in reached:
-                handles.setdefault(name, []).append(Accumulation(watch, leaves[name], name, run, self._reach))
+                handles[name].append(Accumulation(watch, leaves[name], name, run, self._reach))
         for one, more in further:
-            self._hook_computed(one, more, run, arrivals, handles)
+            self._hook_computed(one, more, run, handles)
         del edges, taken, roots, alone, found, further, groups
         watch.emit(started)
         if watch.names.narrowed:
@@ -227,13 +231,12 @@ class Backward:
         leaves = tuple([self.watch.names.of(leaf) for leaf in one.leaves])
         return Followed(node_name(one.node), leaves, one.many, one.mixed, one.retained)
 
-    def _hook_computed(
-        self, one: Found, uses: Sequence[Use], run: int, arrivals: dict[str, int], handles: Handles
-    ) -> None:
+    def _hook_computed(self, one: Found, uses: Sequence[Use], run: int, handles: Handles) -> None:
         """On the uses of a tensor that is no leaf, and on the node that gets their sum."""
         shape = torch.Size(one.node._input_metadata[one.output].shape)
+        arrivals = Arrivals(self.watch, run, one.name, shape, one.mixed)
         for edge, use in zip(one.edges, uses, strict=True):
-            hook = Arrival(self.watch, edge.slot, use, run, arrivals, edge.through, shape, one.mixed)
+            hook = Arrival(arrivals, edge.slot, use, edge.through)
             handles.setdefault(one.name, []).append(edge.node.register_hook(hook))
         name, output, numbers, node = one.name, one.output, tuple([use.number for use in uses]), node_name(one.node)
 

@@ -35,7 +35,7 @@ def compared(a: Tensor, b: Tensor) -> bool | Tensor:
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.layout != b.layout:
         return False
     if is_plain(a) and is_plain(b):
-        return same_memory(a, b)
+        return not comparing(a.nbytes)(a.data_ptr(), b.data_ptr(), a.nbytes)
     if a.layout == torch.sparse_coo:
         a, b = a.coalesce(), b.coalesce()
         return torch.equal(a._indices(), b._indices()) and same_bits(a._values(), b._values())
@@ -52,10 +52,9 @@ def is_near(t: Tensor) -> bool:
     return t.is_cpu
 
 
-def same_memory(a: Tensor, b: Tensor) -> bool:
-    """Compare the bytes of two tensors that are plain, and of the same size."""
-    size = a.nbytes
-    return not (_compare if size < _LONG else _compare_long)(a.data_ptr(), b.data_ptr(), size)
+def comparing(size: int) -> Any:
+    """What compares so many bytes at two addresses, as memcmp does."""
+    return _compare if size < _LONG else _compare_long
 
 
 def words_of(t: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from backpropdbg.probe.bits import compared, is_plain, same_memory, words_of
+from backpropdbg.probe.bits import compared, comparing, is_plain, words_of
 from backpropdbg.probe.tensors import HeldTensor
 
 _COLUMNS = 4096
@@ -16,25 +16,21 @@ COPIES = 4  # of a parameter that is watched: before and after the step, its gra
 
 
 class Copy(HeldTensor):
-    """A copy of a tensor.
+    """A copy of a tensor."""
 
-    Attributes:
-        plain: its numbers lie in memory one after the other.
-    """
-
-    __slots__ = ("plain",)
+    __slots__ = ("_compare",)
 
     def __init__(self, t: Tensor) -> None:
         mine = t.detach().clone()
         super().__init__(mine)
-        self.plain = is_plain(mine)
+        self._compare = comparing(mine.nbytes) if is_plain(mine) else None
 
     def is_of(self, t: Tensor) -> bool | Tensor | None:
-        mine = self.tensor
+        mine, compare = self.tensor, self._compare
         if mine is None:
             return None
-        if self.plain and t.dtype is mine.dtype and t.shape == mine.shape and is_plain(t):
-            return same_memory(mine, t)
+        if compare is not None and t.dtype is mine.dtype and t.shape == mine.shape and is_plain(t):
+            return not compare(mine.data_ptr(), t.data_ptr(), mine.nbytes)
         return compared(mine, t.detach())
 
 

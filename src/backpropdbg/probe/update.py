@@ -122,7 +122,8 @@ class Update:
         watch = self.watch
         left = dict(watch.grads)
         now = watch.grads_of((name, p) for name, p in watch.names.parameters() if watch.alone)
-        changed = {n: g for n, g in now.items() if n in left and g is not left[n]}
+        copied = watch.policy.snapshots  # else nobody can tell whether they changed
+        changed = {n: g for n, g in now.items() if n in left and not (copied and g is left[n])}
         if changed:
             watch.emit(GradChanged(watch.iteration, changed, f"averaged over {watch.ranks} processes"))
 
@@ -161,9 +162,10 @@ class Update:
         else:
             watch.stepped = True
         if not watch.asleep:
-            own = [watch.names.of(p) for group in optimizer.param_groups for p in group["params"]]
-            stepped = tuple([name for name in own if name in watch.weights])
-            watch.emit(StepFinished(watch.iteration, dict(watch.weights), user_location(), stepped))
+            copied, name_of = watch.weights, watch.names.of
+            own = [name_of(p) for group in optimizer.param_groups for p in group["params"]] if copied else []
+            stepped = tuple([name for name in own if name in copied])
+            watch.emit(StepFinished(watch.iteration, dict(copied), user_location(), stepped))
 
     # -- zero_grad -------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ R = TypeVar("R")
 is_compiling = torch.compiler.is_compiling
 _transforms = torch._C._functorch.get_interpreter_stack
 _VMAP = torch._C._functorch.TransformType.Vmap
+_MOST_SHAPES = 1000
 
 
 def transforming() -> bool:
@@ -125,6 +126,7 @@ class Watch:
         self.weights: dict[str, HeldTensor] = {}
         self.grads: dict[str, HeldTensor] = {}
         self.large: frozenset[str] = frozenset()
+        self._not_kept: dict[tuple[int, ...], NotKept] = {}
         self.asleep = self.gone = False
         self.ranks = 1
         self.detach: Callable[[], None] = lambda: None
@@ -294,12 +296,15 @@ class Watch:
 
     # -- copies ----------------------------------------------------------------------------------
 
-    def snapshot(self) -> tuple[str, ...]:
-        """Bring the copies of the weights up to date; return the names that had moved since the last time."""
+    def snapshot(self, parameters: Iterable[tuple[str, Tensor]] | None = None) -> tuple[str, ...]:
+        """Bring the copies of the weights up to date; return the names that had moved since the last time.
+
+        parameters: those of `names`, where they are at hand.
+        """
         if not self.policy.snapshots:
             return ()
         moved, weights = [], self.weights
-        alive = dict(self.names.parameters())
+        alive = dict(self.names.parameters() if parameters is None else parameters)
         self.let_go(alive)
         if self.policy.room is not None:
             self.large = without_room(alive.items(), self.policy.room)
@@ -324,8 +329,9 @@ class Watch:
     def let_go(self, alive: Mapping[str, Tensor]) -> None:
         """Drop the copies of all others."""
         for copies in (self.weights, self.grads):
-            for name in copies.keys() - alive.keys():
-                del copies[name]
+            if not copies.keys() <= alive.keys():
+                for name in copies.keys() - alive.keys():
+                    del copies[name]
 
     def _renamed(self, name: str) -> None:
         """A name stands for another tensor now: the copies are not its own."""
@@ -333,9 +339,9 @@ class Watch:
         self.grads.pop(name, None)
         self.pending.discard(name)
 
-    def notice_moved(self) -> tuple[str, ...]:
-        """Tell of weights that moved outside of any optimizer; return their names."""
-        moved = self.snapshot()
+    def notice_moved(self, parameters: Iterable[tuple[str, Tensor]] | None = None) -> tuple[str, ...]:
+        """Tell of weights that moved outside of any optimizer; return their names. parameters: see `snapshot`."""
+        moved = self.snapshot(parameters)
         if moved and self.alone:  # else another thread's optimizer may have moved them
             self.emit(ManualUpdate(self.iteration, moved, {name: self.weights[name] for name in moved}))
         return moved
@@ -351,7 +357,7 @@ class Watch:
                 found[name] = None
                 copies.pop(name, None)
             elif not snapshots:
-                found[name] = NotKept(grad.shape)
+                found[name] = self._without(grad)
             else:
                 found[name] = held
                 still = held.is_of(grad) if held is not None else None
@@ -361,6 +367,22 @@ class Watch:
             if not stays:
                 found[name] = copies[name] = self.keep(name, grad)
         return found
+
+    def took(self, name: str, grad: Tensor) -> HeldTensor:
+        """`.grad` was accumulated into: a copy of it."""
+        held = self.grads[name] = self.keep(name, grad) if self.policy.snapshots else self._without(grad)
+        self.pending.add(name)
+        return held
+
+    def _without(self, t: Tensor) -> NotKept:
+        """What stands for a tensor that nobody copies: for all of one shape the same."""
+        shape = t.shape
+        held = self._not_kept.get(shape)
+        if held is None:
+            if len(self._not_kept) >= _MOST_SHAPES:
+                self._not_kept.clear()
+            held = self._not_kept[shape] = NotKept(shape)
+        return held
 
 
 class Watching(Protocol):
