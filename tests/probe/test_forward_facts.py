@@ -45,6 +45,25 @@ def test_the_output_is_that_of_plain_torch():
     assert [wants for _, _, wants in found] == [False] * 4
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda w, b: w + b,
+        lambda w, b: torch.add(input=w, other=b),
+        lambda w, b: torch.add(w, other=b),
+        lambda w, b: torch.stack(tensors=[w, b]),
+    ],
+)
+def test_an_operation_takes_parameters_by_place_by_name_and_in_lists(take):
+    w, b = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    with probed() as seen:
+        with torch.no_grad():
+            take(w, b)
+        take(w, b).sum().backward()
+    (use,) = [e for e in seen.events if isinstance(e, ForwardUse)]
+    assert use.parameters == ("w", "b") and use.bare
+
+
 def test_a_bare_use_has_one_too_and_what_is_not_finite_shows():
     w = torch.tensor([1.0, 0.0], requires_grad=True)
     finite = []
