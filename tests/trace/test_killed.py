@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -109,6 +110,32 @@ def test_it_can_be_read_while_it_grows(tmp_path):
     writer.close("the program ended", 0)
     trace.refresh()
     assert trace.ended is not None and trace.ended.code == 0
+
+
+def test_a_signal_that_prints_may_come_while_an_event_is_taken(tmp_path):
+    """Its handler runs in the thread that takes the event: it must not wait for that to end."""
+
+    class Interrupted(list):
+        def append(self, event):
+            super().append(event)
+            writer.print(len(self), "stdout", "x")
+
+    path = tmp_path / "run.bptrace"
+    writer, events = plain.writer(path), next(plain.iterations(4))
+
+    def take() -> None:
+        with writer._lock:  # so that all of them are in one batch
+            writer._batch.events = Interrupted()
+            for position, event in enumerate(events):
+                writer.add(position, event, handles(event))
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    writer.close("the program ended", 0)
+    trace = plain.opened(path)
+    assert (len(trace), trace.reader.count(len(events))) == (len(events), len(events))
 
 
 def test_a_forked_worker_never_writes_nor_closes(tmp_path):
