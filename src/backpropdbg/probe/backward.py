@@ -106,8 +106,9 @@ class Backward:
         self._handles = [others for others in self._handles if others is not handles]
         self._reach.pop(run, None)
         self.reading.end(run)
-        for hook in [hook for hooks in handles.values() for hook in hooks]:
-            hook.remove()
+        for hooks in handles.values():
+            for hook in hooks:
+                hook.remove()
 
     def unhook(self, but: Collection[str] = ()) -> None:
         """Take out the hooks of the runs that are in progress, but for those of some parameters."""

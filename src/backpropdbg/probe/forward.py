@@ -107,19 +107,20 @@ class Forward:
         watch.maybe_new_iteration()
         moved: tuple[str, ...] = ()
         if (watch.fresh or watch.ran or new) and not watch.here.steps and watch.policy.snapshots:
-            self._notice_grads()
-            moved = watch.notice_moved()
+            parameters = watch.names.parameters()
+            self._notice_grads(parameters)
+            moved = watch.notice_moved(parameters)
         if (moved and watch.ran and not watch.will_step(moved)) or watch.replaced(leaves):
             watch.new_iteration()
         if watch.fresh:
             self._floor = low
         watch.fresh = watch.ran = False
 
-    def _notice_grads(self) -> None:
+    def _notice_grads(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
         """Tell of gradients that were cleared or changed by hand."""
         watch = self.watch
         left = dict(watch.grads)
-        now = watch.grads_of((name, p) for name, p in watch.names.parameters() if watch.alone)
+        now = watch.grads_of((name, p) for name, p in parameters if watch.alone)
         if not watch.alone:
             return
         differs = {name: grad for name, grad in now.items() if name in left and grad is not left[name]}

@@ -212,7 +212,7 @@ class Trace:
         first, self._noted = max(self._noted, self._base), len(self)
         for position, event in enumerate(self._events[first - self._base :], first):
             shown = handles(event) if type(event) in _PARTIALS else ()  # one, or none
-            if not shown or not (shown[0].in_memory and shown[0].nbytes):
+            if not shown or not shown[0].in_memory:
                 continue
             mine = self._partials.setdefault(_parameter_of(event), deque())
             mine.append(position)
