@@ -64,7 +64,7 @@ class Rows:
             insert(self._db, "INSERT INTO data VALUES", rows)
             for number in set(part.again.values()):
                 shown = [mark for mark, newest in part.again.items() if newest == number]
-                where(self._db, f"UPDATE data SET shown = {number} WHERE shown < {number} AND id IN", shown)
+                where(self._db, "UPDATE data SET shown = ? WHERE shown < ? AND id IN", shown, number, number)
             if rest:
                 self._write_rest(batch)
                 rest = False
