@@ -2,7 +2,7 @@
 
 import bisect
 import linecache
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,8 +46,8 @@ class Trace:
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
-        self._kept: dict[Held, int] = {}  # by tensor: the newest position that shows it
-        self._let_go = 0  # up to here no event is the newest one that shows a tensor
+        # An OrderedDict: taking the first of a dict gets slower with each one taken.
+        self._kept: OrderedDict[Held, int] = OrderedDict()  # by tensor: the newest position that shows it
         self._needed = 0
         self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter, before _noted
         self._noted = 0
@@ -91,9 +91,10 @@ class Trace:
             kept = self._kept
             for held in shown:
                 if held.in_memory:
-                    if held not in kept:
+                    # What is shown again lives as long as the newest event that shows it.
+                    if kept.pop(held, None) is None:
                         self._bytes += held.nbytes
-                    kept[held] = position  # what is shown again lives as long as the newest event that shows it
+                    kept[held] = position
             if self._bytes > self._budget:
                 self._drop_tensors()
                 if kind in _PARTIALS:
@@ -190,22 +191,16 @@ class Trace:
         return ()
 
     def _drop_tensors(self) -> None:
-        """The oldest go first: those of which the oldest events are the newest that show them."""
-        kept, file = self._kept, self._file
-        while self._bytes > self._budget and self._let_go < self._needed:
-            position = self._let_go
-            event = self._events[position - self._base]
-            for held in HANDLES[type(event)](event):
-                if kept.get(held) != position:
-                    continue
-                if self._bytes <= self._budget:
-                    return
-                del kept[held]
-                self._bytes -= held.nbytes
-                if file is not None:
-                    file.settle(held)
-                held.drop(self._statistics)
-            self._let_go = position + 1
+        kept = self._kept
+        while self._bytes > self._budget and kept:
+            held = next(iter(kept))
+            if kept[held] >= self._needed:
+                break
+            del kept[held]
+            self._bytes -= held.nbytes
+            if self._file is not None:
+                self._file.settle(held)
+            held.drop(self._statistics)
 
     def _fold_partials(self) -> None:
         """Of the newest backward, let those of a parameter go that are too many, and keep their sum."""
@@ -273,7 +268,7 @@ class Trace:
                 del self._kept[held]
                 self._bytes -= held.nbytes
         del self._events[:gone]
-        self._base, self._let_go = end, max(end, self._let_go)
+        self._base = end
         del self._starts[oldest]
         self._starts.setdefault(current, end)
 
