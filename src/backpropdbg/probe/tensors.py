@@ -62,7 +62,8 @@ class HeldTensor(Held):
 
     @property
     def _shape(self) -> tuple[int, ...]:
-        return self._known.shape if self.tensor is None else self.tensor.shape
+        t = self.tensor  # another thread may let it go meanwhile
+        return self._known.shape if t is None else t.shape
 
     @property
     def nbytes(self) -> int:
