@@ -12,7 +12,8 @@ from torch import Tensor
 
 from backpropdbg.events import Accumulated, BackwardUse, PartialEdited, Use
 from backpropdbg.probe.tensors import HeldTensor, copy
-from backpropdbg.probe.watch import Watch, quiet, unseen
+from backpropdbg.probe.unseen import quiet, unseen
+from backpropdbg.probe.watch import Watch
 
 Gradients = Sequence[Tensor | None]
 

@@ -27,9 +27,10 @@ from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
 from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.unseen import guarded, is_compiling, transforming
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, kind_of, leaf_of, node_name
-from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming
+from backpropdbg.probe.watch import Watch
 
 _READ = 8
 _GRAPHS = 8

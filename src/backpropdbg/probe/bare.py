@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from backpropdbg.probe.forward import Forward, elsewhere, tensors_in
 from backpropdbg.probe.here import sequence
-from backpropdbg.probe.watch import is_compiling
+from backpropdbg.probe.unseen import is_compiling
 
 _GRAD: Any = vars(torch._C.TensorBase)["grad"].__get__
 

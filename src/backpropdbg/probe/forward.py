@@ -18,8 +18,9 @@ from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_batched, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
+from backpropdbg.probe.unseen import guarded, is_compiling, transforming, unseen
 from backpropdbg.probe.uses import Edge, feeders, node_number, number_of
-from backpropdbg.probe.watch import Watch, guarded, is_compiling, transforming, unseen
+from backpropdbg.probe.watch import Watch
 
 _start = itemgetter(0)
 _running = torch._C._current_graph_task_id

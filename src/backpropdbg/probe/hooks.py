@@ -24,8 +24,9 @@ from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
 from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.unfuse import unfuse
+from backpropdbg.probe.unseen import unseen
 from backpropdbg.probe.update import Update
-from backpropdbg.probe.watch import Policy, Watch, unseen
+from backpropdbg.probe.watch import Policy, Watch
 
 __all__ = ["Policy", "Probe"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from backpropdbg.probe.here import sequence
 from backpropdbg.probe.hooks import Probe
-from backpropdbg.probe.watch import guarded
+from backpropdbg.probe.unseen import guarded
 
 
 def meet(probe: Probe, model: Any, optimizer: Any) -> None:

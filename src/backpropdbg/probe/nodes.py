@@ -10,8 +10,9 @@ from torch import Tensor
 
 from backpropdbg.nodes import Nodes, UseEdge, pack
 from backpropdbg.probe.computed import Computed
+from backpropdbg.probe.unseen import unseen
 from backpropdbg.probe.uses import Edge, find_edges, node_name, node_number, node_of
-from backpropdbg.probe.watch import Watch, unseen
+from backpropdbg.probe.watch import Watch
 
 _Accumulate = torch._C._functions.AccumulateGrad  # type: ignore[attr-defined]
 _LAST = 2**64 - 1  # the sequence number of what has none: the engine takes it as soon as it is ready

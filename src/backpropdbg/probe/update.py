@@ -11,7 +11,8 @@ from torch.optim.optimizer import Optimizer
 from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.optimizers import recipe, settings_of, summary
-from backpropdbg.probe.watch import Watch, guarded, is_compiling
+from backpropdbg.probe.unseen import guarded, is_compiling
+from backpropdbg.probe.watch import Watch
 
 _MOST_BY_HAND = 8
 

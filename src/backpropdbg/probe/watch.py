@@ -3,17 +3,14 @@
 Nothing of ours may fail into the program: what a `guarded` hook body raises becomes an `Anomaly`.
 """
 
-import functools
 import os
 import sys
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from types import FrameType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Any
 
-import torch
 from msgspec import Struct
 from torch import Tensor
 
@@ -24,24 +21,9 @@ from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
 from backpropdbg.probe.sketches import Answer, Copy, Sketch, told, without_room
 from backpropdbg.probe.tensors import HeldTensor, NotKept
+from backpropdbg.probe.unseen import inert, quieted, unseen
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-is_compiling = torch.compiler.is_compiling
-_transforms = torch._C._functorch.get_interpreter_stack
-_VMAP = torch._C._functorch.TransformType.Vmap
 _MOST_SHAPES = 1000
-
-
-def transforming() -> bool:
-    """True inside of grad, jvp and the like of torch.func: leaves are wrappers there, which are no parameters."""
-    stack = _transforms()
-    return stack is not None and any(transform.key() != _VMAP for transform in stack)
-
-
-# Around our own look at tensors: else each attribute would pass through our own and the user's function modes.
-unseen = torch._C.DisableTorchFunction
 
 
 class Policy(Struct, frozen=True):
@@ -67,27 +49,6 @@ class Policy(Struct, frozen=True):
     track: tuple[str, ...] = ()
     unfuse: bool = False
     nodes: bool = False
-
-
-class _Quiet(threading.local):
-    """True where this thread is inside of a sink, of whatever probe: what runs there is nobody's program."""
-
-    off = False
-
-
-class _Inert:
-    """Lets code run unseen by any probe, in whatever thread; counts how often that was entered."""
-
-    count = 0
-
-    def __enter__(self) -> None:
-        self.count += 1
-
-    def __exit__(self, *failure: object) -> None:
-        self.count -= 1
-
-
-_quiet, _inert = _Quiet(), _Inert()
 
 
 class Watch:
@@ -162,11 +123,11 @@ class Watch:
     @property
     def off(self) -> bool:
         """True where a hook of this thread has to keep quiet."""
-        return _quiet.off or _inert.count > 0 or self.gone
+        return quieted.off or inert.count > 0 or self.gone
 
     def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen by any probe, in whatever thread (expressions of the user at a stop)."""
-        return _inert
+        return inert
 
     def switch_off(self) -> None:
         """For good: in a forked worker, or where the debugger was detached."""
@@ -176,7 +137,7 @@ class Watch:
         """Hand an event out, `unseen`; it may block there, or raise a BaseException to end the program."""
         if self.gone:
             return
-        here = _quiet
+        here = quieted
         before, here.off = here.off, True  # as `quiet` does, which takes longer
         try:
             self.sink(event)
@@ -383,40 +344,6 @@ class Watch:
                 self._not_kept.clear()
             held = self._not_kept[shape] = NotKept(shape)
         return held
-
-
-class Watching(Protocol):
-    """Whoever has hooks."""
-
-    watch: Watch
-
-
-W = TypeVar("W", bound=Watching)
-
-
-def guarded(method: Callable[Concatenate[W, P], R]) -> Callable[Concatenate[W, P], R | None]:
-    """Make a method the body of a hook: unseen by function modes, and its failures are told, not raised."""
-
-    @functools.wraps(method)
-    def safe(self: W, *args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            with unseen():
-                return method(self, *args, **kwargs)
-        except Exception as error:
-            self.watch.report(error)
-            return None
-
-    return cast(Callable[Concatenate[W, P], R | None], safe)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Let our own look at tensors go unseen, in this thread."""
-    before, _quiet.off = _quiet.off, True
-    try:
-        yield
-    finally:
-        _quiet.off = before
 
 
 _watches: weakref.WeakSet[Watch] = weakref.WeakSet()

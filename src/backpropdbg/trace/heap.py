@@ -22,9 +22,8 @@ KEY = 16
 _MAGIC = b"bptensor"
 _BESIDE = "-data"
 _TOGETHER = 1000  # pieces that one call to the system takes
-_AT_ONCE = (
-    2**20
-)  # bytes; for many more the system takes memory that it never touched, which is dear in a virtual machine
+# Bytes; for many more the system takes memory that it never touched, which is dear in a virtual machine.
+_AT_ONCE = 2**20
 _COPIED = 2**22  # at once
 
 
