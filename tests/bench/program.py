@@ -1,22 +1,28 @@
-"""A program to be debugged: trains the tutorial's net and says at its end how long a step took, in seconds.
+"""A program to be debugged: trains one of the workloads and says at its end how long a step took, in seconds.
 
-Run: `python tests/bench/program.py HIDDEN STEPS CLOCK`.
+Run: `python tests/bench/program.py WHAT STEPS CLOCK`. WHAT: "transformer", "lstm", or how wide a DynamicNet is.
 """
 
 import statistics
 import sys
 
 from timing import pin, seconds
-from workloads import dynamic_net
+from workloads import Loop, dynamic_net, lstm, transformer
 
 WARM = 5
 
 
+def made(what: str) -> Loop:
+    """What is trained."""
+    known = {"transformer": transformer, "lstm": lstm}
+    return known[what]("cpu") if what in known else dynamic_net("cpu", int(what))
+
+
 def main() -> None:
     """Train."""
-    hidden, steps, clock = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    what, steps, clock = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     pin(None if clock == "wall" else 1, clock)
-    loop = dynamic_net("cpu", hidden)
+    loop = made(what)
     for _ in range(WARM):
         loop.step()
     print("step took", statistics.median([seconds(loop.step) for _ in range(steps)]))

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import rows
 from ours import KEEP
+from program import WARM as WARM_STEPS
 from rows import Row
 from timing import WARM, now, seconds
-from workloads import Loop, dynamic_net, recurrent
+from workloads import ALL, Loop, dynamic_net, recurrent
 
 from backpropdbg.child.beside import Beside
 from backpropdbg.debugger.core import Debugger
@@ -31,7 +32,13 @@ REJECTED, A_SECOND = 50.0, 5_000.0
 WEIGHT, BLOCK = "cell.weight_hh", 10
 CONDITIONS = [("use > 10**6", 10), ("use > 10**6", 1000), ("partial.norm() > 1e9", 10), ("running.norm() > 1e9", 10)]
 PROGRAM = str(Path(__file__).with_name("program.py"))
-EVERY_USE = ["break backward middle_linear.weight", "commands 1", "continue", "end"]
+NET, WIDE, TRANSFORMER, CELL = list(ALL)[:4]
+STOPPED = [  # workload, what the program calls it, parameter, how often a step uses it, how many steps
+    (NET, "100", "middle_linear.weight", 3, 40),
+    (WIDE, "1024", "middle_linear.weight", 3, 40),
+    (TRANSFORMER, "transformer", "embedding.weight", 2, 20),
+    (CELL, "lstm", "cell.weight_hh", 200, 2),
+]
 
 
 class Session:
@@ -135,20 +142,25 @@ def headless(quick: bool, clock: str) -> Iterator[Row]:
     """Stops a second through both processes; what they print goes nowhere."""
     few, many = (100, 600) if quick else (200, 5_200)
     demo = "demo --uses 3 --seed 0 --iterations"
-    at_all = ["break backward", *EVERY_USE[1:]]
-    silent = [[f"{demo} {n // 10}", *at_all, "continue"] for n in (few, many)]
+    silent = [[f"{demo} {n // 10}", *every_use(""), "continue"] for n in (few, many)]
     yield a_second("DynamicNet 5, `commands`: continue", *silent, many - few, clock)
     if not quick:
         steps = [[f"{demo} 1000", *["step"] * n, "quit"] for n in (few, many)]
         yield a_second("DynamicNet 5, `step` in a script", *steps, many - few, clock)
 
 
-def at_every_use(hidden: int, clock: str) -> Iterator[Row]:
-    """The step of a program that is stopped at each use of the shared weight, beside the plain one."""
-    steps, repeats = 40, 2
-    words = [PROGRAM, str(hidden), str(steps), clock]
-    asked = [f"run {' '.join(words)}", "break backward middle_linear.weight", *["continue"] * (3 * (steps + 5) + 1)]
-    let = [f"run {' '.join(words)}", *EVERY_USE, "continue"]
+def every_use(parameter: str) -> list[str]:
+    """Commands: stop at each use of a parameter, and let the program run on at once."""
+    return [f"break backward {parameter}".rstrip(), "commands 1", "continue", "end"]
+
+
+def at_every_use(workload: str, what: str, parameter: str, uses: int, steps: int, clock: str) -> Iterator[Row]:
+    """The step of a program that is stopped at each of so many uses of a parameter, beside the plain one."""
+    repeats = 2
+    words = [PROGRAM, what, str(steps), clock]
+    run = f"run {' '.join(words)}"
+    asked = [run, f"break backward {parameter}", *["continue"] * (uses * (steps + WARM_STEPS) + 1)]
+    let = [run, *every_use(parameter), "continue"]
 
     def took(out: str) -> float:
         return float(next(line for line in out.splitlines() if line.startswith("step took")).split()[-1])
@@ -158,7 +170,8 @@ def at_every_use(hidden: int, clock: str) -> Iterator[Row]:
         for _ in range(repeats):
             plain, mine = took(child(words, clock)[1]), took(replayed(script, clock)[1])
             found.append(mine / ((plain + took(child(words, clock)[1])) / 2))
-        yield Row("stops", f"DynamicNet {hidden}, 3 uses", f"ours: at every use, {name}", statistics.median(found))
+        note = f"{uses} stops a step, at {parameter}"
+        yield Row("stops", workload, f"ours: at every use, {name}", statistics.median(found), note=note)
 
 
 def measure(given: argparse.Namespace) -> Iterable[Row]:
@@ -167,8 +180,8 @@ def measure(given: argparse.Namespace) -> Iterable[Row]:
         yield rejected(condition, uses, 100 if given.quick else 2_000)
     yield stepping(10 if given.quick else 100)
     yield from headless(given.quick, given.clock)
-    for hidden in () if given.quick else (100, 1024):
-        yield from at_every_use(hidden, given.clock)
+    for stopped in () if given.quick else STOPPED:
+        yield from at_every_use(*stopped, given.clock)
 
 
 if __name__ == "__main__":
