@@ -73,18 +73,24 @@ def without_comment(line: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _find(line: str) -> tuple[Command, str] | None:
-    """The command of a line and its arguments; None where there is none. Raises CommandError for an unknown one.
+def _parts(line: str) -> tuple[str, str]:
+    """The first word of a line and the rest, without a comment.
 
-    It is remembered: a script steps a thousand times, a breakpoint says its lines wherever it stops.
+    They are remembered: a script steps a thousand times, a breakpoint says its lines wherever it stops.
     """
     words = without_comment(line).split(None, 1)
-    if not words:
+    return (words[0] if words else ""), (words[1].strip() if len(words) > 1 else "")
+
+
+def _find(line: str) -> tuple[Command, str] | None:
+    """The command of a line and its arguments; None where there is none. Raises CommandError for an unknown one."""
+    word, rest = _parts(line)
+    if not word:
         return None
-    row = TABLE.get(words[0])
+    row = TABLE.get(word)
     if row is None:
-        raise CommandError(f"unknown command {words[0]!r}{suggest(words[0], TABLE)}")
-    return row, words[1].strip() if len(words) > 1 else ""
+        raise CommandError(f"unknown command {word!r}{suggest(word, TABLE)}")
+    return row, rest
 
 
 def check(line: str) -> None:
