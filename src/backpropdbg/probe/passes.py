@@ -27,9 +27,13 @@ def norm_of(t: Tensor) -> float:
         size = float(torch.linalg.vector_norm(torch.cat(parts)))
         if 1e-15 < size < 1e15:
             return size
-    wide = as_wide(t)
-    size = float(torch.linalg.vector_norm(wide))
+    t = t.detach()
+    if t.is_cpu and t.layout == torch.strided and orders(t):
+        size = float(torch.linalg.vector_norm(t, dtype=torch.float64))
+    else:
+        size = float(torch.linalg.vector_norm(as_wide(t)))
     if t.numel() and not 1e-150 < size < 1e150:  # squares may have left the range of float64
+        wide = as_wide(t)
         most = float(wide.abs().max())
         if 0 < most < math.inf:
             return most * float(torch.linalg.vector_norm(wide / most))
@@ -42,7 +46,7 @@ def norm_there(t: Tensor) -> Tensor | None:
     None where it takes a look to be exact: on the CPU, for doubles (whose squares may overflow), and without float64.
     """
     far = not is_near(t) and t.device.type != "mps"
-    if not far or t.layout != torch.strided or not t.is_floating_point() or t.element_size() > 4:
+    if not far or t.layout != torch.strided or not orders(t) or t.element_size() > 4:
         return None
     flat = t.detach().reshape(-1)
     parts = [torch.linalg.vector_norm(some, dtype=torch.float64) for some in torch.split(flat, MANY)]

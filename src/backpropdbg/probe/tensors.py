@@ -116,9 +116,8 @@ class HeldTensor(Held):
         known = self._known
         t = self._here if known.norm is None else None
         if t is not None:
-            with torch.no_grad():
-                there = norm_there(t)
-                known.norm = norm_of(t) if there is None else there
+            there = norm_there(t)
+            known.norm = norm_of(t) if there is None else there
 
     def cosine(self, other: Held) -> float | None:
         mine, theirs = self._here, other._here if isinstance(other, HeldTensor) else None
