@@ -18,21 +18,20 @@ from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_batched, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
 from backpropdbg.probe.tensors import HeldTensor, PassingTensor
-from backpropdbg.probe.unseen import guarded, is_compiling, transforming, unseen
+from backpropdbg.probe.unseen import guarded, is_compiling, transforming, transforms, unseen
 from backpropdbg.probe.uses import Edge, feeders, node_number, number_of
 from backpropdbg.probe.watch import Watch
 
 _start = itemgetter(0)
 _running = torch._C._current_graph_task_id
 _tracing = torch._C._get_tracing_state
-_transforms = torch._C._functorch.get_interpreter_stack
 _is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _DEEPEST, _MOST = 16, 100_000
 
 
 def elsewhere() -> bool:
     """True where a call is none of the forward's: in a backward, while tracing, inside of a transform."""
-    return _running() != -1 or _tracing() is not None or (_transforms() is not None and transforming())
+    return _running() != -1 or _tracing() is not None or (transforms() is not None and transforming())
 
 
 T = TypeVar("T")

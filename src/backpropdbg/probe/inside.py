@@ -16,10 +16,10 @@ from torch.nn.utils import parametrize
 
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import stand_in
+from backpropdbg.probe.unseen import transforms
 from backpropdbg.probe.uses import node_name, node_number
 
 _Scripted = torch.jit._script.RecursiveScriptModule
-_transforms = torch._C._functorch.get_interpreter_stack
 _VMAP = torch._C._functorch.TransformType.Vmap
 # Query, key and value go to slots of their own, each of which is taken once.
 _ONE_A_SLOT = ("ScaledDotProduct", "FlashAttention", "EfficientAttention", "CudnnAttention")
@@ -84,19 +84,19 @@ class Inside:
 
 def in_vmap() -> bool:
     """True inside of vmap."""
-    stack = _transforms()
+    stack = transforms()
     return stack is not None and any([layer.key() == _VMAP for layer in stack])
 
 
 def samples() -> int:
     """Over how many samples vmap runs here."""
-    layers = [layer for layer in _transforms() or () if layer.key() == _VMAP]
+    layers = [layer for layer in transforms() or () if layer.key() == _VMAP]
     return math.prod(torch._C._functorch.CVmapInterpreterPtr(layer).batchSize() for layer in layers)
 
 
 def is_batched(module: nn.Module) -> bool:
     """True where what a call makes may stand for several uses."""
-    return (_transforms() is not None and in_vmap()) or (parametrize._cache_enabled > 0 and is_cached(module))
+    return (transforms() is not None and in_vmap()) or (parametrize._cache_enabled > 0 and is_cached(module))
 
 
 def is_cached(module: nn.Module) -> bool:

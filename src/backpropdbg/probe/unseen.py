@@ -15,13 +15,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 is_compiling = torch.compiler.is_compiling
-_transforms = torch._C._functorch.get_interpreter_stack
+transforms = torch._C._functorch.get_interpreter_stack
 _VMAP = torch._C._functorch.TransformType.Vmap
 
 
 def transforming() -> bool:
     """True inside of grad, jvp and the like of torch.func: leaves are wrappers there, which are no parameters."""
-    stack = _transforms()
+    stack = transforms()
     return stack is not None and any(transform.key() != _VMAP for transform in stack)
 
 
