@@ -134,15 +134,30 @@ def test_an_unknown_root_in_a_backward_wakes_it():
 
 
 def test_an_unknown_leaf_wakes_it_in_the_end_also_after_many_backwards_without_any():
-    with probed(policy=Policy(track=("late",))) as seen:
+    with probed(policy=Policy(track=("late*",))) as seen:
         early = torch.ones(2, requires_grad=True)
         for _ in range(30):
             early.sum().backward()
         late = torch.ones(2, requires_grad=True)
-        for _ in range(8):
+        for _ in range(11):
             late.sum().backward()
         assert seen.probe.names.all() == ("late",)
     assert [e.use.parameter for e in seen.events if isinstance(e, BackwardUse)][-1] == "late"
+
+
+def test_an_unknown_leaf_wakes_it_also_where_only_one_backward_of_each_iteration_reaches_it():
+    """With so many backwards in an iteration, each of them is read in the end."""
+    for many in (2, 3, 4, 8):
+        for which in range(many):
+            with probed(policy=Policy(track=("late*",))) as seen:
+                early = torch.ones(2, requires_grad=True)
+                for _ in range(10 * many):
+                    early.sum().backward()
+                late = torch.ones(2, requires_grad=True)
+                for _ in range(11):
+                    for n in range(many):
+                        (late if n == which else early).sum().backward()
+                assert seen.probe.names.all() == ("late",), (many, which)
 
 
 def test_a_new_optimizer_wakes_it():

@@ -32,7 +32,8 @@ from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, kind_of, leaf_of, node_name
 from backpropdbg.probe.watch import Watch
 
-_READ = 8
+_FEW = 3
+_READ = 11  # a prime: of several backwards in each iteration none is left out for ever, but where there are 11
 _GRAPHS = 8
 _through_of = attrgetter("through")
 Handles = dict[str, list[RemovableHandle | Accumulation]]  # by the parameter that a hook is for
@@ -64,7 +65,7 @@ class Backward:
         watch.enter_thread(backward=True)
         watch.prune()
         watch.maybe_new_iteration()
-        if watch.asleep and not self._wakes(outputs):
+        if watch.asleep and not (self._is_due() and self._wakes(outputs)):
             return original(outputs, *args, **kwargs)
         watch.runs += 1
         run, handles = watch.runs, Handles()
@@ -86,12 +87,14 @@ class Backward:
         self._end(run, failed=False)
         return result
 
+    def _is_due(self) -> bool:
+        """Asleep: True where this run is read. After a few without a leaf that was unknown, only some are."""
+        self._unread += 1
+        return self._unread <= _FEW or self._unread % _READ == 0
+
     @guarded
     def _wakes(self, outputs: Sequence[Any]) -> bool:
-        """Asleep: True where a leaf that was unknown is tracked. After a while without any, only some runs are read."""
-        self._unread += 1
-        if self._unread > _READ and self._unread % _READ:
-            return False
+        """Asleep: True where a leaf that was unknown is tracked."""
         watch = self.watch
         unknown = [leaf for leaf in find_leaves(outputs) if not watch.names.knows(leaf)]
         for leaf in unknown:

@@ -102,6 +102,8 @@ class Computed:
 
     def names(self) -> tuple[str, ...]:
         """What is followed: as it was asked for, then the further ones of the same name."""
+        if not self.active:
+            return ()
         many = {text: max(1, len(self._marks.get(text, ()))) for text in self._asked}
         return tuple([_numbered(text, n) for text in self._asked for n in range(many[text])])
 

@@ -13,20 +13,23 @@ from backpropdbg.recipes import Setting
 _RULES: dict[type, str] = {torch.optim.SGD: "sgd", torch.optim.Adam: "adam", torch.optim.AdamW: "adamw"}
 _SETTINGS = {"lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize"}
 _SETTINGS |= {"betas", "eps", "amsgrad", "decoupled_weight_decay"}
+_SHOWN = ("lr", "momentum", "betas", "weight_decay")
+_FIXED = {float, int, bool, type(None)}
 
 
 def summary(optimizer: Any) -> str:
     """Return e.g. "SGD lr=0.01 momentum=0.9" (of the first group; zeros are left out)."""
-    group = optimizer.param_groups[0]
-    shown = [(key, _plain(group[key])) for key in ("lr", "momentum", "betas", "weight_decay") if key in group]
-    return _summary(type(optimizer).__name__, tuple(shown))
+    settings = tuple(map(optimizer.param_groups[0].get, _SHOWN))
+    if not _FIXED.issuperset(map(type, settings)):
+        settings = tuple(map(_plain, settings))
+    return _summary(type(optimizer).__name__, settings)
 
 
 @functools.lru_cache(maxsize=64)
-def _summary(kind: str, settings: tuple[tuple[str, Any], ...]) -> str:
+def _summary(kind: str, settings: tuple[Any, ...]) -> str:
     parts = [kind]
-    for key, value in settings:
-        if key == "lr" or value:
+    for key, value in zip(_SHOWN, settings, strict=True):
+        if value or (key == "lr" and value is not None):
             parts.append(
                 f"{key}={','.join(f'{v:g}' for v in value) if isinstance(value, tuple) else f'{float(value):g}'}"
             )

@@ -86,8 +86,9 @@ class Update:
         if closure or id(optimizer) in self._stepped:
             watch.maybe_new_iteration()
         steps.append(sys._getframe(1))
-        self.optimizers.add(optimizer)
-        watch.optimizer = optimizer
+        if watch.optimizer is not optimizer:
+            self.optimizers.add(optimizer)
+            watch.optimizer = optimizer
         if watch.policy.partials and not watch.asleep:
             self._before, self._optimizer = {}, optimizer
             self._begin(optimizer, closure)
@@ -150,30 +151,29 @@ class Update:
         if not watch.policy.partials:
             watch.new_iteration()
             return
-        self._end(optimizer)
-
-    @guarded
-    def _end(self, optimizer: Optimizer) -> None:
-        watch = self.watch
-        if not watch.asleep:
-            watch.snapshot()
         # Several optimizers may step, one after the other: the iteration ends with whatever comes next.
         if watch.inside:
             self._stepped_inside = True
         else:
             watch.stepped = True
         if not watch.asleep:
-            copied, name_of = watch.weights, watch.names.of
-            own = [name_of(p) for group in optimizer.param_groups for p in group["params"]] if copied else []
-            stepped = tuple([name for name in own if name in copied])
-            watch.emit(StepFinished(watch.iteration, dict(copied), user_location(), stepped))
+            self._end(optimizer)
+
+    @guarded
+    def _end(self, optimizer: Optimizer) -> None:
+        watch = self.watch
+        watch.snapshot()
+        copied, name_of = watch.weights, watch.names.of
+        own = [name_of(p) for group in optimizer.param_groups for p in group["params"]] if copied else []
+        stepped = tuple([name for name in own if name in copied])
+        watch.emit(StepFinished(watch.iteration, dict(copied), user_location(), stepped))
 
     # -- zero_grad -------------------------------------------------------------------------------
 
     def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
         """Stand in for `zero_grad` of optimizers and modules."""
         result = original(owner, *args, **kwargs)
-        off = self.watch.off or self.watch.asleep or is_compiling()
+        off = self.watch.asleep or self.watch.off or is_compiling()
         if not off and not (isinstance(owner, Optimizer) and _is_part_of_a_graph(owner)):
             self.watch.prune()
             self._cleared(owner)

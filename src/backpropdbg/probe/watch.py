@@ -237,9 +237,11 @@ class Watch:
     def state(self) -> IterationStarted:
         """What there is to start from."""
         weights: dict[str, Held] = {**self.weights}
-        grads: dict[str, Held | None] = {name: self.grads.get(name) for name, _ in self.names.parameters()}
-        optimizer = summary(self.optimizer) if self.optimizer is not None else ""
-        return IterationStarted(self.iteration, weights, grads, optimizer, self.followed())
+        tracked = () if self.asleep else self.names.parameters()
+        grads: dict[str, Held | None] = {name: self.grads.get(name) for name, _ in tracked}
+        optimizer = self.optimizer
+        settings = summary(optimizer) if optimizer is not None else ""
+        return IterationStarted(self.iteration, weights, grads, settings, self.followed())
 
     def prune(self) -> None:
         """Forget calls and steps that a swallowed exception ended: torch calls no hook then."""
