@@ -51,12 +51,13 @@ class Recipe(Struct, frozen=True):
         rounding, filled = True, 0
         for piece, moved in self._pieces(after):
             looking_up()
-            delta = moved.wide() - piece.before.wide()
-            parts = piece._parts("complex" in str(delta.dtype))
+            weight = piece.before.wide()
+            delta = moved.wide() - weight
+            parts = piece._parts(weight, "complex" in str(delta.dtype))
             if parts is None:
                 return [("difference", after.minus(before), f"{self.name}: its terms are not known")]
-            rest = delta - sum((t for _, t, _ in parts), piece.before.zeros())
-            rounding = rounding and piece._is_rounding(rest, [t for _, t, _ in parts])
+            rest = delta - sum([t for _, t, _ in parts])
+            rounding = rounding and piece._is_rounding(rest, weight, [t for _, t, _ in parts])
             names, terms = [(name, note) for name, _, note in parts], [*(t for _, t, _ in parts), rest]
             if moved is after:
                 rooms = terms
@@ -90,26 +91,26 @@ class Recipe(Struct, frozen=True):
             for n in range(len(moved))
         ]
 
-    def _parts(self, is_complex: bool) -> list[Part] | None:
-        """The terms of the formula; None where it is not known."""
+    def _parts(self, weight: Any, is_complex: bool) -> list[Part] | None:
+        """The terms of the formula; None where it is not known. weight: before, in float64."""
         if self.rule == "sgd":
-            return self._sgd()
+            return self._sgd(weight)
         if self.rule in ("adam", "adamw") and not self.group.get("amsgrad") and not is_complex:
-            return self._adam()
+            return self._adam(weight)
         return None
 
-    def _is_rounding(self, rest: Any, parts: list[Any]) -> bool:
+    def _is_rounding(self, rest: Any, weight: Any, parts: list[Any]) -> bool:
         """True where a few units in the last place of what was added account for the rest, or it is not finite."""
         numbers = FORMATS.get(self.before.dtype, Format(0))
-        reach = abs(self.before.wide()) + sum((abs(t) for t in parts), abs(self.before.zeros()))
+        reach = abs(weight) + sum([abs(t) for t in parts])
         return not bool((abs(rest) > _ULPS * numbers.eps * reach + numbers.tiny).any())
 
-    def _sgd(self) -> list[Part]:
+    def _sgd(self, weight: Any) -> list[Part]:
         g: Any = self.group
         assert self.grad is not None
         lr, momentum, decay = float(g["lr"]), float(g["momentum"]), float(g["weight_decay"])
         sign = -1.0 if g.get("maximize") else 1.0
-        grad, weight = sign * self.grad.wide(), self.before.wide()
+        grad = sign * self.grad.wide()
         buffer = self.state.get("momentum_buffer")
         # The first step takes the gradient itself as the buffer, undamped.
         damped = 1.0 if buffer is None else 1.0 - float(g["dampening"])
@@ -128,13 +129,13 @@ class Recipe(Struct, frozen=True):
             rows.append(("weight decay", -lr * share * decay * weight, f"-lr * {times}{decay:g} * weight"))
         return rows
 
-    def _adam(self) -> list[Part]:
+    def _adam(self, weight: Any) -> list[Part]:
         g: Any = self.group
         assert self.grad is not None
         lr, decay, eps = float(g["lr"]), float(g["weight_decay"]), float(g["eps"])
         beta1, beta2 = (float(b) for b in g["betas"])
         sign = -1.0 if g.get("maximize") else 1.0
-        grad, weight = sign * self.grad.wide(), self.before.wide()
+        grad = sign * self.grad.wide()
         first, second = (self._moment(k) for k in ("exp_avg", "exp_avg_sq"))
         held = self.state.get("step")
         step = (self.steps if held is None else float(held.wide())) + 1

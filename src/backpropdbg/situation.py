@@ -163,7 +163,7 @@ class Progress(Struct, frozen=True):
     looking: bool = False
 
 
-class Situation(Struct, frozen=True):
+class Situation(Struct, frozen=True, gc=False):
     """One stop, whole.
 
     Attributes:

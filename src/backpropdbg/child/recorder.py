@@ -59,7 +59,7 @@ class Recorder:
                 self._probe.detach()
                 return
             self._trace.append(event)
-            self._known.learn(event)
+            self._known.hear(event)
 
     def _say(self, text: str) -> None:
         self._server.event("output", {"category": "console", "output": text})

@@ -59,6 +59,7 @@ class Debugger:
         notes: what to say first about this stop, e.g. a condition that can't be evaluated.
         hurried: stops are shown at once, without the numbers that take long. lacks: this one was, and `rest` has them.
         move: what the program runs on to.
+        pausing: from `pause` to the stop. detached: the program runs on without us.
         looking: position of the recorded event that a move is at, while it looks for the one to stop at.
     """
 
@@ -76,6 +77,7 @@ class Debugger:
         drawn: bool = True,
     ) -> None:
         self.drawn, self.hurried, self.lacks = drawn, False, False
+        self.pausing = self.detached = False
         self.known = Known(program, trace)
         self.names = Names(self.known)
         self.program, self.trace, self.title, self.seed = program, trace, title, seed
@@ -97,10 +99,7 @@ class Debugger:
         self.exit_code = 0
         self._wait, self._redraw, self.say = wait, redraw, say
         self.move = Move(turning.is_beginning, "entry")
-        self._paused = threading.Event()
-        self._quit = threading.Event()
-        self._detached = threading.Event()
-        self._left = False
+        self._quit = self._left = False
         self._turn = threading.RLock()
         self._owner = 0
         self._stop: Stop | None = None
@@ -121,15 +120,15 @@ class Debugger:
         While one thread is stopped, others wait here: there is one trace and one stop.
         """
         with self._turn:
-            if self._detached.is_set():
+            if self.detached:
                 self._leave()
                 return
-            if self._quit.is_set():
+            if self._quit:
                 raise Quit(self.exit_code)
             self._owner = threading.get_ident()
             try:
                 position = self.trace.append(event)
-                self.known.learn(event)
+                self.known.hear(event)
                 self.edited = mute.apply(self, event) if self.muted else None
                 if not isinstance(event, IterationStarted):
                     self._look_for_a_stop(event, position)
@@ -142,9 +141,9 @@ class Debugger:
             self.pause()
             return
         with self._turn:
-            if self._detached.is_set() or self.ended:
+            if self.detached or self.ended:
                 return
-            if self._quit.is_set():
+            if self._quit:
                 raise Quit(self.exit_code)
             self._owner = threading.get_ident()
             try:
@@ -159,7 +158,7 @@ class Debugger:
         raised: the exception that ended it, in one line; its frames are the program's stack then.
         """
         with self._turn:
-            if self._detached.is_set():
+            if self.detached:
                 return
             self.ended = True
             self.notes += past.not_reached(self.move.reason)
@@ -187,7 +186,7 @@ class Debugger:
         if self.breakpoints and not self.focus:
             self._focus_something()
         found = hits.live(self, event, position) if self.breakpoints else []
-        interrupted, arrived = self._paused.is_set(), self.move.wanted(event)
+        interrupted, arrived = self.pausing, self.move.wanted(event)
         if found or interrupted or arrived:
             self.reason = found[0].breakpoint.name if found else "interrupted" if interrupted else self.move.reason
             self.notes += [hit.note for hit in found if hit.note]
@@ -195,8 +194,7 @@ class Debugger:
 
     def _halt(self, position: int, breaks: Iterable[Breakpoint] = (), passes: bool = False) -> None:
         """Stop; passes: only for the sake of breakpoints, whose commands may let the program run on unseen."""
-        if self.pausing:
-            self._paused.clear()
+        self.pausing = False
         self.known.learn()
         self._focus_something()
         self.frame = None
@@ -205,9 +203,9 @@ class Debugger:
             self._stay()
         self._stop = self.known.position = None
         self.notes.clear()
-        if self._detached.is_set():
+        if self.detached:
             self._leave()
-        elif self._quit.is_set() and not self.ended:
+        elif self._quit and not self.ended:
             raise Quit(self.exit_code)
 
     def _stay(self) -> None:
@@ -215,15 +213,14 @@ class Debugger:
         while True:
             if self._walk is not None:
                 position, self._walk, self.frame = self._walk, None, None
-                self._paused.clear()
+                self.pausing = False
                 self._at(position)
             self._wait(drawing.shown(self))
             if self._walk is None:
                 return
 
     def _focus_something(self) -> None:
-        names = self.known.parameters()
-        if names and self.focus not in names:
+        if not self.known.has(self.focus) and (names := self.known.parameters()):
             self.focus, self.element = self.names.known(self.focus) or names[0], None
 
     def _at(self, position: int) -> Stop:
@@ -329,26 +326,16 @@ class Debugger:
 
     def pause(self) -> None:
         """Stop at the next event."""
-        self._paused.set()
-
-    @property
-    def pausing(self) -> bool:
-        """True from `pause` to the stop."""
-        return self._paused.is_set()
+        self.pausing = True
 
     def quit(self, code: int = 0) -> None:
         """End the program at its next event, or at once where it is stopped; code: that it exits with."""
         self.exit_code = code
-        self._quit.set()
+        self._quit = True
 
     def detach(self) -> None:
         """Let the program run on without us; may be called in any thread."""
-        self._detached.set()
-
-    @property
-    def detached(self) -> bool:
-        """True once the program runs on without us."""
-        return self._detached.is_set()
+        self.detached = True
 
     def _leave(self) -> None:
         """In the program's thread: take every hook out, once."""

@@ -45,34 +45,16 @@ def words(
     stop: Stop, program: str, seed: int | None, optimizer: str, parameters: Sequence[str], reason: str
 ) -> Situation:
     """Return what is told of this stop in words; it has no picture: no graph, rows, matrices and source."""
-    loss = stop.loss
-    return Situation(
-        position=stop.position,
-        iteration=stop.event.iteration,
-        phase=stop.phase,
-        event=type(stop.event).__name__,
-        where=stop.where(),
-        program=program,
-        loss=number(loss.at(())) if loss is not None and loss.kept else None,
-        seed=seed,
-        optimizer=optimizer,
-        focus=stop.focus,
-        shape=stop.weight.shape if stop.weight is not None else (),
-        element=stop.element,
-        parameters=tuple(parameters),
-        graph=(),
-        ledger=(),
-        update=(),
-        cosine_to="final sum" if stop.final else "running sum",
-        matrices=(),
-        source=None,
-        explanation=explain(stop),
-        proof=proof(stop),
-        reason=reason,
-        nth=stop.nth,
-        exit_code=stop.event.code if isinstance(stop.event, ProgramFinished) else None,
-        raised=stop.event.raised if isinstance(stop.event, ProgramFinished) else "",
-    )
+    event, loss, weight = stop.event, stop.loss, stop.weight
+    ended = event if isinstance(event, ProgramFinished) else None
+    lost = number(loss.at(())) if loss is not None and loss.kept else None
+    shape = weight.shape if weight is not None else ()
+    cosine_to = "final sum" if stop.final else "running sum"
+    return Situation(  # in the order of its fields: by name it takes six times as long
+        stop.position, event.iteration, stop.phase, type(event).__name__, stop.where(), program, lost, seed,
+        optimizer, stop.focus, shape, stop.element, tuple(parameters), (), (), (), cosine_to, (), None,
+        explain(stop), proof(stop), reason, ended.code if ended else None, ended.raised if ended else "", nth=stop.nth,
+    )  # fmt: skip
 
 
 def undrawable(event: Event, position: int, error: Exception, program: str, reason: str) -> Situation:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from backpropdbg.debugger.describe import describe, source, undrawable, words
+from backpropdbg.debugger.stop import Stop
 from backpropdbg.errors import CommandError
 from backpropdbg.events import Damaged, Location
 from backpropdbg.hurry import GivenUp, Later, allowing, lacking
@@ -45,29 +46,29 @@ def rest(d: "Debugger", waits: Callable[[], bool]) -> Situation | None:
 
 def situation(d: "Debugger") -> Situation:
     """The stop that is looked at, as a value; where nobody draws it, with no more than is told in words."""
-    make = describe if d.drawn else words
-    made = make(d.stop, d.title, d.seed, d.stop.optimizer or d.program.optimizer(), d.known.parameters(), d.reason)
+    stop, make = d.stop, describe if d.drawn else words
+    made = make(stop, d.title, d.seed, stop.optimizer or d.program.optimizer(), d.known.parameters(), d.reason)
     frame = d.selected_frame() if d.drawn else None
     shown = made.source
     if frame is not None:
         shown = source(d.trace, Location(frame.f_code.co_filename, frame.f_lineno), frame.f_code.co_name)
     return replace(
         made,
-        explanation=(*d.notes, *_damage(d), *made.explanation),
+        explanation=(*d.notes, *_damage(d, stop), *made.explanation),
         source=shown,
-        displays=tuple(f"{text} = {SOON}" if lacking() else displayed(d, text) for text in d.displays.values()),
+        displays=tuple([f"{text} = {SOON}" if lacking() else displayed(d, text) for text in d.displays.values()]),
         names=d.known.aliases(d.focus) if d.focus else (),
         newest=d.present,
         recorded=d.recorded,
-        axes=d.stop.axes,
-        printed=d.trace.printed.count(d.stop.position),
+        axes=stop.axes,
+        printed=d.trace.printed.count(stop.position),
     )
 
 
-def _damage(d: "Debugger") -> tuple[str, ...]:
+def _damage(d: "Debugger", stop: Stop) -> tuple[str, ...]:
     """What can't be read of a recording, as far as it matters at this stop."""
-    found = d.trace.news(d.stop.position)
-    if d.recorded and any(isinstance(e, Damaged) for e in d.stop.events) and not isinstance(d.stop.event, Damaged):
+    found = d.trace.news(stop.position)
+    if d.recorded and any(isinstance(e, Damaged) for e in stop.events) and not isinstance(stop.event, Damaged):
         found += ("An event of this iteration can't be read: what is told here may lack it.",)
     return found
 

@@ -56,15 +56,16 @@ def _no_room(stop: Stop) -> tuple[str, ...]:
 def _not_finite(stop: Stop) -> tuple[str, ...]:
     """Name the number that is not finite, and the line of the forward that it belongs to."""
     event = stop.event
-    what = not_finite(event)
-    at = line_of(stop.location()) if what else ""
+    if not not_finite(event):
+        return ()
+    at = line_of(stop.location())
     match event:
-        case BackwardUse(use=use, partial=held) if what and held is not None:
+        case BackwardUse(use=use, partial=held) if held is not None:
             of = f" The forward of this use is {at}." if at else ""
             return (f"Not finite: the partial of {use.parameter}#{use.number} has {_bad(held)}.{of}",)
-        case ForwardUse(output=held) if what and held is not None:
+        case ForwardUse(output=held) if held is not None:
             return (f"Not finite: what {stop.where()} returned{at and f' at {at}'} has {_bad(held)}.",)
-        case LossComputed(loss=held) if what:
+        case LossComputed(loss=held):
             return (f"Not finite: the loss{at and f' at {at}'} is {_bad(held)}.",)
     return ()
 
@@ -79,6 +80,10 @@ def _explain(stop: Stop) -> tuple[str, ...]:
     match stop.event:
         case ForwardUse() as e:
             return _forward(stop, e)
+        case BackwardUse() as e:
+            return _use(stop, e)
+        case Accumulated() as e:
+            return _accumulated(stop, e)
         case LossComputed() as e:
             unused = (
                 (f"This forward did not use {stop.focus} at all.",) if stop.uses == 0 and stop.followed is None else ()
@@ -88,8 +93,6 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return _cleared(stop, e)
         case BackwardStarted() as e:
             return _backward(stop, e)
-        case BackwardUse() as e:
-            return _use(stop, e)
         case GroupSummed(group=0) as e:
             return followed.summed(stop, e)
         case GroupSummed() as e:
@@ -102,8 +105,6 @@ def _explain(stop: Stop) -> tuple[str, ...]:
         case Paused() as e:
             asked = "The program called backpropdbg.set_trace()." if e.why == "set_trace()" else "Interrupted here."
             return (f"{asked} This is between two events.",)
-        case Accumulated() as e:
-            return _accumulated(stop, e)
         case BackwardFinished() as e:
             return _finished(e)
         case GradChanged() as e:

@@ -2,7 +2,10 @@
 
 from backpropdbg.debugger.program import Program
 from backpropdbg.events import BackwardStarted, Event, ForwardUse, IterationStarted
+from backpropdbg.trace.file import Names
 from backpropdbg.trace.history import Trace
+
+_BRING = {ForwardUse, BackwardStarted, IterationStarted}
 
 
 class Known:
@@ -15,28 +18,42 @@ class Known:
     def __init__(self, program: Program, trace: Trace) -> None:
         self._program, self._trace = program, trace
         self.position: int | None = None
+        self._listed: tuple[Names, tuple[str, ...]] = {}, ()
 
-    def learn(self, event: Event | None = None) -> None:
-        """Take note of the names, if an event may have brought others, or none is given."""
+    def hear(self, event: Event) -> None:
+        """Take note of the names, if an event may have brought others."""
+        if type(event) in _BRING and self._brings(event):
+            self.learn()
+
+    def _brings(self, event: Event) -> bool:
+        known = self._now()
         match event:
-            case None | IterationStarted():
-                pass
-            case ForwardUse() as e if any(name not in self._now() for name in e.parameters):
-                pass
-            case BackwardStarted() as e if any(use.parameter not in self._now() for use in e.uses):
-                pass
-            case _:
-                return
+            case ForwardUse():
+                return any([name not in known for name in event.parameters])
+            case BackwardStarted():
+                return any([use.parameter not in known for use in event.uses])
+        return True
+
+    def learn(self) -> None:
+        """Take note of the names."""
         names = self._program.named()
         if names and names != self._now():
             self._trace.learn(names)
 
-    def _now(self) -> dict[str, tuple[str, ...]]:
+    def _now(self) -> Names:
         return self._trace.names if self.position is None else self._trace.names_at(self.position)
 
     def parameters(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""
-        return tuple(self._now())
+        now, (names, listed) = self._now(), self._listed
+        if now is not names:  # no such mapping is ever changed
+            listed = tuple(now)
+            self._listed = now, listed
+        return listed
+
+    def has(self, name: str) -> bool:
+        """True for the name of a parameter that is tracked."""
+        return name in self._now()
 
     def aliases(self, name: str) -> tuple[str, ...]:
         """All names of a parameter, its own first: several where it is tied."""

@@ -2,20 +2,43 @@
 
 from backpropdbg.events import (
     Accumulated,
+    Anomaly,
+    BackwardFinished,
+    BackwardStarted,
     BackwardUse,
+    Damaged,
     Event,
     ForwardUse,
     GradChanged,
+    GradCleared,
     GroupSummed,
+    IterationStarted,
     LossComputed,
+    ManualUpdate,
     PartialEdited,
     Paused,
     ProgramFinished,
+    StepFinished,
+    StepStarted,
 )
+
+_TITLES: dict[type, str] = {
+    Anomaly: "internal error",
+    Damaged: "an event that is damaged",
+    BackwardStarted: "backward begins",
+    BackwardFinished: "backward is over",
+    StepStarted: "before optimizer.step()",
+    StepFinished: "after optimizer.step()",
+    ManualUpdate: "weights moved by hand",
+    IterationStarted: "an iteration begins",
+}
 
 
 def title(event: Event) -> str:
     """Return e.g. "middle_linear#2 of 3", "backward begins"."""
+    always = _TITLES.get(type(event))
+    if always is not None:
+        return always
     match event:
         case ForwardUse() as e:
             return f"{e.module}#{e.call}" if e.call else f"{e.parameters[0]}#{e.numbers[0]}"
@@ -36,17 +59,8 @@ def title(event: Event) -> str:
             return f"{next(iter(e.grads))}.grad changed" if len(e.grads) == 1 else f"{len(e.grads)} .grad changed"
         case LossComputed() as e:
             return e.name
+        case GradCleared() as e:
+            return "zero_grad" if e.where is not None else "gradients cleared"
         case ProgramFinished(raised=raised) if raised:
             return f"raised {raised.partition(':')[0]}"
-    return {
-        "GradCleared": "zero_grad" if getattr(event, "where", None) is not None else "gradients cleared",
-        "Anomaly": "internal error",
-        "Damaged": "an event that is damaged",
-        "BackwardStarted": "backward begins",
-        "BackwardFinished": "backward is over",
-        "StepStarted": "before optimizer.step()",
-        "StepFinished": "after optimizer.step()",
-        "ManualUpdate": "weights moved by hand",
-        "IterationStarted": "an iteration begins",
-        "ProgramFinished": "the program has ended",
-    }[type(event).__name__]
+    return "the program has ended"

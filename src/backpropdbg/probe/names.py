@@ -284,18 +284,18 @@ class Names:
     def parameters(self) -> list[tuple[str, Tensor]]:
         """Every known leaf that is tracked and requires a gradient, in the owner's order, by its first name."""
         return [
-            (known.names[0], p)
-            for known, reference in list(self._leaves.found.values())  # a leaf may die meanwhile
-            if (p := reference()) is not None and known.tracked and p.requires_grad
+            (names[0], p)
+            for (names, _, tracked, _), reference in list(self._leaves.found.values())  # a leaf may die meanwhile
+            if tracked and (p := reference()) is not None and p.requires_grad
             if type(p) is Parameter or not is_lazy(p)
         ]
 
     def named(self) -> dict[str, tuple[str, ...]]:
         """All names of each of them."""
         return {
-            known.names[0]: known.names
-            for known, reference in list(self._leaves.found.values())
-            if (p := reference()) is not None and known.tracked and p.requires_grad
+            names[0]: names
+            for (names, _, tracked, _), reference in list(self._leaves.found.values())
+            if tracked and (p := reference()) is not None and p.requires_grad
             if type(p) is Parameter or not is_lazy(p)
         }
 
