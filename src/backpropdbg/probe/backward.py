@@ -3,6 +3,7 @@
 Every hook closes over names and slots, never over a node or a loss, and is removed when its run ends.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
@@ -17,6 +18,7 @@ from backpropdbg.events import (
     BackwardStarted,
     Followed,
     GroupSummed,
+    Location,
     Use,
 )
 from backpropdbg.probe.arrival import Accumulation, Arrival, Arrivals, Gradients
@@ -68,23 +70,24 @@ class Backward:
         if watch.asleep and not (self._is_due() and self._wakes(outputs)):
             return original(outputs, *args, **kwargs)
         watch.runs += 1
-        run, handles = watch.runs, Handles()
+        run, handles, where = watch.runs, Handles(), user_location(sys._getframe(1))
         self._handles.append(handles)
-        self._begin(outputs, run, bool(kwargs.get("accumulate_grad", False)), handles, args[3] if len(args) > 3 else ())
+        accumulates, inputs = bool(kwargs.get("accumulate_grad", False)), args[3] if len(args) > 3 else ()
+        self._begin(outputs, run, accumulates, handles, inputs, where)
         watch.inside += 1
         watch.here.runs += 1
         try:
             result = original(outputs, *args, **kwargs)
         except Exception:
             self._leave(run, handles)
-            self._end(run, failed=True)
+            self._end(run, where, failed=True)
             raise
         except BaseException:
             self._leave(run, handles)
             self._watched.pop(run, None)
             raise
         self._leave(run, handles)
-        self._end(run, failed=False)
+        self._end(run, where, failed=False)
         return result
 
     def _is_due(self) -> bool:
@@ -122,7 +125,13 @@ class Backward:
 
     @guarded
     def _begin(
-        self, outputs: Sequence[Any], run: int, accumulates: bool, handles: Handles, inputs: Sequence[Any]
+        self,
+        outputs: Sequence[Any],
+        run: int,
+        accumulates: bool,
+        handles: Handles,
+        inputs: Sequence[Any],
+        where: Location | None,
     ) -> None:
         watch = self.watch
         roots = [t for t in outputs if isinstance(t, Tensor)]
@@ -161,7 +170,7 @@ class Backward:
             (*uses, *(use for _, more in further for use in more)),
             carried,
             dict(watch.weights) | {one.name: one.value for one in found if one.value is not None},
-            user_location(),
+            where,
             self._forward.feeds(roots),
             accumulates,
             hooked,
@@ -283,14 +292,14 @@ class Backward:
         self.watch.show(event, name, held)
 
     @guarded
-    def _end(self, run: int, failed: bool) -> None:
+    def _end(self, run: int, where: Location | None, failed: bool) -> None:
         watch = self.watch
         watch.ran = True
         known = self._watched.pop(run, None)  # None where its beginning could not be told: nothing to compare with
         moved = tuple([name for name in watch.snapshot() if known is not None and watch.alone and name in known])
         compared = watch.policy.snapshots and known is not None and watch.alone
-        watch.emit(BackwardFinished(watch.iteration, run, moved, compared, user_location(), failed))
+        watch.emit(BackwardFinished(watch.iteration, run, moved, compared, where, failed))
         if not watch.inside:
             if watch.ranks > 1:
                 self._update.averaged()
-            self._update.run_ended()
+            self._update.run_ended(where)

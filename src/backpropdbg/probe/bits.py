@@ -65,9 +65,14 @@ def words_of(t: Tensor) -> Tensor:
 
 def is_plain(t: Tensor) -> bool:
     """True where its numbers lie in memory one after the other, just as they are."""
-    if type(t) not in _PLAIN or not t.is_cpu or t.layout is not _STRIDED or not t.is_contiguous():
+    return not t.is_complex() and is_plain_real(t)
+
+
+def is_plain_real(t: Tensor) -> bool:
+    """The same of a tensor of real numbers."""
+    if type(t) not in _PLAIN or not t.is_cpu or t.layout is not _STRIDED:
         return False
-    return not (t.is_complex() or t.is_neg())
+    return t.is_contiguous() and not t.is_neg()
 
 
 def _flat(t: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from backpropdbg.probe.bits import compared, comparing, is_plain, words_of
-from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.bits import compared, comparing, is_plain, is_plain_real, words_of
+from backpropdbg.probe.tensors import HeldTensor, cloned
 
 _COLUMNS = 4096
 COPIES = 4  # of a parameter that is watched: before and after the step, its gradient, and a partial
@@ -21,7 +21,7 @@ class Copy(HeldTensor):
     __slots__ = ("_compare",)
 
     def __init__(self, t: Tensor) -> None:
-        mine = t.detach().clone()
+        mine = cloned(t)
         super().__init__(mine)
         self._compare = comparing(mine.nbytes) if is_plain(mine) else None
 
@@ -29,7 +29,7 @@ class Copy(HeldTensor):
         mine, compare = self.tensor, self._compare
         if mine is None:
             return None
-        if compare is not None and t.dtype is mine.dtype and t.shape == mine.shape and is_plain(t):
+        if compare is not None and t.dtype is mine.dtype and t.shape == mine.shape and is_plain_real(t):
             return not compare(mine.data_ptr(), t.data_ptr(), mine.nbytes)
         return compared(mine, t.detach())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from backpropdbg.events import GradChanged, GradCleared, Held, Recipe, StepFinished, StepStarted
+from backpropdbg.events import GradChanged, GradCleared, Held, Location, Recipe, StepFinished, StepStarted
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.optimizers import recipe, settings_of, summary
 from backpropdbg.probe.unseen import guarded, is_compiling
@@ -78,23 +78,23 @@ class Update:
         if is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
             return
         watch.prune()
-        steps = watch.here.steps
+        steps, frame = watch.here.steps, sys._getframe(1)
         if steps:
-            steps.append(sys._getframe(1))
+            steps.append(frame)
             return
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None) is not None
         if closure or id(optimizer) in self._stepped:
             watch.maybe_new_iteration()
-        steps.append(sys._getframe(1))
+        steps.append(frame)
         if watch.optimizer is not optimizer:
             self.optimizers.add(optimizer)
             watch.optimizer = optimizer
         if watch.policy.partials and not watch.asleep:
             self._before, self._optimizer = {}, optimizer
-            self._begin(optimizer, closure)
+            self._begin(optimizer, closure, user_location(frame))
 
     @guarded
-    def _begin(self, optimizer: Optimizer, closure: bool) -> None:
+    def _begin(self, optimizer: Optimizer, closure: bool, where: Location | None) -> None:
         watch = self.watch
         if self._before:
             watch.snapshot()  # inside a step: what moved, the optimizer itself moved
@@ -117,7 +117,7 @@ class Update:
         watch.pending -= grads.keys()
         if changed:
             watch.emit(GradChanged(watch.iteration, changed))
-        watch.emit(StepStarted(watch.iteration, summary(optimizer), grads, before, recipes, user_location(), closure))
+        watch.emit(StepStarted(watch.iteration, summary(optimizer), grads, before, recipes, where, closure))
 
     def averaged(self) -> None:
         """A backward is over. DistributedDataParallel writes its averages at the very end."""
@@ -129,11 +129,11 @@ class Update:
         if changed:
             watch.emit(GradChanged(watch.iteration, changed, f"averaged over {watch.ranks} processes"))
 
-    def run_ended(self) -> None:
+    def run_ended(self, where: Location | None) -> None:
         """A backward is over. Inside `step(closure)` the optimizer reads its gradients only now."""
         here = self.watch.here
         if len(here.steps) == 1 and self._optimizer is not None:
-            self._begin(self._optimizer, False)
+            self._begin(self._optimizer, False, where)
         elif self._stepped_inside:
             self._stepped_inside, self.watch.stepped = False, True
 
@@ -157,16 +157,16 @@ class Update:
         else:
             watch.stepped = True
         if not watch.asleep:
-            self._end(optimizer)
+            self._end(optimizer, user_location(sys._getframe(1)))
 
     @guarded
-    def _end(self, optimizer: Optimizer) -> None:
+    def _end(self, optimizer: Optimizer, where: Location | None) -> None:
         watch = self.watch
         watch.snapshot()
         copied, name_of = watch.weights, watch.names.of
         own = [name_of(p) for group in optimizer.param_groups for p in group["params"]] if copied else []
         stepped = tuple([name for name in own if name in copied])
-        watch.emit(StepFinished(watch.iteration, dict(copied), user_location(), stepped))
+        watch.emit(StepFinished(watch.iteration, dict(copied), where, stepped))
 
     # -- zero_grad -------------------------------------------------------------------------------
 
@@ -176,11 +176,11 @@ class Update:
         off = self.watch.asleep or self.watch.off or is_compiling()
         if not off and not (isinstance(owner, Optimizer) and _is_part_of_a_graph(owner)):
             self.watch.prune()
-            self._cleared(owner)
+            self._cleared(owner, user_location(sys._getframe(1)))
         return result
 
     @guarded
-    def _cleared(self, owner: Any) -> None:
+    def _cleared(self, owner: Any, where: Location | None) -> None:
         watch = self.watch
         groups = owner.param_groups if isinstance(owner, Optimizer) else [{"params": owner.parameters()}]
         own = {id(p) for group in groups for p in group["params"]}
@@ -188,7 +188,7 @@ class Update:
         watch.pending -= cleared.keys()
         if not self._another_waits(owner):
             watch.maybe_new_iteration()
-        watch.emit(GradCleared(watch.iteration, watch.grads_of(cleared.items()), user_location()))
+        watch.emit(GradCleared(watch.iteration, watch.grads_of(cleared.items()), where))
 
     def _another_waits(self, owner: Any) -> bool:
         """True where another optimizer has gradients of this iteration that it has not read yet."""
