@@ -142,9 +142,10 @@ class Update:
         watch = self.watch
         if is_compiling() or watch.off or _is_part_of_a_graph(optimizer):
             return
-        if watch.here.steps:
-            watch.here.steps.pop()
-        if watch.here.steps:
+        steps = watch.here.steps
+        if steps:
+            steps.pop()
+        if steps:
             return
         self._optimizer, self._by_hand = None, 0
         self._stepped.add(id(optimizer))
@@ -173,7 +174,7 @@ class Update:
     def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
         """Stand in for `zero_grad` of optimizers and modules."""
         result = original(owner, *args, **kwargs)
-        off = self.watch.asleep or self.watch.off or is_compiling()
+        off = self.watch.off or is_compiling()
         if not off and not (isinstance(owner, Optimizer) and _is_part_of_a_graph(owner)):
             self.watch.prune()
             self._cleared(owner, user_location(sys._getframe(1)))
