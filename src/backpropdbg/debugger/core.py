@@ -148,7 +148,8 @@ class Debugger:
             self._owner = threading.get_ident()
             try:
                 self.reason, self.edited = why, None
-                self._halt(self.trace.append(Paused(self._last_iteration(), why, where or self._line())))
+                event = Paused(self._last_iteration(), why, where or self._line())
+                self._halt(event, self.trace.append(event))
             finally:
                 self._owner = 0
 
@@ -164,7 +165,8 @@ class Debugger:
             self.notes += past.not_reached(self.move.reason)
             self.reason, self.edited = "finished", None
             where = self._line() if raised else None
-            self._halt(self.trace.append(ProgramFinished(self._last_iteration(), code, raised, where)))
+            event = ProgramFinished(self._last_iteration(), code, raised, where)
+            self._halt(event, self.trace.append(event))
 
     def open(self) -> None:
         """Look at a recording, from its first event on, until the face goes."""
@@ -186,22 +188,26 @@ class Debugger:
         if self.breakpoints and not self.focus:
             self._focus_something()
         found = hits.live(self, event, position) if self.breakpoints else []
-        interrupted, arrived = self.pausing, self.move.wanted(event)
-        if found or interrupted or arrived:
-            self.reason = found[0].breakpoint.name if found else "interrupted" if interrupted else self.move.reason
+        asked = self.pausing or self.move.wanted(event)
+        if found:
+            self.reason = found[0].breakpoint.name
             self.notes += [hit.note for hit in found if hit.note]
-            self._halt(position, [hit.breakpoint for hit in found], passes=not interrupted and not arrived)
+            self._halt(event, position, [hit.breakpoint for hit in found], passes=not asked)
+        elif asked:
+            self.reason = "interrupted" if self.pausing else self.move.reason
+            self._halt(event, position)
 
-    def _halt(self, position: int, breaks: Iterable[Breakpoint] = (), passes: bool = False) -> None:
+    def _halt(self, event: Event, position: int, breaks: Iterable[Breakpoint] = (), passes: bool = False) -> None:
         """Stop; passes: only for the sake of breakpoints, whose commands may let the program run on unseen."""
         self.pausing = False
-        self.known.learn()
+        self.known.look(event)
         self._focus_something()
         self.frame = None
         self._at(position)
         if not (bodies.run(self, breaks) and passes) and not (passes and self.move.straight):
             self._stay()
-        self._stop = self.known.position = None
+        self._stop = None
+        self.known.at(None)
         self.notes.clear()
         if self.detached:
             self._leave()
@@ -224,7 +230,7 @@ class Debugger:
             self.focus, self.element = self.names.known(self.focus) or names[0], None
 
     def _at(self, position: int) -> Stop:
-        self.known.position = position
+        self.known.at(position)
         self._stop = stop = self.draw(position, self.focus)
         return stop
 

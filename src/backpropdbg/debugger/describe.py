@@ -45,13 +45,12 @@ def words(
     stop: Stop, program: str, seed: int | None, optimizer: str, parameters: Sequence[str], reason: str
 ) -> Situation:
     """Return what is told of this stop in words; it has no picture: no graph, rows, matrices and source."""
-    event, loss, weight = stop.event, stop.loss, stop.weight
+    event, weight = stop.event, stop.weight
     ended = event if isinstance(event, ProgramFinished) else None
-    lost = number(loss.at(())) if loss is not None and loss.kept else None
     shape = weight.shape if weight is not None else ()
     cosine_to = "final sum" if stop.final else "running sum"
     return Situation(  # in the order of its fields: by name it takes six times as long
-        stop.position, event.iteration, stop.phase, type(event).__name__, stop.where(), program, lost, seed,
+        stop.position, event.iteration, stop.phase, type(event).__name__, stop.where(), program, stop.lost, seed,
         optimizer, stop.focus, shape, stop.element, tuple(parameters), (), (), (), cosine_to, (), None,
         explain(stop), proof(stop), reason, ended.code if ended else None, ended.raised if ended else "", nth=stop.nth,
     )  # fmt: skip
@@ -69,12 +68,11 @@ def undrawable(event: Event, position: int, error: Exception, program: str, reas
 
 def proof(stop: Stop) -> str:
     """What the comparison of the weights around the last backward gave; "" once the update moved them."""
-    if stop.stepped is not None:
+    over = [e for e in stop.of(BackwardFinished) if e.compared]
+    if not over or stop.stepped is not None:
         return ""
-    for e in reversed(stop.of(BackwardFinished)):
-        if e.compared:
-            return f"moved in backward: {', '.join(e.moved)}" if e.moved else "bit for bit as before the backward"
-    return ""
+    newest = over[-1]
+    return f"moved in backward: {', '.join(newest.moved)}" if newest.moved else "bit for bit as before the backward"
 
 
 def tensors(stop: Stop) -> dict[str, Held | None]:

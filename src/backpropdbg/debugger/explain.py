@@ -3,7 +3,7 @@
 import math
 
 from backpropdbg.debugger import followed
-from backpropdbg.debugger.locations import not_finite
+from backpropdbg.debugger.locations import BRING_NUMBERS, not_finite
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.debugger.words import fused_note, line_of, percent
 from backpropdbg.events import (
@@ -32,6 +32,8 @@ from backpropdbg.hurry import soon
 from backpropdbg.ledger import Run, pulls_cancelled
 from backpropdbg.situation import SOON, element_name
 
+_SHOW_TENSORS = {BackwardUse, Accumulated, StepStarted, StepFinished}
+
 
 def ordinal(n: int) -> str:
     """Return e.g. "2nd"."""
@@ -41,14 +43,15 @@ def ordinal(n: int) -> str:
 
 def explain(stop: Stop) -> tuple[str, ...]:
     """Return the sentences for a stop; first what is not finite there."""
+    kind = type(stop.event)
     told = soon(lambda: _explain(stop), (SOON,))  # before the look for infinity, which a norm that is known spares
-    return (*soon(lambda: _not_finite(stop), ()), *told, *_no_room(stop))
+    odd = soon(lambda: _not_finite(stop), ()) if kind in BRING_NUMBERS else ()
+    return (*odd, *told, *(_no_room(stop) if kind in _SHOW_TENSORS else ()))
 
 
 def _no_room(stop: Stop) -> tuple[str, ...]:
     """Why there are norms only."""
-    shown = isinstance(stop.event, (BackwardUse, Accumulated, StepStarted, StepFinished))
-    if not shown or stop.weight is None or stop.weight.kept:
+    if stop.weight is None or stop.weight.kept:
         return ()
     return (f"The tensors of {stop.focus} are not kept, only norms and whether it moved: --keep has no room for them.",)
 
@@ -115,10 +118,10 @@ def _explain(stop: Stop) -> tuple[str, ...]:
         case StepFinished():
             if stop.followed is not None:
                 return (followed.why(stop.focus, stop.followed),)
-            newest = next((e for e in reversed(stop.events) if isinstance(e, StepStarted)), None)
+            newest = stop.last(StepStarted)
             if newest is not None and stop.focus not in newest.grads:
                 return (f"{stop.focus} is in no group of the optimizer that stepped, so this step did not move it.",)
-            return soon(lambda: why(stop), _stepped(stop))
+            return soon(lambda: why(stop), None) or _stepped(stop)
         case ManualUpdate() as e:
             how = "New tensors took their place, without an optimizer" if e.replaced else "Moved without an optimizer"
             return (f"{how}: {', '.join(e.parameters)}.",)

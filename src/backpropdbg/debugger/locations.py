@@ -149,6 +149,9 @@ def _owner(parameter: str) -> str:
     return parameter.rpartition(".")[0]
 
 
+BRING_NUMBERS = {BackwardUse, ForwardUse, LossComputed}
+
+
 def not_finite(event: Event) -> str:
     """What is not finite of what an event brought: "partial", "output" or "loss"; "" where all is well."""
     what, held = "", None

@@ -32,7 +32,7 @@ class Move(Struct, frozen=True):
 
 def run_until(d: "Debugger", wanted: Wanted, reason: str = "step") -> None:
     """Go on to an event that is wanted, first among those that are recorded. Raises CommandError at the end."""
-    found = past.looking(d, past.ahead, wanted)
+    found = past.looking(d, past.ahead, wanted) if d.stop.position < d.present else None
     if found is not None:
         d.walk_to(found.position, found.reason or reason, found.notes)
     elif not d.ended:

@@ -51,8 +51,6 @@ def looking(d: "Debugger", way: Callable[["Debugger", "Wanted"], T], wanted: "Wa
 def ahead(d: "Debugger", wanted: "Wanted") -> Found | None:
     """The next recorded event that is wanted or where a breakpoint stops; None where there is none."""
     here, end = d.stop.position, d.present
-    if here == end:
-        return None
     found = None
     for n in range(here + 1, end + 1):
         d.looking = n

@@ -23,7 +23,7 @@ from backpropdbg.events import (
     StepStarted,
 )
 from backpropdbg.ledger import Ledger
-from backpropdbg.situation import Phase
+from backpropdbg.situation import Number, Phase, number
 from backpropdbg.trace.history import Trace
 
 PHASES: dict[type, Phase] = {
@@ -70,6 +70,7 @@ class SoFar:
         self.counts: dict[type[Any], int] = {}
         self.steps: list[StepStarted | StepFinished] = []
         self.loss: Held | None = None
+        self._lost: tuple[Held | None, Number] = None, 0.0
         self.weights: dict[str, Held] = {}
         self.grads: dict[str, Held | None] = {}
         self.phase: Phase = "forward"
@@ -119,6 +120,14 @@ class SoFar:
                 self.weights.update(event.weights)
         if kind not in MANY:
             self.kinds.setdefault(kind, []).append(event)
+
+    def lost(self) -> Number | None:
+        """The loss as a number; None where there is none, or it is not kept."""
+        if self.loss is None or not self.loss.kept:
+            return None
+        if self._lost[0] is not self.loss:
+            self._lost = self.loss, number(self.loss.at(()))
+        return self._lost[1]
 
     def uses(self, parameter: str) -> int:
         """How many uses of it are known: those of each graph, then those of the forward since then."""

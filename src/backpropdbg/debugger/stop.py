@@ -25,7 +25,7 @@ from backpropdbg.events import (
 )
 from backpropdbg.ledger import Ledger, Run
 from backpropdbg.questions import Scope
-from backpropdbg.situation import Phase, Window
+from backpropdbg.situation import Number, Phase, Window
 from backpropdbg.trace.history import Trace
 
 T = TypeVar("T")
@@ -92,9 +92,9 @@ class Stop:
     def element(self) -> tuple[int, ...]:
         """Index of the selected element; the first one, where none was chosen that fits."""
         shown = self.weight or self.grad or self.partial
-        if shown is None or len(self._chosen) == len(shown.shape):
+        if shown is None or len(self._chosen) == len(shape := shown.shape):
             return self._chosen
-        return (0,) * len(shown.shape)
+        return (0,) * len(shape)
 
     @once
     def events(self) -> Sequence[Event]:
@@ -161,8 +161,8 @@ class Stop:
     @once
     def started(self) -> StepStarted | None:
         """The newest step: of the optimizer that has the focused parameter, where there are several."""
-        steps = self.of(StepStarted)[::-1]
-        return next((e for e in steps if self.focus in e.grads), steps[0] if steps else None)
+        steps = self.of(StepStarted)
+        return next((e for e in reversed(steps) if self.focus in e.grads), steps[-1]) if steps else None
 
     @once
     def stepped(self) -> StepFinished | None:
@@ -246,6 +246,11 @@ class Stop:
     @property
     def loss(self) -> Held | None:
         return self._so_far.loss
+
+    @property
+    def lost(self) -> Number | None:
+        """The same as a number; None also where it is not kept."""
+        return self._so_far.lost()
 
     @property
     def uses(self) -> int:
