@@ -76,10 +76,13 @@ class Recipe(Struct, frozen=True):
     def _pieces(self, after: Held) -> "list[tuple[Recipe, Held]]":
         """This and the new weight; of a large one some elements at a time, which stay in the processor's cache."""
         assert self.grad is not None
+        moved = after.pieces()
+        if len(moved) == 1:
+            return [(self, after)]
         alike = {name: held for name, held in self.state.items() if held.shape == after.shape}
         cut = {name: held.pieces() for name, held in alike.items()}
-        before, grad, moved = self.before.pieces(), self.grad.pieces(), after.pieces()
-        if len({len(some) for some in (before, grad, moved, *cut.values())}) > 1 or len(moved) == 1:
+        before, grad = self.before.pieces(), self.grad.pieces()
+        if len({len(some) for some in (before, grad, moved, *cut.values())}) > 1:
             return [(self, after)]
         return [
             (
@@ -109,8 +112,7 @@ class Recipe(Struct, frozen=True):
         g: Any = self.group
         assert self.grad is not None
         lr, momentum, decay = float(g["lr"]), float(g["momentum"]), float(g["weight_decay"])
-        sign = -1.0 if g.get("maximize") else 1.0
-        grad = sign * self.grad.wide()
+        grad = -self.grad.wide() if g.get("maximize") else self.grad.wide()
         buffer = self.state.get("momentum_buffer")
         # The first step takes the gradient itself as the buffer, undamped.
         damped = 1.0 if buffer is None else 1.0 - float(g["dampening"])
@@ -134,8 +136,7 @@ class Recipe(Struct, frozen=True):
         assert self.grad is not None
         lr, decay, eps = float(g["lr"]), float(g["weight_decay"]), float(g["eps"])
         beta1, beta2 = (float(b) for b in g["betas"])
-        sign = -1.0 if g.get("maximize") else 1.0
-        grad = sign * self.grad.wide()
+        grad = -self.grad.wide() if g.get("maximize") else self.grad.wide()
         first, second = (self._moment(k) for k in ("exp_avg", "exp_avg_sq"))
         held = self.state.get("step")
         step = (self.steps if held is None else float(held.wide())) + 1

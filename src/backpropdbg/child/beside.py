@@ -16,6 +16,7 @@ class Beside:
 
         self._probe, self._evaluator = probe, Evaluator(probe)
         self._left: list[FrameType] = []  # by the exception that ended the program, innermost first
+        self._innermost: FrameType | None = None  # of these
 
     def over(self, error: BaseException) -> None:
         """The program raised: from now on its frames are those that the exception left."""
@@ -23,9 +24,7 @@ class Beside:
 
         frames = [frame for frame, _ in walk_tb(error.__traceback__) if is_users(frame.f_code.co_filename)]
         self._left = frames[::-1]
-
-    def _innermost(self) -> FrameType | None:
-        return self._left[0] if self._left else None
+        self._innermost = self._left[0] if frames else None
 
     def parameters(self) -> tuple[str, ...]:
         names: tuple[str, ...] = self._probe.names.all()
@@ -62,10 +61,10 @@ class Beside:
         return names
 
     def evaluate(self, text: str, names: Mapping[str, object], frame: FrameType | None = None) -> object:
-        return self._evaluator.evaluate(text, names, frame or self._innermost())
+        return self._evaluator.evaluate(text, names, frame or self._innermost)
 
     def holds(self, text: str, names: Mapping[str, object]) -> bool:
-        return self._evaluator.holds(text, names, self._innermost())
+        return self._evaluator.holds(text, names, self._innermost)
 
     def show(self, value: object) -> str:
         return self._evaluator.show(value)

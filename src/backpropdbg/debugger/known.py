@@ -19,7 +19,11 @@ _WITHIN = {BackwardUse, GroupSummed, PartialEdited, Accumulated}  # a backward, 
 
 
 class Known:
-    """What the program calls its parameters, remembered with the trace: a model may die, or get more of them."""
+    """What the program calls its parameters, remembered with the trace: a model may die, or get more of them.
+
+    Attributes:
+        names: all that each is called, by its first name; none of these mappings is ever changed.
+    """
 
     def __init__(self, program: Program, trace: Trace) -> None:
         self._program, self._trace = program, trace
@@ -29,7 +33,7 @@ class Known:
     def at(self, position: int | None) -> None:
         """From now on those at a stop are meant, or, with None, those of the program as it runs."""
         self._position = position
-        self._now = self._trace.names if position is None else self._trace.names_at(position)
+        self.names: Names = self._trace.names if position is None else self._trace.names_at(position)
 
     def hear(self, event: Event) -> None:
         """Take note of the names, if an event may have brought others."""
@@ -37,7 +41,7 @@ class Known:
             self.learn()
 
     def _brings(self, event: Event) -> bool:
-        known = self._now
+        known = self.names
         match event:
             case ForwardUse():
                 return any([name not in known for name in event.parameters])
@@ -53,29 +57,29 @@ class Known:
     def learn(self) -> None:
         """Take note of the names."""
         names = self._program.named()
-        if names and names != self._now:
+        if names and names != self.names:
             self._trace.learn(names)
             self.at(self._position)
 
     def parameters(self) -> tuple[str, ...]:
         """Names of all parameters that are tracked."""
         names, listed = self._listed
-        if names is not self._now:  # no such mapping is ever changed
-            names, listed = self._now, tuple(self._now)
+        if names is not self.names:
+            names, listed = self.names, tuple(self.names)
             self._listed = names, listed
         return listed
 
     def has(self, name: str) -> bool:
         """True for the name of a parameter that is tracked."""
-        return name in self._now
+        return name in self.names
 
     def aliases(self, name: str) -> tuple[str, ...]:
         """All names of a parameter, its own first: several where it is tied."""
-        return self._now.get(name) or self._program.aliases(name)
+        return self.names.get(name) or self._program.aliases(name)
 
     def resolve(self, text: str) -> str | None:
         """The parameter that has this name, tied or not; None where there is none."""
-        return next((name for name, names in self._now.items() if text in names), self._program.resolve(text))
+        return next((name for name, names in self.names.items() if text in names), self._program.resolve(text))
 
     def frozen(self) -> tuple[str, ...]:
         """Names of the parameters that require no gradient."""
@@ -98,4 +102,4 @@ class Known:
     def modules(self) -> tuple[str, ...]:
         """Paths of all modules; of a model that is gone, of those that have parameters."""
         found = self._program.modules()
-        return found or tuple(dict.fromkeys(name.rpartition(".")[0] for name in self._now))
+        return found or tuple(dict.fromkeys(name.rpartition(".")[0] for name in self.names))

@@ -22,7 +22,7 @@ class Reach:
 
         Watchpoints are about each event.
         """
-        names = d.trace.names
+        names = d.known.names
         if self._names is not names or self._breakpoints != d.breakpoints:
             self._names, self._breakpoints = names, list(d.breakpoints)
             self._found.clear()

@@ -24,17 +24,6 @@ _AS_IT_IS = nullcontext()
 T = TypeVar("T")
 
 
-class _WithoutGradients:
-    """As `torch.no_grad`, which takes longer."""
-
-    def __enter__(self) -> None:
-        self._before = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)
-
-    def __exit__(self, *failure: object) -> None:
-        torch._C._set_grad_enabled(self._before)
-
-
 @contextmanager
 def _torch_as_it_was() -> Iterator[None]:
     """Afterwards torch's random state is put back."""
@@ -115,11 +104,16 @@ class Evaluator:
             kinds = {*map(type, scope.values())}
             if found.simple and kinds <= _NUMBERS:  # then it reaches nothing else
                 return made(eval(found.code, scope), found.text)
-            with torch._C.DisableTorchFunction(), _WithoutGradients():
-                if found.still and kinds <= _PLAIN and scope.keys() >= found.outside:  # nothing but torch's operations
-                    return made(eval(found.code, scope), found.text)
-                with self._inert, _keeper(found, scope):
-                    return made(eval(found.code, scope), found.text)
+            before = torch.is_grad_enabled()
+            torch._C._set_grad_enabled(False)  # as `torch.no_grad` does, which takes longer
+            try:
+                with torch._C.DisableTorchFunction():
+                    if found.still and kinds <= _PLAIN and scope.keys() >= found.outside:  # only torch's operations
+                        return made(eval(found.code, scope), found.text)
+                    with self._inert, _keeper(found, scope):
+                        return made(eval(found.code, scope), found.text)
+            finally:
+                torch._C._set_grad_enabled(before)
         except (CommandError, Later, GivenUp):
             raise
         except NameError as e:
@@ -171,7 +165,7 @@ class Evaluator:
 
     def show(self, value: object) -> str:
         """Return the value as text."""
-        with _WithoutGradients(), self._inert, torch._C.DisableTorchFunction(), _all_as_it_was():
+        with torch.no_grad(), self._inert, torch._C.DisableTorchFunction(), _all_as_it_was():
             try:
                 text = repr(value.detach() if isinstance(value, torch.Tensor) else value)
             except BaseException as e:

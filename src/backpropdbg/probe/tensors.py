@@ -148,7 +148,10 @@ class HeldTensor(Held):
             from backpropdbg.probe.lazy import Lazy
 
             return Lazy(self, other, torch.add)
-        return HeldTensor(self._there.detach() + other._there.detach())
+        mine, theirs = self._there, other._there
+        if mine.requires_grad or theirs.requires_grad:
+            mine, theirs = mine.detach(), theirs.detach()
+        return HeldTensor(mine + theirs)
 
     def minus(self, other: Held) -> Held:
         if isinstance(other, HeldTensor) and self._is_large_like(other):
