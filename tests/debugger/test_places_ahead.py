@@ -91,3 +91,21 @@ def test_meeting_a_net_early_leaves_its_numbers_alone():
     met = play(first_then_second, "break forward decoder", "clear", "until update decoder", "print after", "c")
     assert plain.stops == met.stops == ["StepFinished after optimizer.step()"]
     assert plain.situations[0].parameters == met.situations[0].parameters
+
+
+def test_the_parameters_of_a_stop_are_those_that_require_a_gradient_then():
+    """Those of a backward stay until its end: it began with all of them."""
+
+    def program() -> None:
+        model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+        model[1].weight.register_hook(lambda grad: model[0].requires_grad_(False) and None)
+        model(torch.ones(1, 2)).sum().backward()
+        model[0].requires_grad_(True)
+        torch.optim.SGD(model.parameters(), lr=0.1).step()
+
+    seen = play(program, *["step"] * 8, "continue")
+    both, frozen = ("0.weight", "1.weight"), ("1.weight",)
+    known = {"BackwardStarted": both, "BackwardUse": both, "Accumulated": both, "BackwardFinished": frozen}
+    told = [s for s in seen.situations if s.event in known]
+    assert [s.parameters for s in told] == [known[s.event] for s in told]
+    assert {s.event for s in told} == {*known} and seen.situations[-1].parameters == both

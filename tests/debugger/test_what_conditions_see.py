@@ -135,3 +135,20 @@ def test_it_leaves_the_random_numbers_and_the_record_to_the_program(condition: s
     with_it: list[torch.Tensor] = []
     stops = stopped(lambda: noisy(with_it), condition)
     assert not stops and oracle.bits(torch.stack(with_it), torch.stack(plain))
+
+
+@pytest.mark.parametrize("expression", ["use > 9", "partial.norm() > 9", "partial.no", "torch.set_grad_enabled(True)"])
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.filterwarnings("ignore:Using backward")
+def test_it_leaves_gradients_on_or_off(expression: str, enabled: bool) -> None:
+    """Also where it fails, or switches them itself; while it is evaluated they are off."""
+    seen = []
+
+    def program() -> None:
+        w = nn.Parameter(weight())
+        with torch.set_grad_enabled(enabled):
+            w.register_hook(lambda grad: seen.append(torch.is_grad_enabled()))
+        chain(inputs()[0][0], [w] * USES).backward(create_graph=enabled)
+
+    said = play(program, f"break backward w if {expression}", "c", "print torch.is_grad_enabled()", "c").said
+    assert seen == [enabled] and said[2].text == "False"

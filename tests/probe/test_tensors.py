@@ -111,3 +111,13 @@ def test_complex_numbers_keep_their_direction():
     assert held.cosine(other) == pytest.approx(-1.0)
     assert held.minus(other).norm() == pytest.approx(2 * math.sqrt(26))
     assert held.cells(2, 2, 0, 0)[0] == [[5.0, 1.0]] and held.vmax() == 5.0
+
+
+def test_a_sum_of_what_requires_a_gradient_is_in_no_graph():
+    """And makes no node: the program's own are numbered as without us."""
+    a, b = (some(torch.float32, (3, 4)).requires_grad_(needs) for needs in (True, False))
+    for mine, theirs in ((a, b), (b, a), (a, a), (b, b)):
+        before = torch._C._autograd._get_sequence_nr()
+        total = HeldTensor(mine).plus(HeldTensor(theirs)).value
+        assert not total.requires_grad and same_bits(total, (mine + theirs).detach())
+        assert torch._C._autograd._get_sequence_nr() - before == (mine.requires_grad or theirs.requires_grad)
