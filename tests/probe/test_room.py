@@ -5,15 +5,19 @@ from typing import Any
 import pytest
 import torch
 from driving import debugged, partials, probed
+from oracle import bits
 
 from backpropdbg.events import (
     Accumulated,
     BackwardFinished,
+    BackwardStarted,
     BackwardUse,
     GroupSummed,
+    LossComputed,
     ManualUpdate,
     StepFinished,
     StepStarted,
+    handles,
 )
 from backpropdbg.probe.hooks import Policy
 from backpropdbg.probe.sketches import Sketch, without_room
@@ -163,3 +167,33 @@ def test_a_sketch_sees_an_exchange_and_a_sign_of_zero():
         assert not Sketch(t).is_of(other)
     assert not Sketch(torch.zeros(3)).is_of(torch.tensor([0.0, -0.0, 0.0]))
     assert Sketch(torch.full((3,), torch.nan)).is_of(torch.full((3,), torch.nan))
+
+
+class Joined(torch.nn.Module):
+    """A small parameter stands at the end of a large activation; the last loss is a mean over as many elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompt = torch.nn.Parameter(torch.randn(2, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.cat([x, self.prompt, self.prompt])
+        return torch.nn.functional.mse_loss(y.tanh(), torch.zeros_like(y))
+
+
+def test_what_is_kept_keeps_no_larger_memory_alive():
+    torch.manual_seed(0)
+    model, x = Joined(), torch.randn(500, 8)
+    with probed() as seen:
+        model(x).backward()
+    ends = x.clone(), *(model.prompt.detach().clone().requires_grad_() for _ in range(2))
+    y = torch.cat(ends)
+    loss = torch.nn.functional.mse_loss(y.tanh(), torch.zeros_like(y))
+    terms = torch.autograd.grad(loss, ends[1:])
+    assert loss.untyped_storage().nbytes() > 100 * loss.nbytes, "else torch has mended it"
+    kept = [held.value for event in seen.events for held in handles(event)]
+    assert all(t.untyped_storage().nbytes() == t.nbytes for t in kept) and len(kept) > 4
+    found = partials(seen.events, 1, "prompt")
+    assert all(bits(mine, term) for (_, mine), term in zip(found, terms, strict=True))
+    told = [event.loss.value for event in seen.events if isinstance(event, BackwardStarted | LossComputed)]
+    assert len(told) == 2 and all(bits(mine, loss.detach()) for mine in told)

@@ -6,7 +6,7 @@ import torch
 from driving import debugged, seed
 from torch import nn
 
-from backpropdbg.events import Accumulated, BackwardUse
+from backpropdbg.events import Accumulated, BackwardUse, handles
 from backpropdbg.trace.history import LAST
 
 USES = 100
@@ -63,7 +63,7 @@ def test_the_last_partials_and_the_sum_of_all_are_known() -> None:
 def test_what_is_held_does_not_grow_with_the_uses(steps: int) -> None:
     with debugged(lambda situation, debugger: "continue", budget=0) as seen:
         unrolled(steps=steps)
-    held = {id(h): h for h in seen.trace._kept}
+    held = {id(h): h for event in seen.trace.between(0, len(seen.trace)) for h in handles(event) if h.newest >= 0}
     assert seen.trace.nbytes == sum(h.nbytes for h in held.values()) + sum(
         s.nbytes for _, s in seen.trace._sums.values()
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from backpropdbg.events import Accumulated, BackwardUse, PartialEdited, Use
-from backpropdbg.probe.tensors import HeldTensor, copy
+from backpropdbg.probe.tensors import HeldTensor, copy, hold
 from backpropdbg.probe.unseen import quiet, unseen
 from backpropdbg.probe.watch import Watch
 
@@ -55,7 +55,7 @@ class Arrival:
                     held = self._mapped(grad)
                 else:
                     # The very tensor: while we hold it the engine neither adds into it nor makes it `.grad`.
-                    held = HeldTensor(grad)
+                    held = hold(grad)
                 at.count = order = at.count + 1
                 event = BackwardUse(watch.iteration, at.run, self.use, held, order)
                 here = watch.here
@@ -90,7 +90,7 @@ class Arrival:
             grad = grad.detach()
             if grad.shape != self.at.shape:
                 grad = grad.sum_to_size(self.at.shape)
-            return copy(grad) if self.at.changes_in_place else HeldTensor(grad)
+            return copy(grad) if self.at.changes_in_place else hold(grad)
 
 
 class Accumulation:

@@ -28,7 +28,7 @@ from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
-from backpropdbg.probe.tensors import HeldTensor
+from backpropdbg.probe.tensors import copy, hold
 from backpropdbg.probe.unseen import guarded, is_compiling, transforming
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, kind_of, leaf_of, node_name
@@ -160,7 +160,7 @@ class Backward:
         if watch.alone:
             leaves = {**leaves, **dict(parameters)}
         self._watched[run] = frozenset(watch.weights)
-        loss = HeldTensor(roots[0].detach()) if len(roots) == 1 and roots[0].dim() == 0 else None
+        loss = copy(roots[0]) if len(roots) == 1 and roots[0].dim() == 0 else None
         carried = watch.grads_of(leaves.items())
         hooked = tuple([name for name in reached if leaves[name]._backward_hooks])
         started = BackwardStarted(
@@ -287,7 +287,7 @@ class Backward:
         if total is None or added is None:
             return
         dtype = str(added.dtype).removeprefix("torch.")
-        held = HeldTensor(total.detach() if total.requires_grad else total)
+        held = hold(total.detach() if total.requires_grad else total)
         event = GroupSummed(self.watch.iteration, run, name, group, numbers, node, dtype, held)
         self.watch.show(event, name, held)
 

@@ -17,7 +17,7 @@ from backpropdbg.probe.here import Call, sequence
 from backpropdbg.probe.holders import parameters
 from backpropdbg.probe.inside import in_vmap, is_batched, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
-from backpropdbg.probe.tensors import HeldTensor, PassingTensor
+from backpropdbg.probe.tensors import PassingTensor, copy
 from backpropdbg.probe.unseen import guarded, is_compiling, transforming, transforms, unseen
 from backpropdbg.probe.uses import Edge, feeders, node_number, number_of
 from backpropdbg.probe.watch import Watch
@@ -35,6 +35,7 @@ def elsewhere() -> bool:
 
 
 T = TypeVar("T")
+_Used = tuple[tuple[str, ...], tuple[int, ...]]  # the parameters that a call takes, and which use of each it is
 Segments = list[tuple[int, int, T]]  # of the nodes from a number to before another: what they belong to
 
 
@@ -59,6 +60,7 @@ class Forward:
         self._cached: list[tuple[int, int]] = []
         self._times: dict[str, int] = {}  # by module
         self._uses: dict[str, int] = {}  # by parameter
+        self._told: dict[_Used, _Used] = {}  # a loop repeats: one object each, however many events tell of it
         self._floor = sequence()
 
     def new_iteration(self) -> None:
@@ -95,7 +97,6 @@ class Forward:
             return
         if new:
             watch.ranks = max(watch.ranks, ranks(module))
-        if new:
             watch.on_new_root()
         self.begin(sequence(), new, _leaves(module, args))
         if new:
@@ -161,7 +162,7 @@ class Forward:
         if call.module._parameters and torch.is_grad_enabled():
             self._use(call, output)
         if outermost and isinstance(output, Tensor) and output.dim() == 0 and output.requires_grad:
-            held = HeldTensor(output.detach())
+            held = copy(output)
             name = type(call.module).__name__
             where = user_location(call.frame)
             self.watch.emit(LossComputed(self.watch.iteration, name, held, where, self.feeds(output)))
@@ -246,14 +247,15 @@ class Forward:
         """Tell of a use; call: which one of the module it is, 0 for a bare use."""
         watch, index, uses, numbers = self.watch, self._made, self._uses, []
         self._made = index + 1
-        used = tuple(map(watch.names.of, taken))
-        for name in used:
+        names = tuple(map(watch.names.of, taken))
+        for name in names:
             uses[name] = number = uses.get(name, 0) + 1
             numbers.append(number)
+        if len(self._told) > _MOST:
+            self._told.clear()
+        used = self._told.setdefault(found := (names, tuple(numbers)), found)
         feeds, held = self._feeds(nodes), _floating(output)
-        event = ForwardUse(
-            watch.iteration, index, module, call, used, tuple(numbers), where, feeds, not call, held, replaced
-        )
+        event = ForwardUse(watch.iteration, index, module, call, *used, where, feeds, not call, held, replaced)
         self._own_nodes(low, sequence(), event)
         try:
             watch.emit(event)

@@ -49,7 +49,7 @@ class HeldTensor(Held):
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
-        self.in_memory = True
+        self.in_memory, self.newest = True, -1
         self._found: _Known | None = None
         self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
@@ -290,7 +290,7 @@ class StoredTensor(HeldTensor):
 
     def __init__(self, stored: Stored) -> None:
         self.tensor = self._found = self.sum_so_far = None
-        self.in_memory = False
+        self.in_memory, self.newest = False, -1
         self.stored: Stored = stored
         self._facts: Facts | None = None
 
@@ -344,7 +344,7 @@ class PassingTensor(HeldTensor):
     def __init__(self, source: Tensor) -> None:
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
-        self.in_memory = True
+        self.in_memory, self.newest = True, -1
         self._found = self.sum_so_far = self.stored = None
 
     @property
@@ -373,7 +373,9 @@ def as_matrix(t: Tensor) -> Tensor:
 
 
 def copy(t: Tensor) -> HeldTensor:
-    """Hold a copy, for a tensor that will be changed in place."""
+    """Hold a copy: of a tensor that will be changed in place; or of a loss, for which `mse_loss` and others take as
+    much memory as for all the elements that they average.
+    """
     return HeldTensor(cloned(t))
 
 
@@ -382,12 +384,21 @@ def cloned(t: Tensor) -> Tensor:
     return (t.detach() if t.requires_grad else t).clone()  # most are in none, and to detach takes half as long again
 
 
+def hold(t: Tensor) -> HeldTensor:
+    """Hold a tensor; a copy where it is the smaller part of what it would keep from being freed.
+
+    So is the partial of a parameter that the program joined with something larger.
+    """
+    plain = t._is_view() and type(t) is Tensor and t.layout is torch.strided
+    return copy(t) if plain and t.untyped_storage().nbytes() > 2 * t.nbytes else HeldTensor(t)
+
+
 class NotKept(HeldTensor):
     """A handle for a tensor that will be changed in place and that nobody copies: only its shape is known."""
 
     __slots__ = ()
     tensor = sum_so_far = None
-    in_memory = False
+    in_memory, newest = False, -1
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._found, self.stored = _Known(shape), None

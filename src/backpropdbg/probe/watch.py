@@ -88,6 +88,7 @@ class Watch:
         self.grads: dict[str, HeldTensor] = {}
         self.large: frozenset[str] = frozenset()
         self._not_kept: dict[tuple[int, ...], NotKept] = {}
+        self._handed_out: tuple[dict[str, Held | None], dict[str, Held | None]] = {}, {}
         self.asleep = self.gone = False
         self.ranks = 1
         self.detach: Callable[[], None] = lambda: None
@@ -238,7 +239,7 @@ class Watch:
         """What there is to start from."""
         weights: dict[str, Held] = {**self.weights}
         tracked = () if self.asleep else self.names.parameters()
-        grads: dict[str, Held | None] = {name: self.grads.get(name) for name, _ in tracked}
+        grads = self._as_before({name: self.grads.get(name) for name, _ in tracked})
         optimizer = self.optimizer
         settings = summary(optimizer) if optimizer is not None else ""
         return IterationStarted(self.iteration, weights, grads, settings, self.followed())
@@ -291,6 +292,7 @@ class Watch:
 
     def let_go(self, alive: Mapping[str, Tensor]) -> None:
         """Drop the copies of all others."""
+        self._handed_out = {}, {}
         for copies in (self.weights, self.grads):
             if not copies.keys() <= alive.keys():
                 for name in copies.keys() - alive.keys():
@@ -329,7 +331,17 @@ class Watch:
         for name, grad, stays in told(unsure) if unsure else ():
             if not stays:
                 found[name] = copies[name] = self.keep(name, grad)
-        return found
+        return self._as_before(found)
+
+    def _as_before(self, grads: dict[str, Held | None]) -> dict[str, Held | None]:
+        """The same gradients as they were handed out before: events that tell the same share one dict."""
+        newest, other = self._handed_out
+        if grads == newest:
+            return newest
+        if grads == other:
+            grads = other
+        self._handed_out = grads, newest
+        return grads
 
     def took(self, name: str, grad: Tensor) -> HeldTensor:
         """`.grad` was accumulated into: a copy of it."""

@@ -2,8 +2,8 @@
 
 import bisect
 import linecache
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backpropdbg.events import HANDLES, BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
@@ -46,9 +46,7 @@ class Trace:
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
-        # An OrderedDict: taking the first of a dict gets slower with each one taken.
-        self._kept: OrderedDict[Held, int] = OrderedDict()  # by tensor: the newest position that shows it
-        self._needed = 0
+        self._needed = self._passed = 0  # before `_passed`, all that is shown by no newer event was let go
         self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter, before _noted
         self._noted = 0
         self._sums: dict[str, tuple[Held, Held]] = {}  # by parameter: the last that went, and the sum up to it
@@ -88,13 +86,11 @@ class Trace:
         if self._file is not None:
             self._file.add(position, event, shown)
         if shown:
-            kept = self._kept
             for held in shown:
                 if held.in_memory:
-                    # What is shown again lives as long as the newest event that shows it.
-                    if kept.pop(held, None) is None:
+                    if held.newest < 0:
                         self._bytes += held.nbytes
-                    kept[held] = position
+                    held.newest = position  # what is shown again lives as long as the newest event that shows it
             if self._bytes > self._budget:
                 self._drop_tensors()
                 if kind in _PARTIALS:
@@ -191,16 +187,25 @@ class Trace:
         return ()
 
     def _drop_tensors(self) -> None:
-        kept = self._kept
-        while self._bytes > self._budget and kept:
-            held = next(iter(kept))
-            if kept[held] >= self._needed:
-                break
-            del kept[held]
-            self._bytes -= held.nbytes
-            if self._file is not None:
-                self._file.settle(held)
-            held.drop(self._statistics)
+        while self._passed < self._needed:
+            for held in self._shown_last(self._passed):
+                if self._bytes <= self._budget:
+                    return
+                self._uncount(held)
+                if self._file is not None:
+                    self._file.settle(held)
+                held.drop(self._statistics)
+            self._passed += 1
+
+    def _shown_last(self, position: int) -> Iterator[Held]:
+        """The tensors that are counted and that no event after this one shows."""
+        for held in handles(self._events[position - self._base]):
+            if held.newest == position:
+                yield held
+
+    def _uncount(self, held: Held) -> None:
+        self._bytes -= held.nbytes
+        held.newest = -1
 
     def _fold_partials(self) -> None:
         """Of the newest backward, let those of a parameter go that are too many, and keep their sum."""
@@ -213,16 +218,14 @@ class Trace:
             mine.append(position)
             while self._bytes > self._budget and len(mine) > LAST:
                 oldest = mine.popleft()
-                for held in handles(self[oldest]):
-                    if self._kept.get(held) == oldest:
-                        del self._kept[held]
-                        self._add_up(held, oldest)
+                for held in self._shown_last(oldest):
+                    self._add_up(held, oldest)
 
     def _add_up(self, held: Held, position: int) -> None:
         """Let a partial of the newest backward go, and keep the sum up to it in the place of the one before."""
         if self._file is not None:
             self._file.settle(held)
-        self._bytes -= held.nbytes
+        self._uncount(held)
         name = self._term_of(position)
         if name is None:
             held.drop(self._statistics)
@@ -263,12 +266,11 @@ class Trace:
         if oldest >= current and end <= self._base:  # a forward without end: nobody runs backward
             end = self._needed = self._base + len(self._events) // 2
         gone = end - self._base
-        for held in (h for event in self._events[:gone] for h in handles(event)):
-            if self._kept.get(held, end) < end:
-                del self._kept[held]
-                self._bytes -= held.nbytes
+        for position in range(max(self._base, self._passed), end):
+            for held in self._shown_last(position):
+                self._uncount(held)
         del self._events[:gone]
-        self._base = end
+        self._base, self._passed = end, max(end, self._passed)
         del self._starts[oldest]
         self._starts.setdefault(current, end)
 
