@@ -88,18 +88,20 @@ class Probe:
         ]
         if not self.watch.policy.partials:
             return
-        self._undo.append(stand_in(torch.autograd, "_engine_run_backward", self.backward.run))
+        self._undo += [
+            stand_in(torch.autograd, "_engine_run_backward", self.backward.run),
+            stand_in(Optimizer, "zero_grad", update.zero_grad),
+            stand_in(torch.nn.Module, "zero_grad", update.zero_grad),
+        ]
         self._new_root()
         self._see()
 
     def _see(self) -> None:
-        """Watch the forward, and what clears gradients."""
-        forward, zero_grad = self.forward, self.update.zero_grad
+        """Watch the forward."""
+        forward = self.forward
         self._seeing = [
             register_module_forward_pre_hook(forward.before_call).remove,
             register_module_forward_hook(forward.after_call, always_call=True).remove,
-            stand_in(Optimizer, "zero_grad", zero_grad),
-            stand_in(torch.nn.Module, "zero_grad", zero_grad),
         ]
         if self.watch.policy.bare:
             self._mode.enter()
@@ -140,7 +142,7 @@ class Probe:
         self._settle()
 
     def _settle(self) -> None:
-        """See the forward, and `zero_grad`, only while something that is known is tracked, or nothing is known."""
+        """See the forward only while something that is known is tracked, or nothing is known."""
         if not self._undo or not self.watch.policy.partials:
             return
         idle = self.watch.names.idle and not self.computed.active

@@ -174,7 +174,7 @@ class Update:
     def zero_grad(self, original: Callable[..., Any], owner: Any, *args: Any, **kwargs: Any) -> Any:
         """Stand in for `zero_grad` of optimizers and modules."""
         result = original(owner, *args, **kwargs)
-        off = self.watch.off or is_compiling()
+        off = self.watch.asleep or self.watch.off or is_compiling()
         if not off and not (isinstance(owner, Optimizer) and _is_part_of_a_graph(owner)):
             self.watch.prune()
             self._cleared(owner, user_location(sys._getframe(1)))
