@@ -6,6 +6,8 @@ to the change of the weight.
 """
 
 import math
+from functools import reduce
+from operator import add
 from typing import Any
 
 from msgspec import Struct
@@ -56,7 +58,7 @@ class Recipe(Struct, frozen=True):
             parts = piece._parts(weight, "complex" in str(delta.dtype))
             if parts is None:
                 return [("difference", after.minus(before), f"{self.name}: its terms are not known")]
-            rest = delta - sum([t for _, t, _ in parts])
+            rest = delta - reduce(add, [t for _, t, _ in parts])
             rounding = rounding and piece._is_rounding(rest, weight, [t for _, t, _ in parts])
             names, terms = [(name, note) for name, _, note in parts], [*(t for _, t, _ in parts), rest]
             if moved is after:
@@ -105,7 +107,7 @@ class Recipe(Struct, frozen=True):
     def _is_rounding(self, rest: Any, weight: Any, parts: list[Any]) -> bool:
         """True where a few units in the last place of what was added account for the rest, or it is not finite."""
         numbers = FORMATS.get(self.before.dtype, Format(0))
-        reach = abs(weight) + sum([abs(t) for t in parts])
+        reach = reduce(add, map(abs, [weight, *parts]))
         return not bool((abs(rest) > _ULPS * numbers.eps * reach + numbers.tiny).any())
 
     def _sgd(self, weight: Any) -> list[Part]:

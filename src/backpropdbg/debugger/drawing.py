@@ -56,7 +56,7 @@ def situation(d: "Debugger") -> Situation:
         made,
         explanation=(*d.notes, *_damage(d, stop), *made.explanation),
         source=shown,
-        displays=tuple([f"{text} = {SOON}" if lacking() else displayed(d, text) for text in d.displays.values()]),
+        displays=_displays(d) if d.displays else (),
         names=d.known.aliases(d.focus) if d.focus else (),
         newest=d.present,
         recorded=d.recorded,
@@ -91,6 +91,10 @@ def displayed(d: "Debugger", text: str) -> str:
         return f"{text} = {SOON}"
     except CommandError as e:
         return str(e)
+
+
+def _displays(d: "Debugger") -> tuple[str, ...]:
+    return tuple([f"{text} = {SOON}" if lacking() else displayed(d, text) for text in d.displays.values()])
 
 
 def stops(d: "Debugger") -> Stops:

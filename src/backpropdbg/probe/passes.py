@@ -27,7 +27,7 @@ def norm_of(t: Tensor) -> float:
         size = float(torch.linalg.vector_norm(torch.cat(parts)))
         if 1e-15 < size < 1e15:
             return size
-    t = t.detach()
+    t = t.detach() if t.requires_grad else t
     if t.is_cpu and t.layout == torch.strided and orders(t):
         size = float(torch.linalg.vector_norm(t, dtype=torch.float64))
     else:
@@ -78,7 +78,7 @@ def largest(t: Tensor) -> float:
         return 0.0
     passing(t.numel())
     if t.layout == torch.strided and orders(t):
-        low, high = t.detach().aminmax()
+        low, high = (t.detach() if t.requires_grad else t).aminmax()
         return max(abs(float(low)), abs(float(high)))
     return float(real(t).abs().max())
 
