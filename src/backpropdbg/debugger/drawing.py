@@ -94,6 +94,7 @@ def displayed(d: "Debugger", text: str) -> str:
 
 
 def _displays(d: "Debugger") -> tuple[str, ...]:
+    """What is displayed at each stop; without values where others were left out already."""
     return tuple([f"{text} = {SOON}" if lacking() else displayed(d, text) for text in d.displays.values()])
 
 
