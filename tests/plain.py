@@ -38,7 +38,7 @@ class Plain(Held):
         self.values: list[float] | None = values
         self.size = len(values)
         self.stored = self.sum_so_far = None
-        self.newest = -1
+        self.shown = 0
 
     @property
     def in_memory(self) -> bool:

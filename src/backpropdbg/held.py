@@ -168,13 +168,13 @@ class Held:
     Attributes:
         in_memory: True until it was let go; False from the start for one that is let go as soon as it was shown.
         stored: where a file has it too. What was let go comes back from there when asked for.
-        newest: position of the newest event that shows it, in the history that counts its bytes; -1 where none does.
+        shown: how many events show it, of those that a history has not passed by while it let tensors go.
         sum_so_far: of a partial that was let go within the newest backward: it and all before it, added up.
     """
 
-    __slots__ = ("__weakref__", "in_memory", "newest", "stored", "sum_so_far")
+    __slots__ = ("__weakref__", "in_memory", "shown", "stored", "sum_so_far")
     in_memory: bool
-    newest: int
+    shown: int
     stored: Stored | None
     sum_so_far: "Held | None"
 

@@ -2,8 +2,10 @@
 
 import gc
 import os
+import random
 import subprocess
 import sys
+from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -165,6 +167,31 @@ def test_what_is_forgotten_is_let_go_of():
     for n in range(1, 100):
         trace.append(grad(n))
         assert trace.nbytes == kept_bytes(trace) <= 5 * 16
+
+
+@pytest.mark.parametrize("max_events", [LARGE, 40, 160])
+@pytest.mark.parametrize("budget", [0, 150, 600])
+def test_what_was_shown_least_lately_goes_first_and_nothing_that_the_iteration_at_hand_shows(budget, max_events):
+    """Any tensors in any order, beside a list of them by when they were shown last."""
+    drawn, trace, kept = random.Random(0), Trace(budget, max_events), OrderedDict[Any, int]()
+    pool = [copy(torch.ones(drawn.randint(1, 20))) for _ in range(8)]
+    for n in range(1, 120):
+        for _ in range(drawn.randint(1, 6)):
+            pool[drawn.randrange(8)] = copy(torch.ones(drawn.randint(1, 20)))
+            shown = {str(i): pool[i] for i in drawn.choices(range(8), k=drawn.randint(1, 4))}
+            position = trace.append(StepFinished(n, shown, None))
+            for held in shown.values():
+                if held.kept:
+                    kept[held] = position
+                    kept.move_to_end(held)
+            start = trace.start(n)
+            for held in [h for h, last in kept.items() if last < trace.first]:
+                del kept[held]  # its events are forgotten
+            while sum(4 * h.shape[0] for h in kept) > budget and next(iter(kept.values())) < start:
+                assert not kept.popitem(last=False)[0].kept
+            assert all(held.kept for held in kept) and trace.nbytes == sum(held.nbytes for held in kept)
+            assert trace.nbytes == kept_bytes(trace) and len(trace) - trace.first <= max_events
+    assert (trace.first > 0) == (max_events != LARGE)
 
 
 # -- a training under it -------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_the_last_partials_and_the_sum_of_all_are_known() -> None:
 def test_what_is_held_does_not_grow_with_the_uses(steps: int) -> None:
     with debugged(lambda situation, debugger: "continue", budget=0) as seen:
         unrolled(steps=steps)
-    held = {id(h): h for event in seen.trace.between(0, len(seen.trace)) for h in handles(event) if h.newest >= 0}
+    held = {id(h): h for event in seen.trace.between(0, len(seen.trace)) for h in handles(event) if h.shown}
     assert seen.trace.nbytes == sum(h.nbytes for h in held.values()) + sum(
         s.nbytes for _, s in seen.trace._sums.values()
     )

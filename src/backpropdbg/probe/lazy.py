@@ -38,7 +38,7 @@ class Lazy(HeldTensor):
     ) -> None:
         self._operands: tuple[Operand, ...] = _operand(left), _operand(right)
         self._operation, self._dtype = operation, dtype or getattr(torch, left.dtype)
-        self._size, self.in_memory, self.newest = left._shape, True, -1
+        self._size, self.in_memory, self.shown = left._shape, True, 0
         self._found = self.stored = self.sum_so_far = None
         self._whole: Tensor | None = None
         self._filled, self._sizes = 0, list[Tensor]()

@@ -49,7 +49,7 @@ class HeldTensor(Held):
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
-        self.in_memory, self.newest = True, -1
+        self.in_memory, self.shown = True, 0
         self._found: _Known | None = None
         self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
@@ -290,7 +290,7 @@ class StoredTensor(HeldTensor):
 
     def __init__(self, stored: Stored) -> None:
         self.tensor = self._found = self.sum_so_far = None
-        self.in_memory, self.newest = False, -1
+        self.in_memory, self.shown = False, 0
         self.stored: Stored = stored
         self._facts: Facts | None = None
 
@@ -344,7 +344,7 @@ class PassingTensor(HeldTensor):
     def __init__(self, source: Tensor) -> None:
         self._source: Tensor | None = source
         self._shown: Tensor | None = None
-        self.in_memory, self.newest = True, -1
+        self.in_memory, self.shown = True, 0
         self._found = self.sum_so_far = self.stored = None
 
     @property
@@ -398,7 +398,7 @@ class NotKept(HeldTensor):
 
     __slots__ = ()
     tensor = sum_so_far = None
-    in_memory, newest = False, -1
+    in_memory, shown = False, 0
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._found, self.stored = _Known(shape), None

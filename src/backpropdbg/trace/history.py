@@ -3,7 +3,7 @@
 import bisect
 import linecache
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from backpropdbg.events import HANDLES, BackwardStarted, BackwardUse, Event, GroupSummed, Held, PartialEdited, handles
@@ -14,6 +14,7 @@ DEFAULT_BUDGET = 256 * 2**20
 MAX_EVENTS = 50_000
 MOST_IN_ONE = 200_000
 LAST = 32
+_AT_ONCE = 16  # of a full history, the part that is forgotten in one go
 _PARTIALS = {BackwardUse, GroupSummed, PartialEdited}
 
 
@@ -46,7 +47,10 @@ class Trace:
         self._events: list[Event] = []
         self._base = 0
         self._budget, self._max_events, self._statistics = budget, max_events, statistics
-        self._needed = self._passed = 0  # before `_passed`, all that is shown by no newer event was let go
+        self._kept: deque[Held] = deque()  # an entry for each time that an event shows a tensor in memory
+        self._passed = self._spare = 0  # how many entries went; how many of the others the newest backward can spare
+        self._entries: dict[int, int] = {}  # by iteration: how many there were before it
+        self._needed = 0
         self._partials: dict[str, deque[int]] = {}  # positions in the newest backward, by parameter, before _noted
         self._noted = 0
         self._sums: dict[str, tuple[Held, Held]] = {}  # by parameter: the last that went, and the sum up to it
@@ -79,8 +83,10 @@ class Trace:
         position = self._base + len(events)
         events.append(event)
         if iteration not in self._starts or kind is BackwardStarted:
-            self._starts.setdefault(iteration, position)
+            if iteration not in self._starts:
+                self._starts[iteration], self._entries[iteration] = position, self._passed + len(self._kept)
             self._needed = self._noted = position
+            self._spare = len(self._kept)
             self._let_sums_go()
         shown = HANDLES[kind](event)
         if self._file is not None:
@@ -88,9 +94,10 @@ class Trace:
         if shown:
             for held in shown:
                 if held.in_memory:
-                    if held.newest < 0:
+                    if not held.shown:
                         self._bytes += held.nbytes
-                    held.newest = position  # what is shown again lives as long as the newest event that shows it
+                    held.shown += 1  # what is shown again lives as long as the newest event that shows it
+                    self._kept.append(held)
             if self._bytes > self._budget:
                 self._drop_tensors()
                 if kind in _PARTIALS:
@@ -187,25 +194,27 @@ class Trace:
         return ()
 
     def _drop_tensors(self) -> None:
-        while self._passed < self._needed:
-            for held in self._shown_last(self._passed):
-                if self._bytes <= self._budget:
-                    return
-                self._uncount(held)
+        while self._bytes > self._budget and self._spare > 0:
+            held = self._pass_by()
+            if held is not None:
                 if self._file is not None:
                     self._file.settle(held)
                 held.drop(self._statistics)
-            self._passed += 1
 
-    def _shown_last(self, position: int) -> Iterator[Held]:
-        """The tensors that are counted and that no event after this one shows."""
-        for held in handles(self._events[position - self._base]):
-            if held.newest == position:
-                yield held
+    def _pass_by(self) -> Held | None:
+        """Take out the oldest entry; return its tensor where no newer event shows it: it does not count any more."""
+        held = self._kept.popleft()
+        self._passed += 1
+        self._spare -= 1
+        if held.shown != 1:
+            held.shown = max(0, held.shown - 1)  # 0 where it was added up
+            return None
+        return self._uncounted(held)
 
-    def _uncount(self, held: Held) -> None:
+    def _uncounted(self, held: Held) -> Held:
         self._bytes -= held.nbytes
-        held.newest = -1
+        held.shown = 0
+        return held
 
     def _fold_partials(self) -> None:
         """Of the newest backward, let those of a parameter go that are too many, and keep their sum."""
@@ -218,14 +227,14 @@ class Trace:
             mine.append(position)
             while self._bytes > self._budget and len(mine) > LAST:
                 oldest = mine.popleft()
-                for held in self._shown_last(oldest):
-                    self._add_up(held, oldest)
+                for held in handles(self[oldest]):
+                    if held.shown == 1:
+                        self._add_up(self._uncounted(held), oldest)
 
     def _add_up(self, held: Held, position: int) -> None:
         """Let a partial of the newest backward go, and keep the sum up to it in the place of the one before."""
         if self._file is not None:
             self._file.settle(held)
-        self._uncount(held)
         name = self._term_of(position)
         if name is None:
             held.drop(self._statistics)
@@ -256,23 +265,29 @@ class Trace:
         self._partials.clear()
 
     def _forget(self, current: int) -> None:
-        oldest = min(self._starts)
+        """Let the oldest iterations go, several at once; of a current one without end, all before its backward."""
+        oldest = next(iter(self._starts))
         if oldest >= current and len(self._events) < MOST_IN_ONE:
             return
         if self._file is not None:
             self._file.flush()
-        # Of a current iteration without end, keep what the newest backward needs.
-        end = self._starts.get(oldest + 1, self._base) if oldest < current else self._needed
-        if oldest >= current and end <= self._base:  # a forward without end: nobody runs backward
+        end, spared = self._needed, self._spare
+        if oldest < current:
+            room = len(self) - self._max_events + self._max_events // _AT_ONCE
+            stays = next((number for number, start in self._starts.items() if start >= room), current)
+            end, spared = self._starts[stays], self._entries[stays] - self._passed
+        elif end <= self._base:  # a forward without end: nobody runs backward
             end = self._needed = self._base + len(self._events) // 2
-        gone = end - self._base
-        for position in range(max(self._base, self._passed), end):
-            for held in self._shown_last(position):
-                self._uncount(held)
-        del self._events[:gone]
-        self._base, self._passed = end, max(end, self._passed)
-        del self._starts[oldest]
+            later = self._events[end - self._base :]
+            spared = self._spare = len(self._kept) - sum(h.shown > 0 for event in later for h in handles(event))
+        for _ in range(spared):
+            self._pass_by()
+        del self._events[: end - self._base]
+        self._base = end
+        for number in [number for number, start in self._starts.items() if start < end]:
+            del self._starts[number], self._entries[number]
         self._starts.setdefault(current, end)
+        self._entries.setdefault(current, self._passed)
 
 
 def _parameter_of(event: Any) -> str:
