@@ -28,7 +28,7 @@ WEIGHT = "middle_linear.weight"
 DOWN, RIGHT, PAGE_UP, TAB, CTRL_C, CTRL_Q = "\x1b[B", "\x1b[C", "\x1b[5~", "\t", "\x03", "\x11"
 MODES = (1049, 1000, 1002, 1003, 1006, 1015, 1004, 2004)  # alternate screen, mouse, focus and paste reports
 LONG = ["demo", "--iterations", "1000000"]
-FLOOD = "[print('x' * 1000, 'FL' * 20 * (n > 2000)) for n in __import__('itertools').count()]"
+FLOOD = "[print(('x', 'FL')[n > 2000] * 500) for n in __import__('itertools').count()]"
 Start = Callable[..., "Terminal"]
 
 
