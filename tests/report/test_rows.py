@@ -306,3 +306,17 @@ def test_no_partial_outlives_the_next_one():
     finally:
         probe.remove()
     assert len(alive) == 202 and max(left) <= 4 and left[-1] == 0
+
+
+def test_a_row_of_tensors_without_numbers_says_so(collect):
+    def program():
+        with torch.device("meta"):
+            layer, x = nn.Linear(2, 1), torch.ones(1, 2)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        layer(x).sum().backward()
+        optimizer.step()
+
+    row = collect(program).line("weight").row
+    assert (row.shape, row.uses, row.partial_norms) == ((1, 2), 1, (None,))
+    assert (row.exact, row.weight_moved, row.findings) == (None, None, ())
+    assert row.labels == ("no numbers: not kept, or on the device meta", "not compared")

@@ -20,7 +20,7 @@ import backpropdbg
 from backpropdbg.debugger.describe import describe, window
 from backpropdbg.debugger.stop import Stop
 from backpropdbg.events import Accumulated, ForwardUse, StepFinished, handles
-from backpropdbg.probe.tensors import copy
+from backpropdbg.probe.holding import copy
 from backpropdbg.trace.history import Trace
 
 WEIGHT = "middle_linear.weight"

@@ -73,7 +73,7 @@ class Beside:
         return self._evaluator.truth(value, text)
 
     def remember(self, value: Any) -> object:
-        from backpropdbg.probe.tensors import copy
+        from backpropdbg.probe.holding import copy
 
         if isinstance(value, (list, tuple)):
             return [self.remember(part) for part in value]

@@ -53,6 +53,8 @@ def _no_room(stop: Stop) -> tuple[str, ...]:
     """Why there are norms only."""
     if stop.weight is None or stop.weight.kept:
         return ()
+    if stop.weight.norm() is None:
+        return (f"Of {stop.focus} only the shape is known: it was let go unmeasured, or lies on the device meta.",)
     return (f"The tensors of {stop.focus} are not kept, only norms and whether it moved: --keep has no room for them.",)
 
 
@@ -204,7 +206,8 @@ def _use(stop: Stop, e: BackwardUse) -> tuple[str, ...]:
     if e.use.parameter != stop.focus:
         which = "" if e.use.fused else f", use #{e.use.number}{e.use.among},"
         of = f"The gradient of {e.use.parameter}{which} arrived"
-        size = f": norm {e.partial.norm():.4g}" if e.partial is not None else ", not computed by this run"
+        norm = e.partial.norm() if e.partial is not None else None
+        size = ", not computed by this run" if e.partial is None else "" if norm is None else f": norm {norm:.4g}"
         return (f"{of}{size}.", f"focus {e.use.parameter} shows its ledger; n goes on with {stop.focus}.")
     if e.partial is None:
         return (f"Use #{e.use.number}: this run does not need its gradient, so it was not computed.",)

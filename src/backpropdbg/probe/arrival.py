@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from backpropdbg.events import Accumulated, BackwardUse, PartialEdited, Use
-from backpropdbg.probe.tensors import HeldTensor, copy, hold
+from backpropdbg.probe.holding import copy, hold
+from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.unseen import quiet, unseen
 from backpropdbg.probe.watch import Watch
 

@@ -25,10 +25,10 @@ from backpropdbg.probe.arrival import Accumulation, Arrival, Arrivals, Gradients
 from backpropdbg.probe.computed import Computed, Found
 from backpropdbg.probe.forward import Forward, Made
 from backpropdbg.probe.frames import user_location
+from backpropdbg.probe.holding import copy, hold
 from backpropdbg.probe.inside import Inside, count_consumers
 from backpropdbg.probe.nodes import Reading
 from backpropdbg.probe.numbers import Numbers
-from backpropdbg.probe.tensors import copy, hold
 from backpropdbg.probe.unseen import guarded, is_compiling, transforming
 from backpropdbg.probe.update import Update
 from backpropdbg.probe.uses import Edge, find_edges, find_leaves, is_fused, kind_of, leaf_of, node_name
@@ -297,7 +297,7 @@ class Backward:
         watch.ran = True
         known = self._watched.pop(run, None)  # None where its beginning could not be told: nothing to compare with
         moved = tuple([name for name in watch.snapshot() if known is not None and watch.alone and name in known])
-        compared = watch.policy.snapshots and known is not None and watch.alone
+        compared = known is not None and watch.alone and watch.compares
         watch.emit(BackwardFinished(watch.iteration, run, moved, compared, where, failed))
         if not watch.inside:
             if watch.ranks > 1:

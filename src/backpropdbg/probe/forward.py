@@ -15,9 +15,10 @@ from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.frames import user_location
 from backpropdbg.probe.here import Call, sequence
 from backpropdbg.probe.holders import parameters
+from backpropdbg.probe.holding import copy
 from backpropdbg.probe.inside import in_vmap, is_batched, is_cached, samples
 from backpropdbg.probe.ranks import UNSUPPORTED, is_sharded, ranks
-from backpropdbg.probe.tensors import PassingTensor, copy
+from backpropdbg.probe.tensors import PassingTensor
 from backpropdbg.probe.unseen import guarded, is_compiling, transforming, transforms, unseen
 from backpropdbg.probe.uses import Edge, feeders, node_number, number_of
 from backpropdbg.probe.watch import Watch
@@ -386,7 +387,7 @@ def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
 
 def _floating(output: Any) -> PassingTensor | None:
     """A handle on what a call returned, where that is one tensor of floating numbers that can be read."""
-    if not isinstance(output, Tensor) or not output.is_floating_point() or _is_wrapped(output):
+    if not isinstance(output, Tensor) or output.is_meta or not output.is_floating_point() or _is_wrapped(output):
         return None
     return PassingTensor(output)
 

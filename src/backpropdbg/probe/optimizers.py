@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from backpropdbg.events import Held, Recipe
-from backpropdbg.probe.tensors import copy
+from backpropdbg.probe.holding import copy
 from backpropdbg.recipes import Setting
 
 _RULES: dict[type, str] = {torch.optim.SGD: "sgd", torch.optim.Adam: "adam", torch.optim.AdamW: "adamw"}

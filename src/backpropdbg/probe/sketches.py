@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from backpropdbg.probe.bits import compared, comparing, is_plain, is_plain_real, words_of
-from backpropdbg.probe.tensors import HeldTensor, cloned
+from backpropdbg.probe.holding import cloned
+from backpropdbg.probe.tensors import HeldTensor
 
 _COLUMNS = 4096
 COPIES = 4  # of a parameter that is watched: before and after the step, its gradient, and a partial
@@ -74,7 +75,7 @@ def _sums(t: Tensor) -> Tensor:
 
 def without_room(parameters: Iterable[tuple[str, Tensor]], room: int | None) -> frozenset[str]:
     """Names of the largest parameters, those whose copies do not fit into so many bytes."""
-    sizes = [(HeldTensor(p).nbytes, name) for name, p in parameters]
+    sizes = [(HeldTensor(p).nbytes, name) for name, p in parameters if not p.is_meta]
     if room is None or sum(size for size, _ in sizes) * COPIES <= room:
         return frozenset()
     large, taken = [], 0

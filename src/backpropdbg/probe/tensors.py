@@ -27,7 +27,7 @@ from backpropdbg.probe.passes import (
 from backpropdbg.probe.spread import pooled, spread_of
 
 
-class _Known(Struct, gc=False):
+class Known(Struct, gc=False):
     """What was found out about a tensor: its shape, once it was let go; its norm, and what is largest in it."""
 
     shape: tuple[int, ...] = ()
@@ -50,14 +50,14 @@ class HeldTensor(Held):
     def __init__(self, tensor: Tensor) -> None:
         self.tensor: Tensor | None = tensor
         self.in_memory, self.shown = True, 0
-        self._found: _Known | None = None
+        self._found: Known | None = None
         self.stored: Stored | None = None
         self.sum_so_far: Held | None = None
 
     @property
-    def _known(self) -> _Known:
+    def _known(self) -> Known:
         if self._found is None:
-            self._found = _Known()
+            self._found = Known()
         return self._found
 
     @property
@@ -370,38 +370,3 @@ def as_matrix(t: Tensor) -> Tensor:
     if t.dim() == 2:
         return t
     return t.reshape(1, -1) if t.dim() < 2 else t.flatten(1)
-
-
-def copy(t: Tensor) -> HeldTensor:
-    """Hold a copy: of a tensor that will be changed in place; or of a loss, for which `mse_loss` and others take as
-    much memory as for all the elements that they average.
-    """
-    return HeldTensor(cloned(t))
-
-
-def cloned(t: Tensor) -> Tensor:
-    """A copy that is in no graph."""
-    return (t.detach() if t.requires_grad else t).clone()  # most are in none, and to detach takes half as long again
-
-
-def hold(t: Tensor) -> HeldTensor:
-    """Hold a tensor; a copy where it is the smaller part of what it would keep from being freed.
-
-    So is the partial of a parameter that the program joined with something larger.
-    """
-    plain = t._is_view() and type(t) is Tensor and t.layout is torch.strided
-    return copy(t) if plain and t.untyped_storage().nbytes() > 2 * t.nbytes else HeldTensor(t)
-
-
-class NotKept(HeldTensor):
-    """A handle for a tensor that will be changed in place and that nobody copies: only its shape is known."""
-
-    __slots__ = ()
-    tensor = sum_so_far = None
-    in_memory, shown = False, 0
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._found, self.stored = _Known(shape), None
-
-    def drop(self, measure: bool = True) -> None:
-        """There is nothing to let go."""

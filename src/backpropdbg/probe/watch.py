@@ -16,11 +16,12 @@ from torch import Tensor
 
 from backpropdbg.events import Anomaly, Event, Held, IterationStarted, ManualUpdate
 from backpropdbg.probe.here import Here, Thread
+from backpropdbg.probe.holding import NotKept
 from backpropdbg.probe.labels import Bearer
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.optimizers import summary
 from backpropdbg.probe.sketches import Answer, Copy, Sketch, told, without_room
-from backpropdbg.probe.tensors import HeldTensor, NotKept
+from backpropdbg.probe.tensors import HeldTensor
 from backpropdbg.probe.unseen import inert, quieted, unseen
 
 _MOST_SHAPES = 1000
@@ -286,8 +287,15 @@ class Watch:
             weights[name] = self.keep(name, p)
         return tuple(moved)
 
+    @property
+    def compares(self) -> bool:
+        """True where copies or sketches of weights tell whether they moved."""
+        return self.policy.snapshots and not all(type(held) is NotKept for held in self.weights.values())
+
     def keep(self, name: str, t: Tensor) -> HeldTensor:
         """A copy of a parameter, or of its gradient; a sketch where there is no room for one."""
+        if t.is_meta:
+            return self._without(t)
         return Sketch(t) if name in self.large else Copy(t)
 
     def let_go(self, alive: Mapping[str, Tensor]) -> None:
@@ -350,7 +358,7 @@ class Watch:
         return held
 
     def _without(self, t: Tensor) -> NotKept:
-        """What stands for a tensor that nobody copies: for all of one shape the same."""
+        """What stands for a tensor of which only the shape is known: for all of one shape the same."""
         shape = t.shape
         held = self._not_kept.get(shape)
         if held is None:

@@ -119,6 +119,8 @@ class Account:
             return
         run.arrive(use, partial)
         if partial is not None:
+            if not partial.kept:
+                self._label("no numbers: not kept, or on the device meta")
             self.gradient = self.gradient or nonzero(partial)
             where = "" if use.where is None else f" ({use.where.path}:{use.where.line})"
             self._look(partial, f"the partial of use #{use.number}{use.among}{where}")

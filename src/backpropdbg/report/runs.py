@@ -39,8 +39,9 @@ class Run:
             self.add(partial)
 
     def add(self, term: Held) -> None:
-        """A term reached the leaf: add it as the engine does."""
-        self.total = term if self.total is None else self.total.plus(term)
+        """A term reached the leaf: add it as the engine does; on the device meta there is nothing to add."""
+        if term.kept:
+            self.total = term if self.total is None else self.total.plus(term)
 
     def flows_on(self, total: Held) -> None:
         """All its uses are in: what is computed hands their sum on."""
