@@ -40,3 +40,17 @@ def test_each_stop_is_told_without_numbers_and_nothing_is_claimed_of_them(room: 
         assert {row.state for row in rows} <= {"pending", "not kept"} and not any(row.norm for row in rows)
     arrived = [s for s in seen if s.event == "BackwardUse" and "only the shape is known" in s.explanation[-1]]
     assert len(arrived) == 8 and all(s.shape == (4, 4) for s in arrived)
+
+
+def test_a_muted_use_of_them_is_told_as_any() -> None:
+    told: list[str] = []
+
+    def at_stop(situation: Situation, debugger: Any) -> str:
+        told.extend(situation.explanation)
+        return "step"
+
+    with debugged(at_stop, commands=["mute weight#1"], focus="weight"):
+        train()
+    assert not [line for line in told if "internal error" in line]
+    said = "You set the partial of use #1 of weight: another flows on, not what was computed."
+    assert told.count(said) == 2

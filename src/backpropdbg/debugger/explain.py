@@ -106,7 +106,9 @@ def _explain(stop: Stop) -> tuple[str, ...]:
             return (first, "Their sum reaches the parameter as one term.")
         case PartialEdited() as e:
             of = f"use #{e.use.number} of {e.use.parameter}"
-            return (f"You set the partial of {of}: norm {e.partial.norm():.4g} flows on, not what was computed.",)
+            norm = e.partial.norm()
+            what = "another" if norm is None else f"norm {norm:.4g}"
+            return (f"You set the partial of {of}: {what} flows on, not what was computed.",)
         case Paused() as e:
             asked = "The program called backpropdbg.set_trace()." if e.why == "set_trace()" else "Interrupted here."
             return (f"{asked} This is between two events.",)

@@ -79,7 +79,7 @@ class Arrival:
 
     def _edited(self, grad_inputs: Gradients, edited: Tensor) -> Gradients:
         """Tell of what flows on."""
-        at, other = self.at, HeldTensor(edited)
+        at, other = self.at, hold(edited)
         at.watch.show(PartialEdited(at.watch.iteration, at.run, self.use, other), at.name, other)
         return (*grad_inputs[: self.slot], edited, *grad_inputs[self.slot + 1 :])
 

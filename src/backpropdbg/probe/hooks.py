@@ -20,6 +20,7 @@ from backpropdbg.probe.bare import BareUses
 from backpropdbg.probe.computed import Computed
 from backpropdbg.probe.edit import fit
 from backpropdbg.probe.forward import Forward
+from backpropdbg.probe.holding import hold
 from backpropdbg.probe.names import Names
 from backpropdbg.probe.places import Stacked, stand_in
 from backpropdbg.probe.tensors import HeldTensor
@@ -168,7 +169,7 @@ class Probe:
             raise CommandError("there is no partial here: only at a backward use can it be edited")
         with self.watch.inert(), unseen():
             here.edited = fit(value, here.arrived)
-        return HeldTensor(here.edited)
+        return hold(here.edited)
 
     def inert(self) -> AbstractContextManager[None]:
         """Let code run unseen (expressions of the user at a stop)."""
